@@ -1,0 +1,40 @@
+# From CMB maps to the physics of the early universe. `snakemake --cores 8` runs it all;
+# pipeline/config/default.yaml says what, pipeline/rules/*.smk how, stage by stage.
+from snakemake.utils import min_version, validate
+
+min_version("9.27")
+
+
+configfile: workflow.source_path("pipeline/config/default.yaml")
+
+
+validate(config, workflow.source_path("pipeline/schema.yaml"))
+
+
+pathvars:
+    results=f"results/{config['run']['name']}",
+    logs=f"results/{config['run']['name']}/logs",
+    benchmarks=f"results/{config['run']['name']}/benchmarks",
+
+
+include: "pipeline/rules/common.smk"
+include: "pipeline/rules/data.smk"
+include: "pipeline/rules/maps.smk"
+include: "pipeline/rules/theory.smk"
+include: "pipeline/rules/spectra.smk"
+include: "pipeline/rules/likelihood.smk"
+include: "pipeline/rules/fits.smk"
+include: "pipeline/rules/figures.smk"
+include: "pipeline/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report/index.html",
+        "<results>/summary.json",
+        "<results>/checks/PASSED",

@@ -1,0 +1,191 @@
+"""The command line: one stage at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmbfit import __version__, cli_data
+from cmbfit.errors import CmbfitError, LikelihoodError, ParameterError, SpectrumError
+
+if TYPE_CHECKING:
+    from cmbfit.theory.spectra import Spectra
+
+app = typer.Typer(
+    help="From CMB maps to the physics of the early universe: data, theory spectra, likelihoods.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(cli_data.app, name="data")
+
+
+class Code(StrEnum):
+    """Where theory spectra come from."""
+
+    camb = "camb"
+    emulator = "emulator"
+
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A cosmological parameter: ombh2, omch2, theta_mc (or theta_MC_100, cosmomc_theta, H0), tau, "
+        "logA (or As), ns. Repeat for each.",
+    ),
+]
+EmulatorOption = Annotated[
+    str, typer.Option("--emulator", help="Name of a shipped emulator, or a bundle's folder.")
+]
+
+
+def _assignments(words: Sequence[str] | None, option: str) -> dict[str, float]:
+    """Parse NAME=VALUE words."""
+    out: dict[str, float] = {}
+    for word in words or ():
+        name, equals, text = word.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not equals or not name or value != value:  # noqa: PLR0124 (NaN)
+            raise ParameterError(f"{option}: expected NAME=NUMBER, found {word!r}")
+        if name in out:
+            raise ParameterError(f"{option}: {name} is given twice")
+        out[name] = value
+    return out
+
+
+def _compute_spectra(code: Code, values: dict[str, float], lmax: int, emulator: str) -> tuple[Spectra, str]:
+    """Return spectra up to `lmax` and a comment on their origin."""
+    # torch and CAMB take seconds to import: not for `--help`
+    from cmbfit.theory.base import Theory, point_from_values  # noqa: PLC0415
+    from cmbfit.theory.spectra import Spectra  # noqa: PLC0415
+
+    theory: Theory
+    if code is Code.camb:
+        from cmbfit.theory.camb_code import PRESETS, CambTheory  # noqa: PLC0415
+
+        settings = PRESETS["planck2018"]
+        # below the preset's lmax the spectra are cut, not recomputed: numbers do not depend on --lmax
+        if lmax > settings.lmax:
+            accuracy = max(settings.lens_potential_accuracy, (lmax - 1500) / 500)
+            settings = dataclasses.replace(settings, lmax=lmax, lens_potential_accuracy=accuracy)
+        theory = CambTheory(settings)
+    else:
+        from cmbfit.theory.emulator.bundle import load_emulator  # noqa: PLC0415
+
+        theory = load_emulator(emulator)
+    if not 2 <= lmax <= theory.lmax:
+        raise SpectrumError(f"--lmax: expected 2..{theory.lmax} for {code.value}, found {lmax}")
+    got = theory.spectra(point_from_values(theory, values))
+    comment = json.dumps({k: v for k, v in theory.settings.items() if not isinstance(v, dict)})
+    parameters = " ".join(f"{k}={v.item():.8g}" for k, v in got.parameters.items())
+    cut = Spectra({p: x[:, : lmax + 1] for p, x in got.dl.items()}, got.parameters)
+    return cut, f"cmbfit {__version__} {comment}\n{parameters}\nD_l = l(l+1)C_l/2pi [uK^2]; pp = [L(L+1)]^2 C_L/2pi"
+
+
+@app.command()
+def theory(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Text file to write.")],
+    code: Annotated[Code, typer.Option(help="CAMB (seconds, exact) or the emulator (instant).")] = Code.emulator,
+    values: SetOption = None,
+    lmax: Annotated[int, typer.Option(help="Largest multipole.")] = 2508,
+    emulator: EmulatorOption = "lcdm_planck2018",
+) -> None:
+    """Compute lensed CMB spectra of flat LCDM and write them as text.
+
+    The file's header names the columns (ell tt te ee bb pp); rows are D_l in uK^2 from l = 2. What a
+    code does not give (the emulator has no bb) is left out. Settings follow Planck 2018: one 0.06 eV
+    neutrino, RECFAST, HMcode 2016.
+
+    Example: cmbfit theory --code camb --set ombh2=0.02237 --set omch2=0.12 --set H0=67.36
+    --set tau=0.0544 --set logA=3.044 --set ns=0.9649 -o spectra.txt
+    """
+    from cmbfit.theory.textfile import write_spectrum  # noqa: PLC0415
+
+    spectra, comment = _compute_spectra(code, _assignments(values, "--set"), lmax, emulator)
+    write_spectrum(output, spectra, comment)
+    typer.echo(f"wrote {output}: l = 2..{lmax}, {' '.join(p for p in spectra.dl)}", err=True)
+
+
+@app.command()
+def loglike(
+    data: Annotated[list[str], typer.Option("--data", metavar="NAME", help="Data set; repeat for several.")],
+    spectrum: Annotated[
+        Path | None, typer.Option(help="Text file of D_l [uK^2] from l = 2, columns named in its header.")
+    ] = None,
+    values: SetOption = None,
+    nuisance: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Nuisance parameter; default: the mean of its prior."),
+    ] = None,
+    code: Annotated[Code, typer.Option(help="Where spectra come from with --set.")] = Code.emulator,
+    emulator: EmulatorOption = "lcdm_planck2018",
+) -> None:
+    """Print ln L and chi2 of data sets as JSON, for given spectra or parameters.
+
+    `log_like` and `chi2` = -2 log_like hold the likelihood alone; the nuisance priors stand apart
+    under `log_prior`.
+
+    Example: cmbfit loglike --data planck2018_plik_lite_ttteee --spectrum spectra.txt
+    """
+    import torch  # noqa: PLC0415
+
+    from cmbfit.likelihood import Gaussian, load_likelihood  # noqa: PLC0415
+    from cmbfit.likelihood.base import refuse_double_counting  # noqa: PLC0415
+    from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
+    from cmbfit.theory.textfile import read_spectrum  # noqa: PLC0415
+
+    if (spectrum is None) == (not values):
+        raise SpectrumError("give either --spectrum FILE or the parameters with --set, not both")
+    likelihoods = [load_likelihood(name) for name in data]
+    refuse_double_counting([like.info for like in likelihoods])
+    priors = {name: prior for like in likelihoods for name, prior in like.info.nuisance.items()}
+    given = _assignments(nuisance, "--nuisance")
+    for name in given:
+        if name not in priors:
+            raise ParameterError(unknown_name("nuisance parameter", name, priors))
+    defaults = {n: p.mean if isinstance(p, Gaussian) else sum(p.support) / 2 for n, p in priors.items()}
+    point = {name: torch.tensor([value], dtype=torch.float64) for name, value in (defaults | given).items()}
+    if spectrum is not None:
+        spectra = read_spectrum(spectrum)
+    else:
+        lmax = max(like.lmax for like in likelihoods)
+        spectra, _ = _compute_spectra(code, _assignments(values, "--set"), lmax, emulator)
+    terms = {like.info.name: like.log_prob(spectra, point).item() for like in likelihoods}
+    if bad := [name for name, value in terms.items() if not abs(value) < float("inf")]:
+        raise LikelihoodError(f"{bad[0]}: the spectra have zero probability (outside the tabulated range)")
+    result: dict[str, object] = {name: {"log_like": x, "chi2": -2 * x} for name, x in terms.items()}
+    result |= {
+        "log_like": sum(terms.values()),
+        "chi2": -2 * sum(terms.values()),
+        "log_prior": sum(priors[n].log_prob(x).item() for n, x in point.items()),
+        "nuisance": {n: x.item() for n, x in point.items()},
+    }
+    typer.echo(json.dumps(result, indent=2))
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a typed error prints one line and exits with 2."""
+    try:
+        app()
+    except CmbfitError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,34 @@
+"""Data files: a registry of what each one is, and checked copies of them.
+
+>>> from cmbfit.data import fetch, read_bytes
+>>> len(read_bytes("planck2018_plik_lite/c_matrix_plik_v22.dat"))
+3006160
+"""
+
+from cmbfit.data.model import Entry, Registry
+from cmbfit.data.registry import data_root, load_registry
+from cmbfit.data.store import (
+    VerifyResult,
+    cache_dir,
+    cached_path,
+    fetch,
+    fetch_group,
+    read_bytes,
+    user_dir,
+    verify,
+)
+
+__all__ = [
+    "Entry",
+    "Registry",
+    "VerifyResult",
+    "cache_dir",
+    "cached_path",
+    "data_root",
+    "fetch",
+    "fetch_group",
+    "load_registry",
+    "read_bytes",
+    "user_dir",
+    "verify",
+]

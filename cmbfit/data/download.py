@@ -1,0 +1,287 @@
+"""One checked download: https only, resumable, and published only when the sha256 fits.
+
+pooch and pip fetch and hash well but neither resumes a file of two gigabytes, so the streaming is
+done here, on requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import time
+from pathlib import Path
+
+import requests
+from filelock import FileLock
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
+
+import cmbfit
+from cmbfit.errors import ChecksumError, DataError, DownloadError
+
+log = logging.getLogger("cmbfit.data")
+
+_CHUNK = 1 << 16  # an interruption loses at most one chunk
+_TIMEOUT = (15.0, 60.0)  # connect, silence between two reads [s]
+_BACKOFF_MAX = 30.0
+_PROGRESS = 1 << 20  # bytes after which an interrupted attempt counts as a fresh start
+_RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class HttpsSession(requests.Session):
+    """A session without any way to speak plain http, be it by address or by redirect.
+
+    Parameters
+    ----------
+    allow_insecure_loopback : bool
+        Also speak http to 127.0.0.1: for tests with a local server.
+    """
+
+    def __init__(self, *, allow_insecure_loopback: bool = False) -> None:
+        super().__init__()
+        del self.adapters["http://"]
+        if allow_insecure_loopback:
+            self.mount("http://127.0.0.1:", HTTPAdapter())
+        self.max_redirects = 5
+        self.headers["User-Agent"] = f"cmbfit/{cmbfit.__version__}"
+        # A server that compresses on the fly would make offsets and sizes meaningless.
+        self.headers["Accept-Encoding"] = "identity"
+
+
+class _Interrupted(Exception):  # noqa: N818 (a state, not an error of ours)
+    """The attempt failed in a way that another one may cure; `wait` is the server's wish [s]."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def _lock(target: Path) -> FileLock:
+    """Return a lock between processes for making `target`.
+
+    The lock files lie in a directory of their own, so that data folders hold data only.
+    """
+    folder = target.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{target.name}.lock")
+
+
+def digest_mismatch(
+    path: Path, *, sha256: str | None, size: int | None, md5: str | None = None
+) -> str | None:
+    """Return what is wrong with a file's bytes, or None when they are the expected ones.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read.
+    """
+    try:
+        found = path.stat().st_size
+        if size is not None and found != size:
+            return f"expected {size} bytes, found {found}"
+        for kind, expected in (("sha256", sha256), ("md5", md5)):
+            if expected is None:
+                continue
+            with path.open("rb") as f:
+                digest = hashlib.file_digest(f, kind).hexdigest()
+            if digest != expected:
+                return f"expected {kind} {expected}, found {digest}"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return None
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), _BACKOFF_MAX) if value.isdigit() else None
+
+
+def _start(response: requests.Response, offset: int, size: int | None, what: str) -> int:
+    """Check an answer's status and length; return the offset at which its body starts."""
+    status = response.status_code
+    if status in _RETRY_STATUS:
+        raise _Interrupted(f"HTTP status {status}", _retry_after(response))
+    if status not in (200, 206):
+        raise DownloadError(f"{what}: HTTP status {status} {response.reason}")
+    start = 0
+    total = response.headers.get("Content-Length")
+    if status == 206:
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != offset:
+            raise DownloadError(
+                f"{what}: asked for bytes from {offset}, got {response.headers.get('Content-Range')!r}"
+            )
+        start, total = offset, None if match[3] == "*" else match[3]
+    if size is not None and total is not None and total.isdigit() and int(total) != size:
+        raise DownloadError(f"{what}: expected {size} bytes, the server offers {total}")
+    return start
+
+
+def _attempt(
+    session: requests.Session,
+    url: str,
+    part: Path,
+    *,
+    what: str,
+    size: int | None,
+    limit: int,
+    progress: bool,
+) -> None:
+    """Bring `part` forward, from where it stands to the end if all goes well."""
+    offset = part.stat().st_size if part.exists() else 0
+    if size is not None and offset == size:
+        return  # complete, but the process ended before the check
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    try:
+        with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+            if response.status_code == 416:
+                part.unlink(missing_ok=True)
+                raise _Interrupted("the server cannot resume; starting anew", 0.0)
+            start = _start(response, offset, size, what)
+            bar = tqdm(
+                total=size,
+                initial=start,
+                unit="B",
+                unit_scale=True,
+                desc=part.name.removesuffix(".part"),
+                disable=None if progress else True,  # None: shown on a terminal only
+            )
+            with part.open("ab" if start else "wb") as out, bar:
+                written = start
+                for chunk in response.iter_content(_CHUNK):
+                    written += len(chunk)
+                    if written > limit:
+                        part.unlink(missing_ok=True)
+                        raise DownloadError(f"{what}: the server sends more than the expected {limit} bytes")
+                    out.write(chunk)
+                    bar.update(len(chunk))
+    except (requests.exceptions.InvalidSchema, requests.exceptions.TooManyRedirects) as error:
+        raise DownloadError(
+            f"{what}: refused: only https is spoken, and 5 redirects are followed at most"
+        ) from error
+    except requests.exceptions.SSLError as error:
+        raise DownloadError(f"{what}: the server's certificate is not accepted: {error}") from error
+    except requests.exceptions.RequestException as error:
+        raise _Interrupted(f"{type(error).__name__}: {_no_address(error)}") from error
+    except OSError as error:  # the disk, not the network (whose errors are caught above)
+        part.unlink(missing_ok=True)
+        raise DownloadError(f"{part}: cannot be written: {error}") from error
+    if size is not None and written < size:
+        raise _Interrupted(f"the connection ended after {written} of {size} bytes")
+
+
+def _no_address(error: BaseException) -> str:
+    """Shorten a network error to its cause, without object addresses."""
+    return re.sub(r"<[^>]* at 0x[0-9a-f]+>:?\s*", "", str(error))
+
+
+def _kept(part: Path) -> str:
+    """Remove an empty `.part`; say how much of a real one stays."""
+    size = part.stat().st_size if part.exists() else 0
+    if size == 0:
+        part.unlink(missing_ok=True)
+        return ""
+    return f"; {size} bytes are kept and the next call resumes there"
+
+
+def download(
+    url: str,
+    target: str | Path,
+    *,
+    sha256: str,
+    size: int | None = None,
+    md5: str | None = None,
+    progress: bool = True,
+    retries: int = 3,
+    backoff: float = 1.0,
+    max_bytes: int = 1 << 30,
+    label: str | None = None,
+    allow_insecure_loopback: bool = False,
+) -> Path:
+    """Download `url` to `target` and return `target`, whose bytes are the expected ones.
+
+    The bytes go to ``<target>.part`` and are renamed when size and sha256 fit. After a network
+    failure the `.part` stays, and the next call resumes it (HTTP Range); after any other failure,
+    a wrong checksum among them, nothing is left.
+
+    Parameters
+    ----------
+    url : str
+        An https address; redirects to anything else are refused.
+    target : str or Path
+        The final place. A file that is already there and right is kept.
+    sha256, md5 : str
+        Hexadecimal sums; md5 is checked in addition, if given.
+    size : int, optional
+        Exact length in bytes.
+    progress : bool
+        Show a progress bar (on a terminal).
+    retries : int
+        Further attempts after a failure of the network; an attempt that brought more than 1 MiB
+        does not count.
+    backoff : float
+        Wait before the second attempt [s]; doubled each time, 30 s at most.
+    max_bytes : int
+        Upper limit where `size` is not known.
+    label : str, optional
+        What messages call the file instead of its address, which may hold a password.
+    allow_insecure_loopback : bool
+        Allow http to 127.0.0.1 (tests).
+
+    Raises
+    ------
+    ChecksumError
+        When the bytes are not the expected ones.
+    DownloadError
+        When they cannot be had.
+    """
+    target = Path(target)
+    what = label or url
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{target.parent}: cannot be written: {error}") from error
+    part = target.with_name(target.name + ".part")
+    limit = size if size is not None else max_bytes
+    with (
+        _lock(target),
+        HttpsSession(allow_insecure_loopback=allow_insecure_loopback) as session,
+    ):
+        if target.exists() and digest_mismatch(target, sha256=sha256, size=size, md5=md5) is None:
+            return target  # another process was faster
+        resumed = part.exists()
+        if resumed and part.stat().st_size > limit:
+            part.unlink()
+            resumed = False
+        failures = 0
+        while True:
+            before = part.stat().st_size if part.exists() else 0
+            try:
+                _attempt(session, url, part, what=what, size=size, limit=limit, progress=progress)
+            except _Interrupted as error:
+                gained = (part.stat().st_size if part.exists() else 0) - before
+                failures = 1 if gained >= _PROGRESS else failures + 1
+                if failures > retries:
+                    raise DownloadError(
+                        f"{what}: no success in {failures} attempts, last: {error}{_kept(part)}"
+                    ) from error
+                wait = min(backoff * 2 ** (failures - 1), _BACKOFF_MAX) if error.wait is None else error.wait
+                log.info("%s: %s; next attempt in %.0f s", what, error, wait)
+                time.sleep(wait)
+                continue
+            wrong = digest_mismatch(part, sha256=sha256, size=size, md5=md5)
+            if wrong is None:
+                break
+            part.unlink()
+            if not resumed:
+                raise ChecksumError(f"{what}: {wrong}; the file was removed")
+            # The .part may stem from another version of the file: once more from the start.
+            log.warning("%s: the resumed file is wrong (%s); downloading it anew", what, wrong)
+            resumed = False
+        with part.open("rb+") as f:
+            os.fsync(f.fileno())
+        part.replace(target)
+    return target

@@ -1,0 +1,58 @@
+"""Typed errors: each message says what was expected, what was found and what to do.
+
+The command line maps every :class:`CmbfitError` to exit code 2.
+"""
+
+from __future__ import annotations
+
+
+class CmbfitError(Exception):
+    """Base class of every error that cmbfit raises on purpose."""
+
+
+class ConfigError(CmbfitError):
+    """A configuration value is missing, unknown or out of range."""
+
+
+class DataError(CmbfitError):
+    """A data file is missing, truncated, altered or not in the documented format."""
+
+
+class ChecksumError(DataError):
+    """The bytes of a file are not the ones that the registry names."""
+
+
+class DownloadError(DataError):
+    """A file could not be had from any of its sources."""
+
+
+class MapError(DataError):
+    """A sky map or mask is ambiguous or unusable (units, ordering, NaN pixels, ...)."""
+
+
+class SpectrumError(CmbfitError):
+    """A power spectrum does not cover what is asked of it (multipoles, pairs, columns)."""
+
+
+class ParameterError(CmbfitError):
+    """A parameter is unknown, missing, given twice or not a finite number."""
+
+
+class OutsideBoxError(ParameterError):
+    """A point lies outside the range in which an emulator was trained."""
+
+
+class BundleError(DataError):
+    """An emulator bundle is damaged or does not reproduce its own reference predictions."""
+
+
+class LikelihoodError(CmbfitError):
+    """Likelihoods, priors and theory do not fit together (missing spectra, double counting)."""
+
+
+class ResumeError(CmbfitError):
+    """A checkpoint was made from other inputs than the ones at hand."""
+
+
+class SamplerError(CmbfitError):
+    """A chain cannot start or did not converge within its limits."""

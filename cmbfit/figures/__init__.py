@@ -1,0 +1,1 @@
+"""Figures: functions data -> Figure, without file access."""

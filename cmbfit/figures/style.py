@@ -1,0 +1,90 @@
+"""One look for all figures, and one way to save them: PNG, PDF and the plotted numbers as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from cmbfit.errors import DataError
+from cmbfit.io import atomic_path
+
+DATA = "#111111"
+THEORY = "#0b6fa4"
+SECOND = "#c8553d"
+"""Line colours that keep their order of brightness in grey."""
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    "font.size": 10,
+    "axes.labelsize": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "image.cmap": "cividis",
+    "pdf.fonttype": 42,
+    "mathtext.fontset": "dejavusans",
+}
+
+
+def style() -> Any:
+    """Return a context manager in which figures have the house style.
+
+    Examples
+    --------
+    >>> with style():
+    ...     figure = new_figure(4, 3)
+    """
+    return rc_context(STYLE)  # type: ignore[arg-type]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure (inches). It belongs to no pyplot state and needs no display."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLike]) -> None:
+    """Publish `fig` as stem.png (150 dpi), stem.pdf and stem.csv, each atomically.
+
+    Without date and software stamps, so equal figures are equal files.
+
+    Parameters
+    ----------
+    path_stem : str or Path
+        Without suffix; dots in the name are kept.
+    table : mapping name -> array
+        The plotted numbers; columns of one length (text is allowed).
+    """
+    stem = Path(path_stem)
+    columns = {name: np.atleast_1d(np.asarray(values)) for name, values in table.items()}
+    lengths = {name: c.shape for name, c in columns.items()}
+    if not columns or len(set(lengths.values())) != 1 or any(c.ndim != 1 for c in columns.values()):
+        raise DataError(f"{stem}.csv: expected columns of one length, found {lengths}")
+    with style():
+        for suffix, metadata in (
+            ("png", {"Software": None}),
+            ("pdf", {"CreationDate": None, "Producer": None}),
+        ):
+            with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as tmp:
+                fig.savefig(tmp, format=suffix, metadata=metadata)
+    with (
+        atomic_path(stem.with_name(f"{stem.name}.csv")) as tmp,
+        tmp.open("w", newline="", encoding="utf-8") as f,
+    ):
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))

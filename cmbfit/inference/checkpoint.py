@@ -1,0 +1,115 @@
+"""Checkpoints of a chain: one small file per block of steps, published atomically.
+
+A killed run loses at most the block it was in, and goes on to the same chain as an undisturbed
+one, since the state of the random generator is kept. A checkpoint of other inputs is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmbfit.errors import DataError, ResumeError
+from cmbfit.io import atomic_path, read_json, write_json
+
+
+@dataclass
+class Block:
+    """Consecutive steps of an ensemble and the state after them.
+
+    Attributes
+    ----------
+    chain : numpy.ndarray, shape (steps, walkers, n_parameters)
+    log_prob : numpy.ndarray, shape (steps, walkers)
+    accepted : numpy.ndarray of int, shape (walkers,)
+        Accepted moves within the block.
+    random_state : tuple
+        State of numpy's legacy MT19937 generator, which emcee uses.
+    """
+
+    chain: np.ndarray
+    log_prob: np.ndarray
+    accepted: np.ndarray
+    random_state: tuple[Any, ...]
+
+
+class ChainStore:
+    """The blocks of one chain in a folder, with the identity of what made them.
+
+    Parameters
+    ----------
+    folder : str or Path
+    identity : mapping
+        JSON-able description of everything that defines the chain: posterior, sampler settings,
+        seed, code. Must be equal on every resume.
+
+    Raises
+    ------
+    ResumeError
+        If the folder holds blocks of another identity; the message names what changed.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        record = self.folder / "identity.json"
+        if record.exists():
+            before = read_json(record)
+            if changed := _differences(before, dict(identity)):
+                raise ResumeError(
+                    f"{self.folder}: this checkpoint was made from other inputs; changed: {'; '.join(changed)}. "
+                    "Restore them, or remove the folder to start again"
+                )
+        else:
+            write_json(record, dict(identity))
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"block_{index:05d}.npz"
+
+    def append(self, index: int, block: Block) -> None:
+        """Publish block number `index`."""
+        name, keys, position, has_gauss, cached = block.random_state
+        if name != "MT19937":
+            raise DataError(f"expected the state of an MT19937 generator, found {name}")
+        with atomic_path(self._path(index)) as tmp, tmp.open("wb") as f:
+            np.savez(
+                f,
+                chain=block.chain,
+                log_prob=block.log_prob,
+                accepted=block.accepted,
+                keys=keys,
+                position=position,
+                has_gauss=has_gauss,
+                cached=cached,
+            )
+
+    def load(self) -> list[Block]:
+        """Return all blocks in order; stops at the first gap."""
+        blocks: list[Block] = []
+        while (path := self._path(len(blocks))).exists():
+            try:
+                with np.load(path, allow_pickle=False) as f:
+                    state = ("MT19937", f["keys"], int(f["position"]), int(f["has_gauss"]), float(f["cached"]))
+                    blocks.append(Block(f["chain"], f["log_prob"], f["accepted"], state))
+            except (OSError, ValueError, KeyError) as error:
+                raise DataError(f"{path}: damaged checkpoint ({error}); remove the folder to start again") from error
+        return blocks
+
+
+def _differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """Return paths at which two JSON-able values differ, with short values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        out = []
+        for key in sorted(set(before) | set(now)):
+            where = f"{path}.{key}" if path else str(key)
+            if key not in before or key not in now:
+                out.append(f"{where} ({'new' if key in now else 'gone'})")
+            else:
+                out += _differences(before[key], now[key], where)
+        return out
+    if isinstance(now, tuple):
+        now = list(now)
+    return [] if before == now else [f"{path} ({str(before)[:40]} -> {str(now)[:40]})"]

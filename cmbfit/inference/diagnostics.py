@@ -1,0 +1,58 @@
+"""What a set of independent ensembles says about its own convergence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmbfit.errors import SamplerError
+from cmbfit.inference.ensemble import Chain
+
+
+def burn_in(chain: Chain) -> int:
+    """Return the steps to leave out: a fifth of the chain, at least five of its longest tau."""
+    return int(max(chain.steps // 5, np.ceil(5 * chain.tau.max())))
+
+
+def kept_samples(chain: Chain) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples after burn-in, thinned to half the shortest tau.
+
+    Returns
+    -------
+    samples : numpy.ndarray, shape (n, n_parameters)
+        Ordered by step, then walker.
+    log_prob : numpy.ndarray, shape (n,)
+    """
+    start = burn_in(chain)
+    thin = max(1, int(chain.tau.min() / 2))
+    if start >= chain.steps:
+        raise SamplerError(f"nothing is left of {chain.steps} steps after a burn-in of {start}")
+    samples = chain.samples[start::thin]
+    return samples.reshape(-1, samples.shape[2]), chain.log_prob[start::thin].reshape(-1)
+
+
+def effective_samples(chain: Chain) -> np.ndarray:
+    """Return the effective number of independent samples of each parameter after burn-in."""
+    steps, walkers, _ = chain.samples.shape
+    return (steps - burn_in(chain)) * walkers / chain.tau
+
+
+def gelman_rubin(chains: Sequence[Chain]) -> np.ndarray:
+    """Return R - 1 of each parameter between independent ensembles.
+
+    Gelman & Rubin (1992): R^2 = (W (n-1)/n + B/n) / W with ensembles as the chains. Walkers of one
+    ensemble depend on each other and must not be used as chains. With n effective samples, R - 1 is
+    about 1/(2n) when all is well.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_parameters,)
+    """
+    if len(chains) < 2:
+        raise SamplerError("R - 1 needs at least two independent ensembles")
+    samples = [kept_samples(c)[0] for c in chains]
+    within = np.mean([s.var(0, ddof=1) for s in samples], axis=0)
+    between = np.var([s.mean(0) for s in samples], axis=0, ddof=1)
+    n_effective = np.mean([effective_samples(c) for c in chains], axis=0)
+    return np.sqrt((n_effective - 1) / n_effective + between / within) - 1

@@ -1,0 +1,193 @@
+"""Chains on disk: HDF5 (everything), GetDist text (what cosmologists plot) and ArviZ netCDF."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cmbfit.errors import DataError
+from cmbfit.inference.diagnostics import kept_samples
+from cmbfit.inference.ensemble import Chain
+from cmbfit.io import atomic_path, write_text
+from cmbfit.theory.parameters import PARAMETERS
+
+
+def write_chain(path: str | Path, chain: Chain, settings: Mapping[str, Any]) -> None:
+    """Publish one ensemble's whole chain as HDF5."""
+    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+        f.create_dataset("samples", data=chain.samples, compression="gzip", shuffle=True)
+        f.create_dataset("log_prob", data=chain.log_prob, compression="gzip", shuffle=True)
+        f.create_dataset("tau", data=chain.tau)
+        f.create_dataset("tau_history_steps", data=[n for n, _ in chain.tau_history])
+        f.create_dataset("tau_history", data=[tau for _, tau in chain.tau_history])
+        f.attrs["parameters"] = json.dumps(chain.parameters)
+        f.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
+        f.attrs["counts"] = json.dumps(chain.counts)
+        for name in ("acceptance", "converged", "seconds", "evaluations"):
+            f.attrs[name] = getattr(chain, name)
+
+
+def read_chain(path: str | Path) -> tuple[Chain, dict[str, Any]]:
+    """Read an ensemble's chain and the settings it was made with.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated or not a chain.
+    """
+    try:
+        with h5py.File(path, "r") as f:
+            history = [
+                (int(n), t.tolist()) for n, t in zip(f["tau_history_steps"][()], f["tau_history"][()], strict=True)
+            ]
+            chain = Chain(
+                tuple(json.loads(f.attrs["parameters"])),
+                f["samples"][()],
+                f["log_prob"][()],
+                f["tau"][()],
+                history,
+                float(f.attrs["acceptance"]),
+                bool(f.attrs["converged"]),
+                float(f.attrs["seconds"]),
+                int(f.attrs["evaluations"]),
+                json.loads(f.attrs["counts"]),
+            )
+            return chain, json.loads(f.attrs["settings"])
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: not a chain of cmbfit ({error})") from error
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Converged samples of a fit: sampled, nuisance and derived parameters.
+
+    Attributes
+    ----------
+    names : tuple of str
+    values : list of numpy.ndarray
+        One array of shape (n_samples, n_names) per independent ensemble.
+    log_prob : list of numpy.ndarray
+        ln (L prior), shape (n_samples,) per ensemble.
+    n_sampled : int
+        The first so many names were sampled; the rest is derived.
+    ranges : dict
+        Prior limits of the sampled parameters (None where unbounded).
+    """
+
+    names: tuple[str, ...]
+    values: list[np.ndarray]
+    log_prob: list[np.ndarray]
+    n_sampled: int
+    ranges: dict[str, tuple[float | None, float | None]]
+
+    @property
+    def joined(self) -> np.ndarray:
+        """All ensembles' samples, shape (n, n_names)."""
+        return np.concatenate(self.values)
+
+    def column(self, name: str) -> np.ndarray:
+        """One parameter's samples over all ensembles."""
+        return self.joined[:, self.names.index(name)]
+
+
+def collect_samples(
+    chains: Sequence[Chain],
+    derived: Sequence[Mapping[str, np.ndarray]],
+    ranges: dict[str, tuple[float | None, float | None]],
+) -> Samples:
+    """Join independent ensembles after burn-in, with derived parameters of the same rows."""
+    names = (*chains[0].parameters, *derived[0])
+    values, log_prob = [], []
+    for chain, extra in zip(chains, derived, strict=True):
+        samples, lp = kept_samples(chain)
+        values.append(np.column_stack([samples, *extra.values()]))
+        log_prob.append(lp)
+    return Samples(names, values, log_prob, len(chains[0].parameters), ranges)
+
+
+def write_samples(path: str | Path, samples: Samples) -> None:
+    """Publish samples as HDF5: datasets `ensemble_<i>/values` and `ensemble_<i>/log_prob`."""
+    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+        f.attrs["names"] = json.dumps(samples.names)
+        f.attrs["n_sampled"] = samples.n_sampled
+        f.attrs["ranges"] = json.dumps(samples.ranges)
+        for i, (values, log_prob) in enumerate(zip(samples.values, samples.log_prob, strict=True)):
+            group = f.create_group(f"ensemble_{i}")
+            group.create_dataset("values", data=values, compression="gzip", shuffle=True)
+            group.create_dataset("log_prob", data=log_prob, compression="gzip", shuffle=True)
+
+
+def read_samples(path: str | Path) -> Samples:
+    """Read what :func:`write_samples` wrote."""
+    try:
+        with h5py.File(path, "r") as f:
+            groups = [f[f"ensemble_{i}"] for i in range(len(f))]
+            return Samples(
+                tuple(json.loads(f.attrs["names"])),
+                [g["values"][()] for g in groups],
+                [g["log_prob"][()] for g in groups],
+                int(f.attrs["n_sampled"]),
+                {k: (v[0], v[1]) for k, v in json.loads(f.attrs["ranges"]).items()},
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: not samples of cmbfit ({error})") from error
+
+
+def write_getdist(root: str | Path, samples: Samples) -> list[Path]:
+    """Publish GetDist chains: ``root_<i>.txt``, ``root.paramnames`` and ``root.ranges``.
+
+    Columns are weight (1), -ln posterior and the parameters; derived names carry a ``*``.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    root = Path(root)
+    written = []
+    for i, (values, log_prob) in enumerate(zip(samples.values, samples.log_prob, strict=True), start=1):
+        path = root.with_name(f"{root.name}_{i}.txt")
+        with atomic_path(path) as tmp:
+            np.savetxt(tmp, np.column_stack([np.ones(len(values)), -log_prob, values]), fmt="%.9e")
+        written.append(path)
+    lines = [
+        f"{name}{'*' if i >= samples.n_sampled else ''}\t{PARAMETERS[name].latex}"
+        for i, name in enumerate(samples.names)
+    ]
+    write_text(root.with_name(root.name + ".paramnames"), "\n".join(lines) + "\n")
+    limits = [
+        f"{name} {'N' if low is None else f'{low:.9g}'} {'N' if high is None else f'{high:.9g}'}"
+        for name, (low, high) in samples.ranges.items()
+    ]
+    write_text(root.with_name(root.name + ".ranges"), "\n".join(limits) + "\n")
+    return [*written, root.with_name(root.name + ".paramnames"), root.with_name(root.name + ".ranges")]
+
+
+def write_arviz(path: str | Path, samples: Samples) -> None:
+    """Publish an ArviZ InferenceData netCDF with groups `posterior` and `sample_stats`.
+
+    ArviZ's `chain` is an independent ensemble. Its own ESS and R-hat do not apply: draws of one
+    ensemble are ordered by step, then walker, and walkers depend on each other; use the fit's
+    recorded tau and R - 1.
+    """
+    with warnings.catch_warnings():
+        # arviz 0.23 announces its own refactoring at import
+        warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
+        import arviz as az  # noqa: PLC0415 (slow to import; only this function needs it)
+
+    n = min(len(v) for v in samples.values)
+    posterior = {name: np.array([v[:n, i] for v in samples.values]) for i, name in enumerate(samples.names)}
+    data = az.from_dict(
+        posterior=posterior,
+        sample_stats={"lp": np.array([lp[:n] for lp in samples.log_prob])},
+        attrs={"note": "chain = independent emcee ensemble; draws are ordered by step, then walker"},
+    )
+    with atomic_path(path) as tmp:
+        data.to_netcdf(str(tmp))

@@ -1,0 +1,99 @@
+"""Planck's simulation-based low-l likelihood: a table of ln P(D_l) for each multipole.
+
+Planck Collaboration V (2020), A&A 641, A5, section 2.2.6 (SimAll, EE at l = 2-29).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmbfit.errors import DataError
+from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.theory.spectra import Spectra
+
+
+class TabulatedSpectrum:
+    """ln L = sum_l table[D_l, l], between rows by linear interpolation.
+
+    The published code takes the row below D_l, so that row i stands for D_l from i to i + 1 steps: on
+    average for its centre, (i + 1/2) step. Interpolating between the centres equals the published
+    numbers on average, keeps ln L continuous and gives it a gradient. At the Planck best fit the two
+    differ by 0.03 in chi2 (interpolating between the row's lower edges would differ by 0.09).
+
+    Parameters
+    ----------
+    info : DataSetInfo
+    pair : str
+        Which spectrum the table is of.
+    lmin : int
+        Multipole of the first column.
+    step : float
+        Spacing of the rows in D_l [uK^2]; row i holds D_l from i to i + 1 steps.
+    table : numpy.ndarray, shape (n_rows, n_multipoles)
+        ln P.
+    files : mapping, optional
+        Data files and their sha256, for the record.
+    """
+
+    def __init__(
+        self,
+        info: DataSetInfo,
+        pair: str,
+        lmin: int,
+        step: float,
+        table: np.ndarray,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        if table.ndim != 2 or not np.isfinite(table).all():
+            raise DataError(f"{info.name}: expected a finite two-dimensional table, found shape {table.shape}")
+        self.info = info
+        self.pairs = (pair,)
+        self.lmin = lmin
+        self.lmax = lmin + table.shape[1] - 1
+        self.step = step
+        self._table = torch.from_numpy(np.ascontiguousarray(table.T))  # shape: (n_multipoles, n_rows)
+        self._files = dict(files or {})
+
+    def to(self, device: torch.device | str) -> TabulatedSpectrum:
+        """Return a copy whose table lives on `device`."""
+        moved = copy.copy(self)
+        moved._table = self._table.to(device)
+        return moved
+
+    def settings(self) -> dict[str, Any]:
+        """Return data files and the rule between rows."""
+        return {"kind": "table", "files": self._files, "interpolation": "linear between row centres"}
+
+    def log_prob(
+        self,
+        spectra: Spectra,
+        nuisance: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return ln L; -inf for a D_l outside the table (negative or above its last row)."""
+        spectra.require(self.pairs, self.lmax)
+        nuisance = nuisance_values(self.info, nuisance, spectra.batch)
+        dl = spectra.dl[self.pairs[0]][:, self.lmin : self.lmax + 1]
+        return self.log_prob_of_multipoles(dl, nuisance)
+
+    def log_prob_of_multipoles(
+        self,
+        dl: torch.Tensor,  # shape: (batch, n_multipoles), D_l [uK^2] from lmin
+        nuisance: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return ln L of just the tabulated multipoles."""
+        for calibration in nuisance.values():
+            dl = dl / calibration[:, None] ** 2
+        position = dl.T / self.step - 0.5  # in rows' centres; shape: (n_multipoles, batch)
+        last = self._table.shape[1] - 1
+        inside = ((position >= -0.5) & (position <= last)).all(0)
+        row = position.detach().nan_to_num(0.0).clamp(0, last - 1).floor()
+        index = row.long()
+        below = self._table.gather(1, index)
+        above = self._table.gather(1, index + 1)
+        total = (below + (position - row) * (above - below)).sum(0)
+        return torch.where(inside, total, -torch.inf)

@@ -1,0 +1,1 @@
+"""Checks, summary and the reviewer's page."""

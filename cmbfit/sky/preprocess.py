@@ -1,0 +1,86 @@
+"""What is done to a map before its spectrum is taken; each step is recorded in the map's history."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cmbfit.errors import MapError
+from cmbfit.sky.maps import Array, Mask, StokesMap, check_together, unit_vectors
+
+
+def require_data(stokes: StokesMap, mask: Mask) -> None:
+    """Raise :class:`MapError` when a pixel that the mask keeps has no data in I, Q or U."""
+    check_together(stokes, mask)
+    bad = stokes.missing & mask.support
+    if bad.any():
+        pixels = np.flatnonzero(bad)
+        raise MapError(
+            f"map {stokes.name!r}: {pixels.size} pixels with NaN or UNSEEN lie where mask {mask.name!r} is above "
+            f"zero (RING pixels {pixels[:5].tolist()}...): set the mask to zero there"
+        )
+
+
+def cut_to_mask(stokes: StokesMap, mask: Mask) -> StokesMap:
+    """Set the pixels outside the mask's support to NaN; the weights themselves are not applied.
+
+    Weights enter once, in the transform (:func:`cmbfit.spectra.transforms.masked_alms`).
+    """
+    require_data(stokes, mask)
+    keep = mask.support
+    record = {"step": "cut to mask", "mask": mask.name, "fsky": mask.fsky, "pixels_kept": int(keep.sum())}
+    i, q, u = (np.where(keep, x, np.nan) for x in stokes.iqu)
+    return stokes.step(record, i=i, q=q, u=u)
+
+
+def fit_monopole_dipole(values: Array, mask: Mask) -> tuple[Array, Array]:
+    """Fit a monopole and a dipole by least squares with the mask's weights.
+
+    Minimises sum_p w_p (m_p - c_0 - c . n_p)^2. This is not the plain mean: on a cut sky the four
+    templates are not orthogonal.
+
+    Parameters
+    ----------
+    values : ndarray, shape (npix,)
+        RING; only pixels with a weight above zero are used.
+
+    Returns
+    -------
+    coefficients : ndarray, shape (4,)
+        Monopole and the three dipole components along x, y, z, in the unit of `values`.
+    covariance : ndarray, shape (4, 4)
+        Of the coefficients, from the scatter of the residuals taken as independent between pixels.
+        CMB fluctuations are correlated, so this is a lower limit.
+    """
+    keep = mask.support
+    if keep.sum() <= 4:
+        raise MapError(f"mask {mask.name!r}: {int(keep.sum())} pixels cannot fix a monopole and a dipole")
+    w, m = mask.weights[keep], values[keep]
+    if not np.isfinite(m).all():
+        raise MapError("monopole and dipole: non-finite pixels under the mask's support")
+    a = np.column_stack([np.ones(m.size), unit_vectors(mask.nside)[keep]])
+    normal = a.T @ (w[:, None] * a)
+    coefficients = np.linalg.solve(normal, a.T @ (w * m))
+    residual = m - a @ coefficients
+    inverse = np.linalg.inv(normal)
+    covariance = inverse @ (a.T @ ((w * residual)[:, None] ** 2 * a)) @ inverse
+    return np.asarray(coefficients, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+
+
+def remove_monopole_dipole(stokes: StokesMap, mask: Mask) -> StokesMap:
+    """Subtract the fitted monopole and dipole from I (Q and U have none).
+
+    The history record holds the coefficients and their errors in uK_CMB.
+    """
+    require_data(stokes, mask)
+    c, covariance = fit_monopole_dipole(stokes.i, mask)
+    error = np.sqrt(np.diag(covariance))
+    record = {
+        "step": "remove monopole and dipole",
+        "mask": mask.name,
+        "weights": "mask",
+        "monopole_uk": float(c[0]),
+        "dipole_xyz_uk": c[1:].tolist(),
+        "monopole_error_uk": float(error[0]),
+        "dipole_error_uk": error[1:].tolist(),
+    }
+    return stokes.step(record, i=stokes.i - c[0] - unit_vectors(stokes.nside) @ c[1:])

@@ -1,0 +1,90 @@
+"""Units of sky maps: what a FITS TUNIT means and how to reach uK_CMB.
+
+A differential thermodynamic temperature (K_CMB) needs no frequency; a Rayleigh-Jeans temperature
+(K_RJ) and a surface brightness (MJy/sr) do, and are refused without one.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from cmbfit.errors import MapError
+
+T_CMB_K = 2.7255
+"""Monopole temperature of the CMB in kelvin (Fixsen 2009, arXiv:0911.1955)."""
+
+_H = 6.62607015e-34  # J s
+_K_B = 1.380649e-23  # J / K
+_C = 299792458.0  # m / s
+
+_PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "micro": 1e-6, "milli": 1e-3}
+_TEMPERATURE = re.compile(
+    r"^(?P<prefix>micro|milli|m|u|µ|μ|)(?:k|kelvin)(?:[ _]?\(?(?P<kind>cmb|thermo|thermodynamic|rj)\)?)?$",
+    re.IGNORECASE,
+)
+_BRIGHTNESS = re.compile(r"^(?P<prefix>[mk]?)jy[ ]*(?:/[ ]*sr|[ ]sr-1|[ ]sr\^-1)$", re.IGNORECASE)
+
+
+def _x(frequency_ghz: float) -> float:
+    return _H * frequency_ghz * 1e9 / (_K_B * T_CMB_K)
+
+
+def rj_to_cmb(frequency_ghz: float) -> float:
+    """Return the factor K_RJ -> K_CMB at one frequency.
+
+    (e^x - 1)^2 / (x^2 e^x) with x = h nu / (k T_CMB): monochromatic, no bandpass.
+    """
+    x = _x(frequency_ghz)
+    return float(np.expm1(x) ** 2 / (x**2 * np.exp(x)))
+
+
+def mjy_to_k_cmb(frequency_ghz: float) -> float:
+    """Return the factor MJy/sr -> K_CMB at one frequency, 1 / (dB_nu/dT at T_CMB)."""
+    brightness = 2 * _K_B * (frequency_ghz * 1e9) ** 2 / _C**2 * 1e20  # MJy/sr for 1 K_RJ
+    return rj_to_cmb(frequency_ghz) / brightness
+
+
+def factor_to_uk_cmb(unit: str, frequency_ghz: float | None = None) -> float:
+    """Return the factor from `unit` to uK_CMB.
+
+    Parameters
+    ----------
+    unit : str
+        A FITS TUNIT: K, mK, uK, with or without `_CMB`, `CMB`, `thermo`; K_RJ; MJy/sr, Jy/sr.
+    frequency_ghz : float, optional
+        Needed by K_RJ and Jy/sr.
+
+    Raises
+    ------
+    MapError
+        When the unit is not one of these, or needs a frequency that is not given.
+
+    Examples
+    --------
+    >>> factor_to_uk_cmb("mK")
+    1000.0
+    """
+    text = unit.strip()
+    if match := _TEMPERATURE.match(text):
+        prefix = match["prefix"]
+        if prefix == "M":  # a megakelvin is a typing error; M and m differ by nine decades
+            raise MapError(f"unit {unit!r}: expected K, mK or uK; 'M' is mega")
+        scale = round(_PREFIX[prefix.lower()] * 1e6, 9)
+        if (match["kind"] or "").lower() != "rj":
+            return scale
+        return scale * rj_to_cmb(_frequency(unit, frequency_ghz))
+    if match := _BRIGHTNESS.match(text):
+        mega = {"M": 1.0, "k": 1e-3, "": 1e-6}.get(match["prefix"])
+        if mega is not None:
+            return mega * 1e6 * mjy_to_k_cmb(_frequency(unit, frequency_ghz))
+    raise MapError(
+        f"unit {unit!r}: expected K, mK, uK (with _CMB or _RJ), MJy/sr; declare the unit to override"
+    )
+
+
+def _frequency(unit: str, frequency_ghz: float | None) -> float:
+    if frequency_ghz is None or not frequency_ghz > 0:
+        raise MapError(f"unit {unit!r} needs a frequency in GHz to become uK_CMB, found {frequency_ghz}")
+    return frequency_ghz

@@ -1,0 +1,188 @@
+"""MASTER: from pseudo-spectra of two masked maps to bandpowers and their exact windows.
+
+Pseudo-spectra obey <C~_l> = sum_l' M_ll' b_l' C_l' (Hivon et al. 2002, astro-ph/0105302, eq. 14;
+spin 2: Kogut et al. 2003). With B the binning and F the unbinning of :class:`Bins`,
+
+    K = B M b F,   D_b = (K^-1 B) C~,   <D_b> = sum_l W_bl D_l,   W = K^-1 B M b 2 pi / (l (l + 1)).
+
+The windows W are exact for any theory, not only for a D_l that is flat in each bin, and hold the
+leakage of E into B and back. b is the product of both beams and pixel windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cmbfit.errors import SpectrumError
+from cmbfit.sky.maps import Array, Mask
+from cmbfit.spectra.binning import Bins, dl_factor
+from cmbfit.spectra.coupling import Coupling, coupling, master_matrix
+from cmbfit.spectra.transforms import SPECTRA, mask_spectrum
+
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("tt",), ("te",), ("et",), ("tb",), ("bt",), ("ee", "eb", "be", "bb"),
+)  # fmt: skip
+"""Spectra that mix with each other under a mask."""
+
+Spectra = Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """Beam times pixel window of one map, from l = 0: one for T, one for E and B."""
+
+    t: Array
+    p: Array
+
+    def of(self, letter: str) -> Array:
+        """Return the transfer function of the field "t", "e" or "b"."""
+        return self.t if letter == "t" else self.p
+
+
+def _group_matrix(group: tuple[str, ...], c: Coupling) -> Array:
+    """Return M of one group, shape (n, l, n, l')."""
+    if group == ("tt",):
+        return master_matrix(c.x00)[None, :, None, :]
+    if len(group) == 1:
+        return master_matrix(c.x02)[None, :, None, :]
+    pp, mm = master_matrix(c.xpp), master_matrix(c.xmm)
+    out = np.zeros((4, pp.shape[0], 4, pp.shape[1]))
+    for k in range(4):
+        out[k, :, k] = pp
+        # EE <- BB with +, EB <- BE with -: k and 3 - k are the partners in (ee, eb, be, bb)
+        out[k, :, 3 - k] = mm if k in (0, 3) else -mm
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Master:
+    """The linear map from pseudo-spectra to bandpowers for one mask, one pair of maps, one binning.
+
+    Build it with :func:`prepare`.
+
+    Attributes
+    ----------
+    bins : Bins
+        The published bins.
+    lmax : int
+        Multipole up to which coupling is computed and windows reach.
+    coupling : Coupling
+        Of the mask, for reuse by the covariance.
+    operators : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
+        K^-1 B: how each pseudo-spectrum enters each bandpower.
+    windows : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
+        W: response of the first spectrum's D_b to the second's D_l. Zero at l = 0, 1.
+    """
+
+    bins: Bins
+    lmax: int
+    transfer_a: Transfer
+    transfer_b: Transfer
+    coupling: Coupling
+    operators: Mapping[tuple[str, str], Array] = field(repr=False)
+    windows: Mapping[tuple[str, str], Array] = field(repr=False)
+
+    def decouple(self, pseudo: Spectra) -> dict[str, Array]:
+        """Return the bandpowers D_b in uK^2 of pseudo-C_l given from l = 0 to lmax."""
+        for name in SPECTRA:
+            if name not in pseudo or pseudo[name].shape != (self.lmax + 1,):
+                raise SpectrumError(f"pseudo-spectrum {name}: expected shape ({self.lmax + 1},)")
+        out = {name: np.zeros(self.bins.n) for name in SPECTRA}
+        for (to, source), matrix in self.operators.items():
+            out[to] = out[to] + matrix @ pseudo[source]
+        return out
+
+    def bin_theory(self, dl: Spectra) -> dict[str, Array]:
+        """Return the expected bandpowers of theory D_l (uK^2, from l = 0).
+
+        Missing spectra count as zero; "et", "be", "bt" default to "te", "eb", "tb".
+        """
+        out = {name: np.zeros(self.bins.n) for name in SPECTRA}
+        for (to, source), window in self.windows.items():
+            theory = spectrum_of(dl, source)
+            if theory is None:
+                continue
+            if theory.size <= self.lmax:
+                raise SpectrumError(f"theory {source} up to l = {theory.size - 1}, windows reach {self.lmax}")
+            out[to] = out[to] + window @ theory[: self.lmax + 1]
+        return out
+
+    def couple(self, cl: Spectra) -> dict[str, Array]:
+        """Return the expected pseudo-C_l of theory C_l of maps a x b; see :func:`couple`."""
+        return couple(cl, self.coupling, self.transfer_a, self.transfer_b)
+
+
+def couple(cl: Spectra, c: Coupling, transfer_a: Transfer, transfer_b: Transfer) -> dict[str, Array]:
+    """Return the expected pseudo-C_l of theory C_l (uK^2, from l = 0), beams and pixel windows included."""
+    size = c.x00.shape[0]
+    out = {}
+    for group in GROUPS:
+        matrix = _group_matrix(group, c)
+        for k, name in enumerate(group):
+            total = np.zeros(size)
+            for j, source in enumerate(group):
+                theory = spectrum_of(cl, source)
+                if theory is not None:
+                    gain = transfer_a.of(source[0])[:size] * transfer_b.of(source[1])[:size]
+                    total += matrix[k, :, j] @ (gain * theory[:size])
+            out[name] = total
+    return out
+
+
+def spectrum_of(spectra: Spectra, name: str) -> Array | None:
+    """Return a spectrum by name; et, be, bt fall back on te, eb, tb; None when absent."""
+    if name in spectra:
+        return spectra[name]
+    return spectra.get(name[::-1])
+
+
+def prepare(mask: Mask, bins: Bins, transfer_a: Transfer, transfer_b: Transfer, lmax: int) -> Master:
+    """Compute coupling matrices, bandpower operators and windows.
+
+    Parameters
+    ----------
+    transfer_a, transfer_b : Transfer
+        From l = 0 to at least `lmax`.
+    lmax : int
+        3 nside - 1 for HEALPix maps; bins beyond the last published one are added up to here.
+    """
+    gains = {}
+    for name in SPECTRA:
+        a, b = transfer_a.of(name[0]), transfer_b.of(name[1])
+        if min(a.size, b.size) <= lmax:
+            raise SpectrumError(
+                f"beams and pixel windows up to l = {min(a.size, b.size) - 1}, {lmax} is needed"
+            )
+        gains[name] = a[: lmax + 1] * b[: lmax + 1]
+    short_a, short_b = (Transfer(x.t[: lmax + 1], x.p[: lmax + 1]) for x in (transfer_a, transfer_b))
+    c = coupling(mask_spectrum(mask, 2 * lmax), lmax)
+    padded = bins.padded(lmax)
+    binning, unbinning = padded.binning(lmax), padded.unbinning(lmax)
+    factor = dl_factor(lmax)
+    factor[:2] = np.inf  # monopole and dipole are not part of any theory
+    operators, windows = {}, {}
+    for group in GROUPS:
+        n, size = len(group), padded.n
+        gain = np.stack([gains[s] for s in group])
+        matrix = _group_matrix(group, c) * gain
+        binned = np.einsum("bl,iljm->ibjm", binning, matrix)
+        k = np.einsum("ibjm,mc->ibjc", binned, unbinning).reshape(n * size, n * size)
+        if np.linalg.cond(k) > 1e10:
+            raise SpectrumError(
+                f"the binned coupling matrix of {group} is singular: use wider bins or a larger sky"
+            )
+        spread = np.zeros((n, size, n, lmax + 1))
+        for i in range(n):
+            spread[i, :, i] = binning
+        solved = np.linalg.solve(k, spread.reshape(n * size, -1)).reshape(spread.shape)
+        response = np.linalg.solve(k, binned.reshape(n * size, -1)).reshape(binned.shape) / factor
+        for i, to in enumerate(group):
+            for j, source in enumerate(group):
+                if n > 1 and j not in (i, 3 - i):
+                    continue  # parity: EE and BB never mix with EB and BE
+                operators[to, source] = solved[i, : bins.n, j]
+                windows[to, source] = response[i, : bins.n, j]
+    return Master(bins, lmax, short_a, short_b, c, operators, windows)

@@ -1,0 +1,260 @@
+"""The spectrum product: SACC with bandpowers, covariance and windows, and what reads it back.
+
+Tracers are `<map>_T` (spin 0) and `<map>_P` (spin 2); `cl_0e` of (a_T, b_P) is T of a times E of b.
+Values are D_b in uK^2 and windows act on D_l, as everywhere in cmbfit; SACC keeps one window per
+point, so the E-B leakage windows lie in a second file beside the product, :func:`leakage_path`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sacc
+from astropy.io import fits
+
+from cmbfit.errors import SpectrumError
+from cmbfit.io import atomic_path
+from cmbfit.sky.maps import Array
+from cmbfit.spectra.estimate import Estimate
+from cmbfit.spectra.master import Spectra, spectrum_of
+from cmbfit.spectra.transforms import SPECTRA
+
+FORMAT = "cmbfit-spectra-1"
+COMBINED = ("tt", "ee", "bb", "te", "eb", "tb")
+_TYPES = {
+    "tt": "cl_00", "te": "cl_0e", "et": "cl_0e", "tb": "cl_0b", "bt": "cl_0b",
+    "ee": "cl_ee", "eb": "cl_eb", "be": "cl_be", "bb": "cl_bb",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Bandpowers:
+    """Bandpowers of several spectra with one covariance.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Spectra in the order of the data vector.
+    centres : ndarray, shape (n,)
+        Mean multipole of each bin.
+    edges : tuple of int
+        Half-open bins.
+    values : mapping name -> ndarray, shape (n,)
+        D_b in uK^2.
+    covariance : ndarray, shape (len(names) n, len(names) n)
+        uK^4.
+    windows : mapping (to, source) -> ndarray, shape (n, lmax + 1)
+        Response of D_b to D_l, from l = 0.
+    meta : mapping
+        fsky, maps, units, settings, provenance.
+    """
+
+    names: tuple[str, ...]
+    centres: Array
+    edges: tuple[int, ...]
+    values: Mapping[str, Array]
+    covariance: Array
+    windows: Mapping[tuple[str, str], Array]
+    meta: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Bandpowers:
+        """Return the data part of an estimate."""
+        m = estimate.master
+        return cls(
+            SPECTRA,
+            m.bins.centres,
+            m.bins.edges,
+            estimate.bandpowers,
+            estimate.covariance,
+            m.windows,
+            estimate.info,
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of bins."""
+        return self.centres.size
+
+    def _slice(self, name: str) -> slice:
+        if name not in self.names:
+            raise SpectrumError(f"no spectrum {name!r}, there are {self.names}")
+        k = self.names.index(name)
+        return slice(k * self.n, (k + 1) * self.n)
+
+    def block(self, one: str, two: str | None = None) -> Array:
+        """Return a block of the covariance, shape (n, n)."""
+        return self.covariance[self._slice(one), self._slice(two or one)]
+
+    def error(self, name: str) -> Array:
+        """Return the standard deviations of a spectrum, shape (n,)."""
+        return np.sqrt(np.diag(self.block(name)))
+
+    def theory(self, dl: Spectra) -> dict[str, Array]:
+        """Return the expected bandpowers of theory D_l from l = 0; missing spectra count as zero."""
+        out = {name: np.zeros(self.n) for name in self.names}
+        for (to, source), window in self.windows.items():
+            values = spectrum_of(dl, source)
+            if to in out and values is not None:
+                size = window.shape[1]
+                if values.size < size:
+                    raise SpectrumError(
+                        f"theory {source} up to l = {values.size - 1}, windows reach {size - 1}"
+                    )
+                out[to] = out[to] + window @ values[:size]
+        return out
+
+    def chi2(self, name: str, model: Array | None = None) -> tuple[float, int]:
+        """Return chi^2 of a spectrum against binned `model` (zero when omitted) and its degrees of freedom."""
+        delta = self.values[name] - (0.0 if model is None else model)
+        return float(delta @ np.linalg.solve(self.block(name), delta)), self.n
+
+    def combined(self) -> Bandpowers:
+        """Return six spectra: te, eb, tb become the means of te and et, eb and be, tb and bt."""
+        mix = np.zeros((len(COMBINED), len(self.names)))
+        for k, name in enumerate(COMBINED):
+            for part in (name, name[::-1]):
+                mix[k, self.names.index(part)] += 0.5
+        matrix = np.kron(mix, np.eye(self.n))
+        values = {s: 0.5 * (self.values[s] + self.values[s[::-1]]) for s in COMBINED}
+        windows: dict[tuple[str, str], Array] = {}
+        for (to, source), w in self.windows.items():
+            # a common theory te = et is assumed, so windows of both sources add up
+            key = tuple(s if s in COMBINED else s[::-1] for s in (to, source))
+            share = 1.0 if to == to[::-1] else 0.5
+            windows[key[0], key[1]] = windows.get((key[0], key[1]), 0.0) + share * w
+        covariance = matrix @ self.covariance @ matrix.T
+        return Bandpowers(COMBINED, self.centres, self.edges, values, covariance, windows, self.meta)
+
+
+def leakage_path(path: str | Path) -> Path:
+    """Return where the leakage windows of the product `path` lie."""
+    path = Path(path)
+    stem = path.name.removesuffix(".fits").removesuffix(".sacc")
+    return path.with_name(f"{stem}.leakage.fits")
+
+
+def write_spectra(path: str | Path, estimate: Estimate, settings: Mapping[str, Any] | None = None) -> None:
+    """Publish an estimate as SACC, and its leakage windows beside it.
+
+    Parameters
+    ----------
+    settings : mapping, optional
+        JSON-able facts to keep in the file (beams, pixel window, map histories).
+    """
+    data, m = Bandpowers.of(estimate), estimate.master
+    out = sacc.Sacc()
+    names = {"a": str(data.meta.get("map_a") or "a"), "b": str(data.meta.get("map_b") or "b")}
+    if names["a"] == names["b"]:
+        raise SpectrumError(f"cross-spectra need two maps of different names, found {names['a']!r} twice")
+    ell = np.arange(m.lmax + 1)
+    for key, transfer in (("a", m.transfer_a), ("b", m.transfer_b)):
+        for kind, spin, beam in (("T", 0, transfer.t), ("P", 2, transfer.p)):
+            out.add_tracer(
+                "Map", f"{names[key]}_{kind}", quantity=f"cmb_{'temperature' if spin == 0 else 'polarization'}",
+                spin=spin, ell=ell, beam=beam, map_unit="uK_CMB",
+            )  # fmt: skip
+    for s in data.names:
+        window = sacc.BandpowerWindow(ell, data.windows[s, s].T)
+        first, second = f"{names['a']}_{_kind(s[0])}", f"{names['b']}_{_kind(s[1])}"
+        if s in {"et", "bt"}:  # SACC spells the spin-0 tracer first
+            first, second = second, first
+        out.add_ell_cl(_TYPES[s], first, second, data.centres, data.values[s], window=window)
+    out.add_covariance(data.covariance)
+    meta = {**data.meta, **(settings or {}), "format": FORMAT, "units": "D_l, uK^2", "map_a": names["a"],
+            "map_b": names["b"]}  # fmt: skip
+    out.metadata["format"] = FORMAT
+    out.metadata["units"] = "D_l = l(l+1)C_l/2pi in uK_CMB^2"
+    out.metadata["fsky"] = float(data.meta.get("fsky", np.nan))
+    text = json.dumps(meta, allow_nan=False)
+    out.metadata["parts"] = -(-len(text) // 60)  # a FITS card is short
+    for k in range(out.metadata["parts"]):
+        # a bar at each end keeps the blanks that FITS would strip
+        out.metadata[f"json{k}"] = f"|{text[60 * k : 60 * (k + 1)]}|"
+    hdus = [fits.PrimaryHDU()]
+    hdus += [fits.ImageHDU(w, name=f"{to}_{s}".upper()) for (to, s), w in data.windows.items() if to != s]
+    with atomic_path(leakage_path(path)) as tmp:
+        fits.HDUList(hdus).writeto(tmp, overwrite=True)
+    with atomic_path(path) as tmp:
+        out.save_fits(str(tmp), overwrite=True)
+
+
+def _kind(letter: str) -> str:
+    return "T" if letter == "t" else "P"
+
+
+def read_spectra(path: str | Path) -> Bandpowers:
+    """Read back what :func:`write_spectra` wrote.
+
+    Raises
+    ------
+    SpectrumError
+        When the file or its leakage windows are missing, damaged or of another format.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # astropy's remarks on units and long keywords
+            data = sacc.Sacc.load_fits(str(path))
+    except Exception as error:  # sacc raises many kinds for a damaged file
+        raise SpectrumError(f"{path}: expected a SACC file, found: {error}") from error
+    if data.metadata.get("format") != FORMAT:
+        raise SpectrumError(f"{path}: format {data.metadata.get('format')!r}, expected {FORMAT!r}")
+    text = "".join(str(data.metadata[f"json{k}"])[1:-1] for k in range(int(data.metadata["parts"])))
+    meta = json.loads(text)
+    a, b = meta["map_a"], meta["map_b"]
+    values, windows, order = {}, {}, []
+    centres = np.zeros(0)
+    for s in SPECTRA:
+        first, second = f"{a}_{_kind(s[0])}", f"{b}_{_kind(s[1])}"
+        if s in {"et", "bt"}:
+            first, second = second, first
+        centres, mean, index = data.get_ell_cl(_TYPES[s], first, second, return_ind=True)
+        if mean.size == 0:
+            raise SpectrumError(f"{path}: no spectrum {s}")
+        window = data.get_bandpower_windows(index)
+        values[s], windows[s, s] = np.asarray(mean), np.asarray(window.weight).T
+        order += list(index)
+    try:
+        with fits.open(leakage_path(path), memmap=False) as hdus:
+            for h in hdus[1:]:
+                to, source = h.name.lower().split("_")
+                windows[to, source] = np.asarray(h.data, dtype=np.float64)
+    except (OSError, ValueError, TypeError) as error:
+        raise SpectrumError(f"{leakage_path(path)}: the leakage windows cannot be read: {error}") from error
+    covariance = np.asarray(data.covariance.dense)[np.ix_(order, order)]
+    return Bandpowers(SPECTRA, np.asarray(centres), tuple(meta["edges"]), values, covariance, windows, meta)
+
+
+def read_theory_table(path: str | Path) -> dict[str, Array]:
+    """Read a text table with the header `# ell tt te ee bb ...` and D_l in uK^2.
+
+    Returns
+    -------
+    dict of ndarray
+        D_l from l = 0, zero below the first multipole of the file (at most 2).
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8") as f:
+            header = f.readline()
+        table = np.loadtxt(path, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise SpectrumError(f"{path}: expected a text table of D_l, found: {error}") from error
+    names = header.lstrip("#").split()
+    if not header.startswith("#") or not names or names[0] != "ell" or len(names) != table.shape[1]:
+        raise SpectrumError(f"{path}: expected the header '# ell tt te ee bb ...', found {header.strip()!r}")
+    ell = table[:, 0].astype(int)
+    if (
+        ell[0] > 2
+        or not np.array_equal(ell, np.arange(ell[0], ell[0] + ell.size))
+        or not np.isfinite(table).all()
+    ):
+        raise SpectrumError(f"{path}: expected consecutive multipoles from l = 2 or below and finite D_l")
+    return {n: np.concatenate([np.zeros(ell[0]), table[:, k]]) for k, n in enumerate(names) if k}

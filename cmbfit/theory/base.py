@@ -1,0 +1,105 @@
+"""The Theory interface: parameters in, batched spectra out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from cmbfit.errors import OutsideBoxError, ParameterError
+from cmbfit.theory.parameters import FIXED, canonical_parameters
+from cmbfit.theory.spectra import Spectra
+
+
+@runtime_checkable
+class Theory(Protocol):
+    """A model of the sky: an ordered list of parameters mapped to spectra.
+
+    Attributes
+    ----------
+    parameters : tuple of str
+        Ordered names of the columns of `theta`.
+    box : mapping of str to (float, float)
+        Valid closed range of each parameter.
+    lmax : int
+        Largest multipole of the spectra.
+    settings : dict
+        Everything that defines the numbers (code version, recombination, accuracy, ...), JSON-able.
+    """
+
+    @property
+    def parameters(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def box(self) -> Mapping[str, tuple[float, float]]: ...  # noqa: D102
+
+    @property
+    def lmax(self) -> int: ...  # noqa: D102
+
+    @property
+    def settings(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def spectra(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> Spectra:
+        """Return lensed spectra and derived parameters of a batch of points."""
+        ...
+
+
+def check_box(
+    theta: torch.Tensor,  # shape: (batch, n_parameters)
+    parameters: Sequence[str],
+    box: Mapping[str, tuple[float, float]],
+) -> None:
+    """Raise :class:`OutsideBoxError` naming the first coordinate of `theta` outside `box`."""
+    if theta.ndim != 2 or theta.shape[1] != len(parameters):
+        raise ParameterError(
+            f"theta: expected shape (batch, {len(parameters)}) for {', '.join(parameters)}, "
+            f"found {tuple(theta.shape)}"
+        )
+    for column, name in enumerate(parameters):
+        low, high = box[name]
+        x = theta[:, column]
+        # written so that NaN counts as outside
+        if bad := (~((x >= low) & (x <= high))).nonzero().flatten().tolist():
+            raise OutsideBoxError(
+                f"{name} = {x[bad[0]].item():.6g} (row {bad[0]}) lies outside the range [{low:g}, {high:g}] "
+                "in which this theory is valid; use a Boltzmann code or a wider emulator there"
+            )
+
+
+def point_from_values(theory: Theory, values: Mapping[str, float]) -> torch.Tensor:
+    """Turn named values into the one-row `theta` of a theory.
+
+    `H0` may stand for `theta_mc` (CAMB's background gives the angle). Parameters that the theory
+    holds fixed may be given when their value is the fixed one.
+
+    Returns
+    -------
+    torch.Tensor, shape (1, n_parameters)
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, missing, doubly given or differs from the theory's fixed value.
+    """
+    fixed = {k: v for k, v in FIXED.items() if k not in theory.parameters}
+    named = canonical_parameters(values, [*theory.parameters, "H0", *fixed])
+    for name, value in fixed.items():
+        given = named.pop(name, value)
+        if abs(given - value) > 1e-9:
+            raise ParameterError(f"{name} = {given:g} was asked for, but this theory holds {name} = {value:g}")
+    if "H0" in named:
+        if "theta_mc" in named:
+            raise ParameterError("give either H0 or theta_mc (theta_MC_100), not both")
+        if missing := [p for p in ("ombh2", "omch2") if p not in named]:
+            raise ParameterError(f"parameter {missing[0]!r} is missing")
+        # imported here: only this translation needs CAMB, and the emulator must load without it
+        from cmbfit.theory.camb_code import theta_mc_from_h0  # noqa: PLC0415
+
+        named["theta_mc"] = theta_mc_from_h0(named.pop("H0"), named["ombh2"], named["omch2"])
+    if missing := [p for p in theory.parameters if p not in named]:
+        raise ParameterError(f"missing parameter(s): {', '.join(missing)}; set each with --set NAME=VALUE")
+    return torch.tensor([[named[p] for p in theory.parameters]], dtype=torch.float64)

@@ -1,0 +1,198 @@
+"""Emulator bundles: a folder with ``manifest.json`` and ``arrays.safetensors``; no pickle.
+
+The manifest says what the emulator is (box, units, codes and settings, measured errors) and holds
+reference predictions, which are recomputed on load: a damaged or incompatible bundle is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+import cmbfit
+from cmbfit.errors import BundleError
+from cmbfit.io import atomic_path, read_json, sha256_file, write_json
+from cmbfit.theory.emulator.accuracy import PERCENTILES, Accuracy
+from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
+from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.parameters import unknown_name
+
+FORMAT = "cmbfit-linear-emulator"
+VERSION = 1
+REFERENCE_RTOL = 1e-9  # float64 sums in another order; a damaged array errs by far more
+_SHIPPED = resources.files("cmbfit.theory.emulator").joinpath("bundles")
+
+
+def _arrays_of(emulator: EmulatorArrays, accuracy: Accuracy) -> dict[str, np.ndarray]:
+    arrays = {"degrees": emulator.degrees, "lowl_ee": emulator.lowl_ee, "derived": emulator.derived}
+    for name, block in (("cmb", emulator.cmb), ("lensing", emulator.lensing)):
+        for part in ("mean", "scale", "basis", "coefficients"):
+            arrays[f"{name}.{part}"] = getattr(block, part)
+    for pair, errors in accuracy.per_ell.items():
+        arrays[f"accuracy.{pair}"] = errors.astype(np.float32)
+    return {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+
+
+def _reference_points(box: dict[str, tuple[float, float]]) -> np.ndarray:
+    """The box's centre and, for each parameter, a point a quarter of the way to both ends."""
+    low, high = np.array(list(box.values())).T
+    centre, half = (low + high) / 2, (high - low) / 2
+    shifts = np.vstack([np.zeros(len(low)), 0.5 * np.eye(len(low)), -0.5 * np.eye(len(low))])
+    return centre + shifts * half
+
+
+def _reference_predictions(emulator: LinearEmulator) -> dict[str, Any]:
+    theta = _reference_points(emulator.box)
+    spectra = emulator.spectra(torch.from_numpy(theta))
+    ells = [ell for ell in (2, 5, 29, 30, 220, 1000, 2000, emulator.lmax) if ell <= emulator.lmax]
+    return {
+        "theta": theta.tolist(),
+        "ell": ells,
+        "dl": {pair: x[:, ells].tolist() for pair, x in spectra.dl.items()},
+        "derived": {p: spectra.parameters[p].tolist() for p in emulator.arrays.derived_names},
+    }
+
+
+def write_bundle(
+    folder: str | Path, emulator: EmulatorArrays, settings: dict[str, Any], accuracy: Accuracy
+) -> None:
+    """Publish a bundle: arrays first, the manifest (which names their sha256) last."""
+    folder = Path(folder)
+    with atomic_path(folder / "arrays.safetensors") as tmp:
+        tmp.write_bytes(save_arrays(_arrays_of(emulator, accuracy)))
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "cmbfit": cmbfit.__version__,
+        "parameters": list(emulator.box),
+        "box": {name: list(limits) for name, limits in emulator.box.items()},
+        "lmax": emulator.lmax,
+        "units": "D_l = l(l+1)C_l/2pi in uK^2; pp is [L(L+1)]^2 C_L/2pi; l from 0",
+        "derived": list(emulator.derived_names),
+        "blocks": {
+            name: {"pairs": list(block.pairs), "lmin": list(block.lmin)}
+            for name, block in (("cmb", emulator.cmb), ("lensing", emulator.lensing))
+        },
+        "settings": settings,
+        "accuracy": {
+            "what": "|delta D_l| / sigma_CV (f_sky = 1, per multipole, l >= 2) at held-out points of the box",
+            "percentiles": list(PERCENTILES),
+            "n_points": accuracy.n_points,
+            "overall": accuracy.overall,
+            "derived_max_relative": accuracy.derived,
+        },
+        "arrays_sha256": sha256_file(folder / "arrays.safetensors"),
+        "reference": _reference_predictions(LinearEmulator(emulator, settings)),
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+def shipped_bundles() -> tuple[str, ...]:
+    """Names of the emulators in the package."""
+    return tuple(sorted(f.name for f in _SHIPPED.iterdir() if f.joinpath("manifest.json").is_file()))
+
+
+def bundle_folder(name_or_path: str | Path) -> Path:
+    """Return the folder of a shipped bundle's name, or the path itself."""
+    path = Path(name_or_path)
+    if path.joinpath("manifest.json").is_file():
+        return path
+    if str(name_or_path) in shipped_bundles():
+        return Path(str(_SHIPPED.joinpath(str(name_or_path))))
+    raise BundleError(unknown_name("emulator (a shipped name, or a folder with manifest.json)", str(name_or_path), shipped_bundles()))
+
+
+def _require(manifest: dict[str, Any], folder: Path) -> None:
+    if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+        raise BundleError(
+            f"{folder}: expected format {FORMAT} version {VERSION}, "
+            f"found {manifest.get('format')} version {manifest.get('version')}"
+        )
+    path = folder / "arrays.safetensors"
+    if not path.is_file():
+        raise BundleError(f"{path}: missing")
+    if (found := sha256_file(path)) != manifest["arrays_sha256"]:
+        raise BundleError(f"{path}: altered (sha256 {found}, the manifest names {manifest['arrays_sha256']})")
+
+
+def read_arrays(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return manifest and arrays of a bundle after checking format and sha256."""
+    folder = Path(folder)
+    manifest = read_json(folder / "manifest.json")
+    try:
+        _require(manifest, folder)
+        arrays = load_arrays((folder / "arrays.safetensors").read_bytes())
+    except (KeyError, AttributeError, SafetensorError) as error:
+        raise BundleError(f"{folder}: not a complete bundle ({error!r})") from error
+    return manifest, arrays
+
+
+def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> LinearEmulator:
+    """Load an emulator and check that it reproduces its own reference predictions.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A shipped bundle's name or a bundle's folder.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is unknown, damaged, of another format, or predicts other numbers than it says.
+
+    Examples
+    --------
+    >>> emulator = load_emulator("lcdm_planck2018")
+    >>> emulator.parameters
+    ('ombh2', 'omch2', 'theta_mc', 'tau', 'logA', 'ns')
+    """
+    folder = bundle_folder(name_or_path)
+    manifest, arrays = read_arrays(folder)
+    try:
+        blocks = {
+            name: Block(
+                tuple(spec["pairs"]),
+                tuple(spec["lmin"]),
+                *(arrays[f"{name}.{part}"] for part in ("mean", "scale", "basis", "coefficients")),
+            )
+            for name, spec in manifest["blocks"].items()
+        }
+        emulator = LinearEmulator(
+            EmulatorArrays(
+                box={name: (low, high) for name, (low, high) in manifest["box"].items()},
+                lmax=manifest["lmax"],
+                degrees=arrays["degrees"],
+                cmb=blocks["cmb"],
+                lensing=blocks["lensing"],
+                lowl_ee=arrays["lowl_ee"],
+                derived=arrays["derived"],
+            ),
+            {**manifest["settings"], "bundle": folder.name, "arrays_sha256": manifest["arrays_sha256"]},
+        )
+        reference = manifest["reference"]
+        theta = torch.tensor(reference["theta"], dtype=torch.float64)
+        spectra = emulator.spectra(theta)
+        for pair, expected in reference["dl"].items():
+            found = spectra.dl[pair][:, reference["ell"]]
+            wanted = torch.tensor(expected, dtype=torch.float64)
+            worst = ((found - wanted).abs() / wanted.abs().amax(0)).max().item()
+            if not worst <= REFERENCE_RTOL:
+                raise BundleError(f"{folder}: {pair} differs from the bundle's own reference by {worst:.1e}")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(f"{folder}: not a complete bundle ({error!r})") from error
+    return emulator
+
+
+def describe(name_or_path: str | Path) -> str:
+    """Return a bundle's manifest as readable JSON."""
+    manifest, _ = read_arrays(bundle_folder(name_or_path))
+    manifest.pop("reference")
+    return json.dumps(manifest, indent=2)

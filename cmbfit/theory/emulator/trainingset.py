@@ -1,0 +1,161 @@
+"""Training sets: chunks of Boltzmann spectra on disk, each a file that stands alone.
+
+A chunk is a compressed ``.npz`` (no pickles) with ``theta``, ``dl``, ``derived`` and its own
+settings. A point at which the Boltzmann code fails is recorded with the reason, never dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import camb
+import numpy as np
+
+from cmbfit.errors import DataError, ParameterError
+from cmbfit.io import atomic_path
+from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
+from cmbfit.theory.emulator.design import BACKGROUND, Design
+from cmbfit.theory.parameters import DERIVED, LCDM
+
+PAIRS = ("tt", "te", "ee", "bb", "pp")
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Spectra at points of parameter space.
+
+    Attributes
+    ----------
+    theta : numpy.ndarray, shape (n, 6)
+        Columns as in :data:`~cmbfit.theory.parameters.LCDM`.
+    dl : numpy.ndarray, shape (n, 5, lmax + 1)
+        D_l [uK^2] of tt, te, ee, bb and [L(L+1)]^2 C_L^pp / 2pi, l from 0.
+    derived : numpy.ndarray, shape (n, len(DERIVED))
+    background : numpy.ndarray, shape (n,)
+        Which background a row belongs to: held-out sets must not share one with the training set.
+    failures : list of dict
+        Points at which the code failed: parameters and reason.
+    settings : dict
+        Design and code settings.
+    """
+
+    theta: np.ndarray
+    dl: np.ndarray
+    derived: np.ndarray
+    background: np.ndarray
+    failures: list[dict[str, Any]]
+    settings: dict[str, Any]
+
+    def select(self, rows: np.ndarray) -> TrainingSet:
+        """Return the rows named by an index or boolean array."""
+        return TrainingSet(
+            self.theta[rows],
+            self.dl[rows],
+            self.derived[rows],
+            self.background[rows],
+            self.failures,
+            self.settings,
+        )
+
+
+def compute_chunk(
+    design: Design, index: int, settings: CambSettings, log: Callable[[str], None] = print
+) -> TrainingSet:
+    """Run CAMB over one chunk of a design, with a progress line per background."""
+    backgrounds, primordial = design.chunk(index)
+    theta, dl, derived, number, failures = [], [], [], [], []
+    start = time.perf_counter()
+    for i, (row, draws) in enumerate(zip(backgrounds, primordial, strict=True)):
+        background = dict(zip(BACKGROUND, row.tolist(), strict=True))
+        try:
+            d, q = spectra_of_one_background(settings, background, [tuple(x) for x in draws.tolist()])
+        except ParameterError as error:
+            failures.append({**background, "draws": draws.tolist(), "reason": str(error)})
+            log(f"chunk {index}: point {background} failed: {error}")
+            continue
+        dl.append(d)
+        derived.append(q)
+        number += [index * design.per_chunk + i] * len(draws)
+        theta += [[*row, *draw] for draw in draws]
+        seconds = (time.perf_counter() - start) / (i + 1)
+        log(f"chunk {index}: background {i + 1}/{len(backgrounds)}, {seconds:.1f} s each")
+    if not theta:
+        raise DataError(f"chunk {index}: the Boltzmann code failed at every point; first reason: {failures[0]}")
+    return TrainingSet(
+        np.array(theta),
+        np.concatenate(dl),
+        np.concatenate(derived),
+        np.array(number),
+        failures,
+        {"design": design.settings(), "camb": {"version": camb.__version__, **asdict(settings)}},
+    )
+
+
+def compute_points(
+    theta: np.ndarray,  # shape: (n, 6)
+    settings: CambSettings,
+    log: Callable[[str], None] = print,
+) -> TrainingSet:
+    """Run CAMB at given points, each with a background of its own; a failure raises ParameterError."""
+    dl, derived = [], []
+    for i, row in enumerate(theta.tolist()):
+        point = dict(zip(LCDM, row, strict=True))
+        background = {name: point[name] for name in BACKGROUND}
+        d, q = spectra_of_one_background(settings, background, [(point["logA"], point["ns"])])
+        dl.append(d)
+        derived.append(q)
+        log(f"point {i + 1}/{len(theta)}")
+    record = {"camb": {"version": camb.__version__, **asdict(settings)}}
+    return TrainingSet(theta, np.concatenate(dl), np.concatenate(derived), np.arange(len(theta)), [], record)
+
+
+def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
+    """Publish a chunk atomically."""
+    record = {"settings": chunk.settings, "failures": chunk.failures, "parameters": LCDM, "derived": DERIVED}
+    with atomic_path(path) as tmp, tmp.open("wb") as f:
+        np.savez_compressed(
+            f,
+            theta=chunk.theta,
+            dl=chunk.dl,
+            derived=chunk.derived,
+            background=chunk.background,
+            record=np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8),
+        )
+
+
+def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
+    """Join chunks; all must come from the same settings.
+
+    Raises
+    ------
+    DataError
+        If a chunk is damaged, has other columns, or was made with other settings than the first.
+    """
+    if not paths:
+        raise DataError("a training set needs at least one chunk")
+    parts = []
+    for path in paths:
+        try:
+            with np.load(path, allow_pickle=False) as f:
+                record = json.loads(f["record"].tobytes())
+                part = TrainingSet(
+                    f["theta"], f["dl"], f["derived"], f["background"], record["failures"], record["settings"]
+                )
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError(f"{path}: not a chunk of a training set ({error}); remove it and run again") from error
+        if tuple(record["parameters"]) != LCDM or tuple(record["derived"]) != DERIVED:
+            raise DataError(f"{path}: columns differ from this version's: {record['parameters']}, {record['derived']}")
+        if parts and part.settings != parts[0].settings:
+            changed = [k for k in part.settings if part.settings[k] != parts[0].settings[k]]
+            raise DataError(f"{path}: made with other settings than {paths[0]}: {', '.join(changed)} differ")
+        parts.append(part)
+    return TrainingSet(
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("theta", "dl", "derived", "background")),
+        [failure for p in parts for failure in p.failures],
+        parts[0].settings,
+    )

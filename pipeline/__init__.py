@@ -1,0 +1,1 @@
+"""Entry points of the Snakemake rules: one module a rule, no science in them."""

@@ -1,0 +1,65 @@
+"""Compare the emulator with exact spectra over the posterior and report its held-out error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import torch
+
+from cmbfit.io import write_json
+from cmbfit.likelihood import load_likelihood
+from cmbfit.report.checks import below, write_checks
+from cmbfit.theory.emulator.accuracy import measure, spectra_from_arrays
+from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays
+from cmbfit.theory.emulator.trainingset import read_training_set
+
+
+def main() -> None:
+    """Parse the arguments, compare, publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--emulator", required=True)
+    parser.add_argument("--exact", nargs="+", required=True, help="products of compute_exact")
+    parser.add_argument("--data", nargs="+", required=True, help="the fit's data sets")
+    parser.add_argument("--marks", type=json.loads, required=True, help="JSON: the config's section")
+    parser.add_argument("--errors", required=True, help="output: errors by multipole")
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    emulator, exact = load_emulator(args.emulator), read_training_set(args.exact)
+    accuracy = measure(emulator, exact.theta, exact.dl, exact.derived)
+    manifest, arrays = read_arrays(bundle_folder(args.emulator))
+    marks, checks = args.marks, []
+    for pair in ("tt", "te", "ee"):
+        for where, errors, limit in (
+            ("posterior", accuracy.overall[pair], marks["posterior_95"]),
+            ("box", manifest["accuracy"]["overall"][pair], marks["box_95"]),
+        ):
+            comment = f"68% {errors[0]:.2g}, 99% {errors[2]:.2g}, max {errors[3]:.2g}; f_sky = 1, l >= 2"
+            checks.append(below(f"emulator {pair} over the {where}: 95% of |dD_l|/sigma_CV", errors[1], limit, comment))
+    one = torch.ones(len(exact.theta), dtype=torch.float64)
+    truth, guess = spectra_from_arrays(exact.dl), emulator.spectra(torch.from_numpy(exact.theta))
+    for name in args.data:
+        like = load_likelihood(name)
+        nuisance = dict.fromkeys(like.info.nuisance, one)
+        difference = -2 * (like.log_prob(guess, nuisance) - like.log_prob(truth, nuisance)).numpy()
+        comment = (
+            f"{len(one)} posterior draws: median {np.median(np.abs(difference)):.3f}, "
+            f"scatter {difference.std():.3f} (a constant offset drops out of a fit)"
+        )
+        checks.append(below(f"emulator: 95% of |delta chi2| of {name}", float(np.percentile(np.abs(difference), 95)), marks["delta_chi2_95"], comment))
+    write_checks(args.output, checks)
+    write_json(
+        args.errors,
+        {
+            "n_box": manifest["accuracy"]["n_points"],
+            "n_posterior": accuracy.n_points,
+            "mark": marks["posterior_95"],
+            "box": {p: arrays[f"accuracy.{p}"].tolist() for p in accuracy.per_ell},
+            "posterior": {p: x.tolist() for p, x in accuracy.per_ell.items()},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

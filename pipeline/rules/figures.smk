@@ -1,0 +1,156 @@
+# Figures: from published products only, each as PNG, PDF and CSV.
+
+CAPTIONS = "../report"
+
+
+rule plot_maps:
+    input:
+        maps=expand("<results>/maps/{band}.fits", band=BANDS),
+        mask="<results>/maps/mask.fits",
+    output:
+        report(
+            "<results>/figures/maps.png",
+            caption=f"{CAPTIONS}/maps.rst",
+            category="Maps",
+            labels={"figure": "Stokes I, Q, U, P"},
+        ),
+        "<results>/figures/maps.pdf",
+        "<results>/figures/maps.csv",
+        report(
+            "<results>/figures/mask.png",
+            caption=f"{CAPTIONS}/mask.rst",
+            category="Maps",
+            labels={"figure": "mask"},
+        ),
+        "<results>/figures/mask.pdf",
+        "<results>/figures/mask.csv",
+    params:
+        names=list(BANDS),
+        code=code("plot_maps"),
+    log:
+        "<logs>/plot_maps.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "stem={output[0]}; mask={output[3]}; python -m pipeline.plot_maps --maps {input.maps}"
+        " --names {params.names} --mask {input.mask} --output ${{stem%.png}}"
+        " --mask-output ${{mask%.png}} > {log} 2>&1"
+
+
+rule plot_spectra:
+    input:
+        spectra=f"<results>/spectra/{PAIR}.sacc.fits",
+        theory="<results>/theory/fiducial.txt",
+    output:
+        report(
+            "<results>/figures/spectra.png",
+            caption=f"{CAPTIONS}/spectra.rst",
+            category="Spectra",
+            labels={"figure": "V x W cross-spectra"},
+        ),
+        "<results>/figures/spectra.pdf",
+        "<results>/figures/spectra.csv",
+    params:
+        code=code("plot_spectra"),
+    log:
+        "<logs>/plot_spectra.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "stem={output[0]}; python -m pipeline.plot_spectra --spectra {input.spectra} --theory {input.theory}"
+        " --label 'Planck 2018 LCDM (CAMB)' --output ${{stem%.png}} > {log} 2>&1"
+
+
+rule plot_emulator:
+    input:
+        "<results>/theory/emulator_errors.json",
+    output:
+        report(
+            "<results>/figures/emulator.png",
+            caption=f"{CAPTIONS}/emulator.rst",
+            category="Emulator",
+            labels={"figure": "error by multipole"},
+        ),
+        "<results>/figures/emulator.pdf",
+        "<results>/figures/emulator.csv",
+    params:
+        code=code("plot_emulator"),
+    log:
+        "<logs>/plot_emulator.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "stem={output[0]}; python -m pipeline.plot_emulator --errors {input}"
+        " --output ${{stem%.png}} > {log} 2>&1"
+
+
+rule plot_residuals:
+    input:
+        summary="<results>/chains/{fit}.summary.json",
+        manifest=MANIFEST,
+    output:
+        report(
+            "<results>/figures/residuals_{fit}.png",
+            caption=f"{CAPTIONS}/residuals.rst",
+            category="Fits",
+            labels={"figure": "bandpowers and best fit", "fit": "{fit}"},
+        ),
+        "<results>/figures/residuals_{fit}.pdf",
+        "<results>/figures/residuals_{fit}.csv",
+    params:
+        code=code("plot_residuals"),
+    log:
+        "<logs>/plot_residuals/{fit}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "stem={output[0]}; python -m pipeline.plot_residuals --summary {input.summary}"
+        " --emulator $(dirname {input.manifest}) --output ${{stem%.png}} > {log} 2>&1"
+
+
+rule plot_chains:
+    input:
+        chains=ensembles,
+    output:
+        report(
+            "<results>/figures/traces_{fit}.png",
+            caption=f"{CAPTIONS}/traces.rst",
+            category="Fits",
+            labels={"figure": "traces and autocorrelation", "fit": "{fit}"},
+        ),
+        "<results>/figures/traces_{fit}.pdf",
+        "<results>/figures/traces_{fit}.csv",
+    params:
+        multiple=lambda wc: FITS[wc.fit]["sampler"]["tau_multiple"],
+        code=code("plot_chains"),
+    log:
+        "<logs>/plot_chains/{fit}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "stem={output[0]}; python -m pipeline.plot_chains --chains {input.chains}"
+        " --tau-multiple {params.multiple} --output ${{stem%.png}} > {log} 2>&1"
+
+
+rule plot_posterior:
+    input:
+        samples="<results>/chains/{fit}.samples.h5",
+    output:
+        report(
+            "<results>/figures/corner_{fit}.png",
+            caption=f"{CAPTIONS}/corner.rst",
+            category="Fits",
+            labels={"figure": "posterior", "fit": "{fit}"},
+        ),
+        "<results>/figures/corner_{fit}.pdf",
+        "<results>/figures/corner_{fit}.csv",
+    params:
+        fit=lambda wc: as_json(FITS[wc.fit]),
+        code=code("plot_posterior"),
+    log:
+        "<logs>/plot_posterior/{fit}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "stem={output[0]}; python -m pipeline.plot_posterior --samples {input.samples} --fit {params.fit:q}"
+        " --output ${{stem%.png}} > {log} 2>&1"

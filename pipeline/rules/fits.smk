@@ -1,0 +1,71 @@
+# Fits: independent emcee ensembles, joined, summarised and checked.
+
+
+def ensembles(wildcards):
+    return expand(
+        f"<results>/chains/{wildcards.fit}.ensemble{{ensemble}}.h5",
+        ensemble=range(FITS[wildcards.fit]["ensembles"]),
+    )
+
+
+def data_hashes(fit):
+    """sha256 of every file behind a fit's data sets."""
+    from cmbfit.data import load_registry
+    from cmbfit.likelihood.datasets.load import registry_group
+
+    groups = {registry_group(name) for name in FITS[fit]["data"]}
+    return {e.name: e.sha256 for g in sorted(groups) for e in load_registry().select(g).values()}
+
+
+rule sample_posterior:
+    input:
+        manifest=MANIFEST,
+    output:
+        "<results>/chains/{fit}.ensemble{ensemble}.h5",
+    params:
+        fit=lambda wc: as_json(FITS[wc.fit]),
+        data=lambda wc: data_hashes(wc.fit),
+        device=config["device"],
+        seed=SEED,
+        code=code("sample_posterior"),
+        checkpoint=lambda wc: f"results/{config['run']['name']}/checkpoints/{wc.fit}.ensemble{wc.ensemble}",
+    log:
+        "<logs>/sample_posterior/{fit}.ensemble{ensemble}.log",
+    benchmark:
+        "<benchmarks>/sample_posterior/{fit}.ensemble{ensemble}.jsonl"
+    threads: 1
+    resources:
+        gpu=1 if config["device"] == "cuda" else 0,
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.sample_posterior --fit {params.fit:q} --emulator $(dirname {input.manifest})"
+        " --device {params.device} --seed {params.seed} {wildcards.ensemble} --code {params.code}"
+        " --threads {threads} --checkpoint {params.checkpoint} --output {output} > {log} 2>&1"
+
+
+rule publish_chains:
+    input:
+        chains=ensembles,
+        manifest=MANIFEST,
+    output:
+        samples="<results>/chains/{fit}.samples.h5",
+        arviz="<results>/chains/{fit}.nc",
+        paramnames="<results>/chains/getdist/{fit}.paramnames",
+        ranges="<results>/chains/getdist/{fit}.ranges",
+        summary="<results>/chains/{fit}.summary.json",
+        checks="<results>/checks/chains_{fit}.json",
+    params:
+        fit=lambda wc: as_json(FITS[wc.fit]),
+        code=code("publish_chains"),
+    log:
+        "<logs>/publish_chains/{fit}.log",
+    benchmark:
+        "<benchmarks>/publish_chains/{fit}.jsonl"
+    conda:
+        ENVIRONMENT
+    shell:
+        "root={output.paramnames}; python -m pipeline.publish_chains --fit {params.fit:q}"
+        " --emulator $(dirname {input.manifest}) --chains {input.chains} --samples {output.samples}"
+        " --getdist-root ${{root%.paramnames}} --arviz {output.arviz} --summary {output.summary}"
+        " --checks {output.checks} > {log} 2>&1"

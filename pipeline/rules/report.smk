@@ -1,0 +1,79 @@
+# Report: one summary, one page, and the gate that fails when a check does.
+
+CHECKS = [
+    "<results>/checks/spectra.json",
+    "<results>/checks/likelihood.json",
+    "<results>/checks/emulator.json",
+    *[f"<results>/checks/chains_{fit}.json" for fit in FITS],
+]
+FIGURES = [
+    "<results>/figures/maps.png",
+    "<results>/figures/mask.png",
+    "<results>/figures/spectra.png",
+    "<results>/figures/emulator.png",
+    *[f"<results>/figures/{kind}_{fit}.png" for fit in FITS for kind in ("residuals", "corner", "traces")],
+]
+
+
+rule write_summary:
+    input:
+        fits=[f"<results>/chains/{fit}.summary.json" for fit in FITS],
+        checks=CHECKS,
+        manifest=MANIFEST,
+    output:
+        "<results>/summary.json",
+    params:
+        config=as_json(config),
+        names=list(FITS),
+        files=sorted({config["maps"]["mask"], config["maps"]["pixel_window"], *[b["map"] for b in BANDS.values()]}),
+        data=[data_hashes(fit) for fit in FITS],
+        code=code("write_summary"),
+    log:
+        "<logs>/write_summary.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.write_summary --names {params.names} --fits {input.fits} --checks {input.checks}"
+        " --emulator {input.manifest} --config {params.config:q} --files {params.files}"
+        " --output {output} > {log} 2>&1"
+
+
+rule write_report:
+    input:
+        summary="<results>/summary.json",
+        figures=FIGURES,
+    output:
+        report(
+            "<results>/report/index.html",
+            caption=f"{CAPTIONS}/index.rst",
+            category="Summary",
+            labels={"figure": "first page: parameters and checks"},
+        ),
+    params:
+        code=code("write_report"),
+    log:
+        "<logs>/write_report.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.write_report --summary {input.summary} --figures {input.figures}"
+        " --benchmarks results/{config[run][name]}/benchmarks --output {output} > {log} 2>&1"
+
+
+rule gate:
+    input:
+        summary="<results>/summary.json",
+        report="<results>/report/index.html",
+    output:
+        "<results>/checks/PASSED",
+    params:
+        code=code("gate"),
+    log:
+        "<logs>/gate.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.gate --summary {input.summary} --output {output} 2>&1 | tee {log}"

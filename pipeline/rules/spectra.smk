@@ -1,0 +1,46 @@
+# Spectra: cross-spectra of two bands with windows and covariance, as SACC.
+
+
+rule estimate_spectra:
+    input:
+        map_a="<results>/maps/{}.fits".format(config["spectra"]["pair"][0]),
+        map_b="<results>/maps/{}.fits".format(config["spectra"]["pair"][1]),
+        mask="<results>/maps/mask.fits",
+        window=data_file(config["maps"]["pixel_window"]),
+        fiducial="<results>/theory/fiducial.txt",
+    output:
+        f"<results>/spectra/{PAIR}.sacc.fits",
+    params:
+        names=config["spectra"]["pair"],
+        fwhm=[BANDS[band]["fwhm_arcmin"] for band in config["spectra"]["pair"]],
+        edges=config["spectra"]["edges"],
+        code=code("estimate_spectra"),
+    log:
+        "<logs>/estimate_spectra.log",
+    benchmark:
+        "<benchmarks>/estimate_spectra.jsonl"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.estimate_spectra --map-a {input.map_a} --map-b {input.map_b}"
+        " --name-a {params.names[0]} --name-b {params.names[1]} --mask {input.mask}"
+        " --fiducial {input.fiducial} --pixel-window {input.window}"
+        " --fwhm-arcmin-a {params.fwhm[0]} --fwhm-arcmin-b {params.fwhm[1]}"
+        " --edges {params.edges} --output {output} > {log} 2>&1"
+
+
+rule check_spectra:
+    input:
+        spectra=f"<results>/spectra/{PAIR}.sacc.fits",
+        fiducial="<results>/theory/fiducial.txt",
+    output:
+        "<results>/checks/spectra.json",
+    params:
+        code=code("check_spectra"),
+    log:
+        "<logs>/check_spectra.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.check_spectra --spectra {input.spectra} --theory {input.fiducial}"
+        " --output {output} > {log} 2>&1"

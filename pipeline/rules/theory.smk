@@ -1,0 +1,126 @@
+# Theory: the fiducial spectra, the emulator (shipped, or trained here from CAMB runs) and its errors.
+
+EMULATOR = config["theory"]["emulator"]
+TRAIN = EMULATOR.get("train")
+
+if TRAIN:
+    _per_chunk = TRAIN["design"]["per_chunk"]
+    N_CHUNKS = -(-TRAIN["design"]["n_backgrounds"] // _per_chunk)
+    BUNDLE = "<results>/theory/emulator"
+    MANIFEST = f"{BUNDLE}/manifest.json"
+else:
+    from cmbfit.theory.emulator.bundle import bundle_folder
+
+    N_CHUNKS = 0
+    BUNDLE = str(bundle_folder(EMULATOR["bundle"]))
+    MANIFEST = f"{BUNDLE}/manifest.json"
+
+
+rule compute_fiducial:
+    output:
+        "<results>/theory/fiducial.txt",
+    params:
+        parameters=as_json(config["theory"]["fiducial"]),
+        camb=as_json(config["theory"]["camb"]),
+        code=code("compute_fiducial"),
+    log:
+        "<logs>/compute_fiducial.log",
+    benchmark:
+        "<benchmarks>/compute_fiducial.jsonl"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.compute_fiducial --parameters {params.parameters:q} --camb {params.camb:q}"
+        " --output {output} > {log} 2>&1"
+
+
+rule compute_theory:
+    output:
+        "<results>/theory/training/chunk_{chunk}.npz",
+    params:
+        design=as_json(TRAIN["design"] if TRAIN else {}),
+        camb=as_json(config["theory"]["camb"]),
+        code=code("compute_theory"),
+    log:
+        "<logs>/compute_theory/{chunk}.log",
+    benchmark:
+        "<benchmarks>/compute_theory/{chunk}.jsonl"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.compute_theory --design {params.design:q} --camb {params.camb:q}"
+        " --chunk {wildcards.chunk} --output {output} > {log} 2>&1"
+
+
+if TRAIN:
+
+    rule train_emulator:
+        input:
+            expand("<results>/theory/training/chunk_{chunk}.npz", chunk=range(N_CHUNKS)),
+        output:
+            "<results>/theory/emulator/manifest.json",
+            "<results>/theory/emulator/arrays.safetensors",
+        params:
+            fit=as_json(TRAIN["fit"]),
+            held_out=TRAIN["held_out"],
+            code=code("train_emulator"),
+        log:
+            "<logs>/train_emulator.log",
+        benchmark:
+            "<benchmarks>/train_emulator.jsonl"
+        threads: 4
+        conda:
+            ENVIRONMENT
+        shell:
+            "python -m pipeline.train_emulator --chunks {input} --fit {params.fit:q}"
+            " --held-out {params.held_out} --output $(dirname {output[0]}) > {log} 2>&1"
+
+
+EXACT_PARTS = 2
+CHECKED_FIT = EMULATOR["check"]["fit"]
+
+
+rule compute_exact:
+    input:
+        samples=f"<results>/chains/{CHECKED_FIT}.samples.h5",
+        manifest=MANIFEST,
+    output:
+        "<results>/theory/exact/part_{part}.npz",
+    params:
+        draws=EMULATOR["check"]["draws"],
+        parts=EXACT_PARTS,
+        seed=SEED,
+        code=code("compute_exact"),
+    log:
+        "<logs>/compute_exact/{part}.log",
+    benchmark:
+        "<benchmarks>/compute_exact/{part}.jsonl"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.compute_exact --samples {input.samples} --emulator $(dirname {input.manifest})"
+        " --draws {params.draws} --part {wildcards.part} {params.parts} --seed {params.seed}"
+        " --output {output} > {log} 2>&1"
+
+
+rule check_emulator:
+    input:
+        exact=expand("<results>/theory/exact/part_{part}.npz", part=range(EXACT_PARTS)),
+        manifest=MANIFEST,
+    output:
+        checks="<results>/checks/emulator.json",
+        errors="<results>/theory/emulator_errors.json",
+    params:
+        data=FITS[CHECKED_FIT]["data"],
+        marks=as_json(EMULATOR["check"]),
+        code=code("check_emulator"),
+    log:
+        "<logs>/check_emulator.log",
+    benchmark:
+        "<benchmarks>/check_emulator.jsonl"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m pipeline.check_emulator --emulator $(dirname {input.manifest}) --exact {input.exact}"
+        " --data {params.data} --marks {params.marks:q} --errors {output.errors} --output {output.checks}"
+        " > {log} 2>&1"

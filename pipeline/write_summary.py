@@ -1,0 +1,54 @@
+"""Join fits, checks and provenance into the run's summary.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from cmbfit.data import load_registry
+from cmbfit.io import provenance, read_json, sha256_json, write_json
+from cmbfit.likelihood.datasets.load import registry_group
+from cmbfit.report.checks import read_checks
+
+
+def main() -> None:
+    """Parse the arguments, join, publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--names", nargs="+", required=True)
+    parser.add_argument("--fits", nargs="+", required=True)
+    parser.add_argument("--checks", nargs="+", required=True)
+    parser.add_argument("--emulator", required=True, help="manifest of the bundle")
+    parser.add_argument("--config", type=json.loads, required=True)
+    parser.add_argument("--files", nargs="+", required=True, help="registered files that the run used")
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    fits = {name: read_json(path) for name, path in zip(args.names, args.fits, strict=True)}
+    registry = load_registry()
+    groups = {registry_group(info["name"]) for fit in fits.values() for info in fit["data"]}
+    entries = [registry[name] for name in args.files]
+    entries += [entry for group in sorted(groups) for entry in registry.select(group).values()]
+    data = [
+        {
+            "name": e.name,
+            "sha256": e.sha256,
+            "bytes": e.size,
+            "licence": e.licence,
+            "citation": list(e.citation),
+            "description": e.description,
+        }
+        for e in entries
+    ]
+    manifest = read_json(args.emulator)
+    emulator = {k: manifest[k] for k in ("arrays_sha256", "box", "lmax", "settings", "accuracy")}
+    record = provenance(
+        inputs=[*args.fits, *args.checks],
+        settings=args.config,
+        config_sha256=sha256_json(args.config),
+        data=data,
+        emulator=emulator,
+    )
+    write_json(args.output, {"fits": fits, "checks": read_checks(args.checks), "provenance": record})
+
+
+if __name__ == "__main__":
+    main()
