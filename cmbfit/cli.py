@@ -91,13 +91,18 @@ def _compute_spectra(code: Code, values: dict[str, float], lmax: int, emulator: 
     comment = json.dumps({k: v for k, v in theory.settings.items() if not isinstance(v, dict)})
     parameters = " ".join(f"{k}={v.item():.8g}" for k, v in got.parameters.items())
     cut = Spectra({p: x[:, : lmax + 1] for p, x in got.dl.items()}, got.parameters)
-    return cut, f"cmbfit {__version__} {comment}\n{parameters}\nD_l = l(l+1)C_l/2pi [uK^2]; pp = [L(L+1)]^2 C_L/2pi"
+    return (
+        cut,
+        f"cmbfit {__version__} {comment}\n{parameters}\nD_l = l(l+1)C_l/2pi [uK^2]; pp = [L(L+1)]^2 C_L/2pi",
+    )
 
 
 @app.command()
 def theory(
     output: Annotated[Path, typer.Option("--output", "-o", help="Text file to write.")],
-    code: Annotated[Code, typer.Option(help="CAMB (seconds, exact) or the emulator (instant).")] = Code.emulator,
+    code: Annotated[
+        Code, typer.Option(help="CAMB (seconds, exact) or the emulator (instant).")
+    ] = Code.emulator,
     values: SetOption = None,
     lmax: Annotated[int, typer.Option(help="Largest multipole.")] = 2508,
     emulator: EmulatorOption = "lcdm_planck2018",

@@ -36,7 +36,9 @@ def main() -> None:
             ("box", manifest["accuracy"]["overall"][pair], marks["box_95"]),
         ):
             comment = f"68% {errors[0]:.2g}, 99% {errors[2]:.2g}, max {errors[3]:.2g}; f_sky = 1, l >= 2"
-            checks.append(below(f"emulator {pair} over the {where}: 95% of |dD_l|/sigma_CV", errors[1], limit, comment))
+            checks.append(
+                below(f"emulator {pair} over the {where}: 95% of |dD_l|/sigma_CV", errors[1], limit, comment)
+            )
     one = torch.ones(len(exact.theta), dtype=torch.float64)
     truth, guess = spectra_from_arrays(exact.dl), emulator.spectra(torch.from_numpy(exact.theta))
     for name in args.data:
@@ -47,7 +49,14 @@ def main() -> None:
             f"{len(one)} posterior draws: median {np.median(np.abs(difference)):.3f}, "
             f"scatter {difference.std():.3f} (a constant offset drops out of a fit)"
         )
-        checks.append(below(f"emulator: 95% of |delta chi2| of {name}", float(np.percentile(np.abs(difference), 95)), marks["delta_chi2_95"], comment))
+        checks.append(
+            below(
+                f"emulator: 95% of |delta chi2| of {name}",
+                float(np.percentile(np.abs(difference), 95)),
+                marks["delta_chi2_95"],
+                comment,
+            )
+        )
     write_checks(args.output, checks)
     write_json(
         args.errors,

@@ -28,7 +28,7 @@ def _module_file(module: str) -> Path | None:
 def _imports(path: Path) -> frozenset[Path]:
     """Files of cmbfit and pipeline that a file imports, packages' ``__init__`` included."""
     package = ".".join(path.relative_to(ROOT).parent.parts)
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
@@ -37,7 +37,7 @@ def _imports(path: Path) -> frozenset[Path]:
             module = ".".join([*parents, *([node.module] if node.module else [])])
             names.add(module)
             names.update(f"{module}.{alias.name}" for alias in node.names)
-    found = set()
+    found: set[Path | None] = set()
     for name in names:
         parts = name.split(".")
         if parts[0] in _PACKAGES:
@@ -91,5 +91,7 @@ def code_hash(entry_point: str) -> str:
         digest.update(f"{path.relative_to(ROOT)} {_digest(path)}\n".encode())
     for folder in sorted({p.parent for p in files if p.name == "__init__.py" and p.parent.parent != ROOT}):
         for resource in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.jinja")]):
-            digest.update(f"{resource.relative_to(ROOT)} {hashlib.sha256(resource.read_bytes()).hexdigest()}\n".encode())
+            digest.update(
+                f"{resource.relative_to(ROOT)} {hashlib.sha256(resource.read_bytes()).hexdigest()}\n".encode()
+            )
     return digest.hexdigest()[:16]

@@ -32,7 +32,9 @@ def main() -> None:
     manifest, _ = read_arrays(bundle_folder(args.emulator))
     trained = json.loads(json.dumps(manifest["settings"]["trained_on"]["camb"]))
     trained.pop("version")
-    write_chunk(args.output, compute_points(theta, CambSettings(**trained), log=lambda s: print(s, flush=True)))
+    write_chunk(
+        args.output, compute_points(theta, CambSettings(**trained), log=lambda s: print(s, flush=True))
+    )
 
 
 if __name__ == "__main__":

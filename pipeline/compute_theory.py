@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    chunk = compute_chunk(Design(**args.design), args.chunk, CambSettings(**args.camb), log=lambda s: print(s, flush=True))
+    chunk = compute_chunk(
+        Design(**args.design), args.chunk, CambSettings(**args.camb), log=lambda s: print(s, flush=True)
+    )
     write_chunk(args.output, chunk)
 
 

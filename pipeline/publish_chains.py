@@ -15,6 +15,7 @@ from cmbfit.inference.summary import summarise
 from cmbfit.io import publish_record, write_json
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
 from cmbfit.likelihood.compiled import CompiledPosterior
+from cmbfit.likelihood.priors import Prior
 from cmbfit.report.checks import above, below, between, write_checks
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.parameters import DERIVED
@@ -37,9 +38,7 @@ def main() -> None:
         theta = torch.from_numpy(kept_samples(chain)[0][:, : len(emulator.parameters)])
         table = emulator.derived(theta)
         derived.append({name: table[name].numpy() for name in DERIVED})
-    ranges = {
-        p: tuple(x if math.isfinite(x) else None for x in prior.support) for p, prior in posterior.priors.items()
-    }
+    ranges = {p: finite_limits(prior) for p, prior in posterior.priors.items()}
     samples = collect_samples(chains, derived, ranges)
     write_samples(args.samples, samples)
     write_getdist(args.getdist_root, samples)
@@ -59,6 +58,12 @@ def main() -> None:
     publish_record(args.samples, inputs=args.chains, settings=posterior.settings())
 
 
+def finite_limits(prior: Prior) -> tuple[float | None, float | None]:
+    """Return a prior's support with None for infinity, as GetDist's files want it."""
+    low, high = prior.support
+    return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
+
+
 def vars_of(info: object) -> dict[str, object]:
     """Return a data set's description without its priors."""
     return {k: v for k, v in vars(info).items() if k != "nuisance"}
@@ -68,14 +73,20 @@ def _checks(fit: dict, summary: dict, r_minus_1: float) -> list:
     gate, convergence = fit["gate"], summary["convergence"]
     multiple = fit["sampler"].get("tau_multiple", 50)
     checks = [
-        above("chain length / longest tau", min(convergence["steps_over_tau"]), multiple, "emcee's own advice"),
-        below("R - 1 between independent ensembles", r_minus_1, gate["r_minus_1"], "walkers are not independent"),
+        above(
+            "chain length / longest tau", min(convergence["steps_over_tau"]), multiple, "emcee's own advice"
+        ),
+        below(
+            "R - 1 between independent ensembles", r_minus_1, gate["r_minus_1"], "walkers are not independent"
+        ),
         below("folded against unfolded ln L, relative", summary["fold_difference"], 1e-10, "rounding only"),
     ]
     for name in fit["reference"]["parameters"]:
         entry = summary["parameters"][name]
         source = fit["reference"]["source"]
-        checks.append(below(f"{name}: mean - published, in published sigma", entry["pull"], gate["pull"], source))
+        checks.append(
+            below(f"{name}: mean - published, in published sigma", entry["pull"], gate["pull"], source)
+        )
         low, high = gate["width_ratio"]
         checks.append(between(f"{name}: sigma / published sigma", entry["width_ratio"], low, high, source))
     return checks

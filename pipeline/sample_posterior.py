@@ -17,6 +17,8 @@ from cmbfit.likelihood.compiled import CompiledPosterior
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
 
+log = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Parse the arguments, sample, publish."""
@@ -34,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     device = pick_device(args.device)
     posterior = CompiledPosterior(posterior_from_config(args.fit, load_emulator(args.emulator)))
-    logging.info(
+    log.info(
         "folded %s bandpowers onto %d directions; relative difference %.1e; device %s",
         sum(like.info.n_data for like in posterior.likelihoods),
         posterior.n_directions,
@@ -48,7 +50,9 @@ def main() -> None:
     start = initial_walkers(posterior, centre, scale, settings.walkers, np.random.default_rng(seeds))
     seed = int(seeds.generate_state(1)[0])
     # the JSON round trip makes the identity comparable with the one on disk
-    identity = json.loads(json.dumps({"posterior": posterior.settings(), "start": args.fit["start"], "code": args.code}))
+    identity = json.loads(
+        json.dumps({"posterior": posterior.settings(), "start": args.fit["start"], "code": args.code})
+    )
     chain = run_ensemble(posterior, start, settings, seed, args.checkpoint, identity)
     write_chain(args.output, chain, {**identity, "seed": seed, "fold_difference": posterior.fold_difference})
     publish_record(args.output, settings=identity, seed=seed, device=str(device), seconds=chain.seconds)

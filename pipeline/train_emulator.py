@@ -18,7 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", nargs="+", required=True)
     parser.add_argument("--fit", type=json.loads, default={}, help="JSON: fields of FitSettings")
-    parser.add_argument("--held-out", type=float, required=True, help="fraction of backgrounds kept for the test")
+    parser.add_argument(
+        "--held-out", type=float, required=True, help="fraction of backgrounds kept for the test"
+    )
     parser.add_argument("--output", required=True, help="the bundle's folder")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

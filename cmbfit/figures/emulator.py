@@ -41,7 +41,9 @@ def plot_emulator_error(
             ax.fill_between(ell, p95, p100, color="0.88", lw=0, label="box: 95% to worst")
             ax.fill_between(ell, p68, p95, color="0.72", lw=0, label="box: 68% to 95%")
             ax.plot(ell, p99, color="0.45", lw=0.7, label="box: 99%")
-            ax.plot(ell, np.maximum(posterior[pair][1, 2:], 1e-6), color=SECOND, lw=1.2, label="posterior: 95%")
+            ax.plot(
+                ell, np.maximum(posterior[pair][1, 2:], 1e-6), color=SECOND, lw=1.2, label="posterior: 95%"
+            )
             ax.axhline(mark, color="k", lw=0.8, ls="--", label=f"mark, {mark:g}")
             ax.set(yscale="log", xscale="log", title=_TITLES[pair], ylim=(1e-5, 2), xlim=(2, ell[-1]))
         for ax in axes[1]:

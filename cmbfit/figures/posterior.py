@@ -62,7 +62,7 @@ def plot_corner(
                     ax.axvline(reference[x][0], color=SECOND, lw=0.7, ls="--")
                 if i == j and x in reference:
                     mean, sigma = reference[x]
-                    grid = np.linspace(*ax.get_xlim(), 300)
+                    grid = np.linspace(ax.get_xlim()[0], ax.get_xlim()[1], 300)
                     ax.plot(grid, np.exp(-0.5 * ((grid - mean) / sigma) ** 2), color=SECOND, ls="--", lw=1.2)
                 elif i != j and y in reference:
                     ax.axhline(reference[y][0], color=SECOND, lw=0.7, ls="--")

@@ -21,7 +21,9 @@ def bandpower_table(
     A bandpower sum_l W_l D_l is shown as an effective D_l: divided by sum_l W_l, at the window's mean
     multipole.
     """
-    columns: dict[str, list[np.ndarray]] = {k: [] for k in ("data_set", "pair", "ell", "dl", "sigma", "model")}
+    columns: dict[str, list[np.ndarray]] = {
+        k: [] for k in ("data_set", "pair", "ell", "dl", "sigma", "model")
+    }
     for like in likelihoods:
         model = like.bandpowers(spectra, {n: nuisance[n] for n in like.info.nuisance})[0].numpy()
         start = 0
@@ -70,6 +72,7 @@ def plot_residuals(table: Mapping[str, np.ndarray], spectra: Spectra, chi2: Mapp
             low.set_ylabel(r"$\Delta/\sigma$")
         axes[0, 0].legend(loc="upper right", fontsize=8)
         fig.suptitle(
-            "   ".join(f"{name}: $\\chi^2$ = {x:.1f}" for name, x in chi2.items() if name != "total"), fontsize=9
+            "   ".join(f"{name}: $\\chi^2$ = {x:.1f}" for name, x in chi2.items() if name != "total"),
+            fontsize=9,
         )
     return fig

@@ -58,9 +58,9 @@ def plot_spectra(data: Bandpowers, theory_dl: Mapping[str, Array], label: str = 
             if row == 1:
                 low.set_xlabel(r"multipole $\ell$")
             chi2, dof = data.chi2(name, model)
-            against = label if name in SIGNAL else "zero"
+            against = "theory" if name in SIGNAL else "zero"
             top.set_title(
-                f"{name.upper()}    $\\chi^2$ = {chi2:.1f} / {dof} against {against}, PTE {stats.chi2.sf(chi2, dof):.2f}",
+                f"{name.upper()}   $\\chi^2$/{against} = {chi2:.1f}/{dof}, PTE {stats.chi2.sf(chi2, dof):.2f}",
                 fontsize=9,
             )
             top.tick_params(labelbottom=False)
@@ -90,9 +90,9 @@ def _panel(
     )
     ax.set_ylabel(rf"$D_\ell^{{{name.upper()}}}$ [$\mu$K$^2$]")
     if name == "tt":
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.35 * np.max(data.values[name] + data.error(name)))
         ax.plot([], [], color="0.4", lw=1, ls="--", label="zero (null test)")
-        ax.legend(loc="lower right")
+        ax.legend(loc="upper left", fontsize=8)
 
 
 def spectra_table(data: Bandpowers, theory_dl: Mapping[str, Array]) -> dict[str, Array]:

@@ -92,10 +92,18 @@ class ChainStore:
         while (path := self._path(len(blocks))).exists():
             try:
                 with np.load(path, allow_pickle=False) as f:
-                    state = ("MT19937", f["keys"], int(f["position"]), int(f["has_gauss"]), float(f["cached"]))
+                    state = (
+                        "MT19937",
+                        f["keys"],
+                        int(f["position"]),
+                        int(f["has_gauss"]),
+                        float(f["cached"]),
+                    )
                     blocks.append(Block(f["chain"], f["log_prob"], f["accepted"], state))
             except (OSError, ValueError, KeyError) as error:
-                raise DataError(f"{path}: damaged checkpoint ({error}); remove the folder to start again") from error
+                raise DataError(
+                    f"{path}: damaged checkpoint ({error}); remove the folder to start again"
+                ) from error
         return blocks
 
 

@@ -66,7 +66,9 @@ class EnsembleSettings:
         if self.walkers < 4 or self.walkers % 2:
             raise ConfigError(f"walkers: expected an even number of at least 4, found {self.walkers}")
         if not 0 < self.block_steps <= self.max_steps:
-            raise ConfigError(f"expected 0 < block_steps <= max_steps, found {self.block_steps}, {self.max_steps}")
+            raise ConfigError(
+                f"expected 0 < block_steps <= max_steps, found {self.block_steps}, {self.max_steps}"
+            )
 
 
 @dataclass
@@ -188,7 +190,9 @@ def run_ensemble(
     """
     n_parameters = len(posterior.parameters)
     if settings.walkers < 2 * n_parameters:
-        raise ConfigError(f"walkers: {n_parameters} parameters need at least {2 * n_parameters}, found {settings.walkers}")
+        raise ConfigError(
+            f"walkers: {n_parameters} parameters need at least {2 * n_parameters}, found {settings.walkers}"
+        )
     full_identity = {
         "parameters": list(posterior.parameters),
         "sampler": {k: v for k, v in asdict(settings).items() if k != "max_steps"},
@@ -212,7 +216,7 @@ def run_ensemble(
         sampler.random_state = blocks[-1].random_state
     else:
         state = emcee.State(start)
-        sampler.random_state = np.random.RandomState(seed).get_state()  # noqa: NPY002 (emcee's generator)
+        sampler.random_state = np.random.RandomState(seed).get_state()
     history: list[tuple[int, list[float]]] = []
     evaluations_before = posterior.counts.evaluations
     begun = time.perf_counter()
@@ -232,7 +236,11 @@ def run_ensemble(
             converged = _converged(blocks, settings, history)
             rate = (posterior.counts.evaluations - evaluations_before) / (time.perf_counter() - begun)
             bar.update(settings.block_steps)
-            bar.set_postfix(tau=f"{max(history[-1][1]):.0f}", N_over_tau=f"{_steps(blocks) / max(history[-1][1]):.0f}", evals_per_s=f"{rate:.0f}")
+            bar.set_postfix(
+                tau=f"{max(history[-1][1]):.0f}",
+                N_over_tau=f"{_steps(blocks) / max(history[-1][1]):.0f}",
+                evals_per_s=f"{rate:.0f}",
+            )
             log.info(
                 "%d steps, tau %.1f (%s), %.0f evaluations/s",
                 _steps(blocks),
@@ -266,13 +274,14 @@ def _steps(blocks: list[Block]) -> int:
     return sum(len(b.chain) for b in blocks)
 
 
-def _converged(blocks: list[Block], settings: EnsembleSettings, history: list[tuple[int, list[float]]]) -> bool:
+def _converged(
+    blocks: list[Block], settings: EnsembleSettings, history: list[tuple[int, list[float]]]
+) -> bool:
     """Append tau after each block not yet in `history`; say whether the last one ends the run."""
     done = len(history)
     samples = np.concatenate([b.chain for b in blocks]) if blocks else np.empty((0, 0, 0))
     ends = np.cumsum([len(b.chain) for b in blocks])
-    for end in ends[done:].tolist():
-        history.append((end, autocorrelation_time(samples[:end]).tolist()))
+    history += [(end, autocorrelation_time(samples[:end]).tolist()) for end in ends[done:].tolist()]
     if len(history) < 2:
         return False
     (steps, now), (_, before) = history[-1], history[-2]

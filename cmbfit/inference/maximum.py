@@ -32,9 +32,7 @@ class BestFit:
     evaluations: int
 
 
-def find_maximum(
-    posterior: Posterior, start: Mapping[str, float], scale: Mapping[str, float]
-) -> BestFit:
+def find_maximum(posterior: Posterior, start: Mapping[str, float], scale: Mapping[str, float]) -> BestFit:
     """Maximise ln (L prior) by L-BFGS-B with autograd gradients, in units of `scale`.
 
     Parameters
@@ -55,7 +53,9 @@ def find_maximum(
     for i, p in enumerate(names):
         low, high = posterior.priors[p].support
         box_low, box_high = posterior.theory.box.get(p, (-np.inf, np.inf))
-        bounds.append(((max(low, box_low) - origin[i]) / width[i], (min(high, box_high) - origin[i]) / width[i]))
+        bounds.append(
+            ((max(low, box_low) - origin[i]) / width[i], (min(high, box_high) - origin[i]) / width[i])
+        )
 
     def minus_log_prob(x: np.ndarray) -> tuple[float, np.ndarray]:
         theta = torch.from_numpy(origin + width * x).to(posterior.device)[None].requires_grad_(True)

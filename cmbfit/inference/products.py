@@ -45,7 +45,8 @@ def read_chain(path: str | Path) -> tuple[Chain, dict[str, Any]]:
     try:
         with h5py.File(path, "r") as f:
             history = [
-                (int(n), t.tolist()) for n, t in zip(f["tau_history_steps"][()], f["tau_history"][()], strict=True)
+                (int(n), t.tolist())
+                for n, t in zip(f["tau_history_steps"][()], f["tau_history"][()], strict=True)
             ]
             chain = Chain(
                 tuple(json.loads(f.attrs["parameters"])),

@@ -26,7 +26,9 @@ def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
     return Posterior(theory, [load_likelihood(name) for name in fit["data"]], priors)
 
 
-def start_from_config(fit: Mapping[str, Any], posterior: Posterior) -> tuple[dict[str, float], dict[str, float]]:
+def start_from_config(
+    fit: Mapping[str, Any], posterior: Posterior
+) -> tuple[dict[str, float], dict[str, float]]:
     """Return starting centre and scale of every parameter of a posterior.
 
     Raises
@@ -38,7 +40,9 @@ def start_from_config(fit: Mapping[str, Any], posterior: Posterior) -> tuple[dic
     if missing := [p for p in posterior.parameters if p not in start]:
         raise ConfigError(f"start: no [centre, scale] for {', '.join(missing)}")
     if unknown := [p for p in start if p not in posterior.parameters]:
-        raise ConfigError(f"start: {unknown[0]} is not a parameter of this fit ({', '.join(posterior.parameters)})")
+        raise ConfigError(
+            f"start: {unknown[0]} is not a parameter of this fit ({', '.join(posterior.parameters)})"
+        )
     if bad := [p for p, (_, scale) in start.items() if not scale > 0]:
         raise ConfigError(f"start: the scale of {bad[0]} must be positive, found {start[bad[0]][1]}")
     return {p: start[p][0] for p in posterior.parameters}, {p: start[p][1] for p in posterior.parameters}

@@ -72,9 +72,7 @@ def _fold(emulator: LinearEmulator, likelihoods: list[GaussianBandpowers]) -> _F
     extended = torch.cat([unit, coefficients], dim=0)  # (1 + n_components, n_terms)
     width = len(extended)
     parts = [upper[:, g * width : (g + 1) * width] @ extended for g in range(len(matrices))]
-    return _Folded(
-        list(matrices), torch.cat(parts, dim=0), target, (data - basis @ target).square().sum()
-    )
+    return _Folded(list(matrices), torch.cat(parts, dim=0), target, (data - basis @ target).square().sum())
 
 
 class CompiledPosterior(Posterior):

@@ -77,7 +77,9 @@ class Posterior:
         }
         for like in likelihoods:
             if like.lmax > theory.lmax:
-                raise LikelihoodError(f"{like.info.name} needs l = {like.lmax}, the theory stops at {theory.lmax}")
+                raise LikelihoodError(
+                    f"{like.info.name} needs l = {like.lmax}, the theory stops at {theory.lmax}"
+                )
         self.counts = EvaluationCounts()
         self.device = torch.device("cpu")
 
@@ -106,7 +108,9 @@ class Posterior:
     ) -> torch.Tensor:  # shape: (batch,)
         """Return the sum of the log prior densities, each parameter once."""
         self._check_shape(theta)
-        return torch.stack([self.priors[p].log_prob(theta[:, i]) for i, p in enumerate(self.parameters)]).sum(0)
+        return torch.stack([self.priors[p].log_prob(theta[:, i]) for i, p in enumerate(self.parameters)]).sum(
+            0
+        )
 
     def log_likelihoods(
         self,

@@ -7,7 +7,7 @@ include priors (published chains have counted nuisance priors more than once).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,7 +81,9 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
-            raise ConfigError(f"gaussian prior: expected a finite mean and std > 0, found {self.mean}, {self.std}")
+            raise ConfigError(
+                f"gaussian prior: expected a finite mean and std > 0, found {self.mean}, {self.std}"
+            )
 
     @property
     def support(self) -> tuple[float, float]:
@@ -109,9 +111,11 @@ def prior_from_config(name: str, spec: Mapping[str, Any]) -> Prior:
     ConfigError
         If the specification is anything else; the message names the parameter.
     """
-    kinds = {"uniform": Uniform, "gaussian": Gaussian}
+    kinds: dict[str, Callable[[float, float], Prior]] = {"uniform": Uniform, "gaussian": Gaussian}
     if not isinstance(spec, Mapping) or len(spec) != 1 or next(iter(spec)) not in kinds:
-        raise ConfigError(f"prior of {name}: expected {{uniform: [low, high]}} or {{gaussian: [mean, std]}}, found {spec}")
+        raise ConfigError(
+            f"prior of {name}: expected {{uniform: [low, high]}} or {{gaussian: [mean, std]}}, found {spec}"
+        )
     kind, numbers = next(iter(spec.items()))
     if not isinstance(numbers, list | tuple) or len(numbers) != 2:
         raise ConfigError(f"prior of {name}: {kind} takes two numbers, found {numbers!r}")

@@ -50,7 +50,9 @@ class TabulatedSpectrum:
         files: Mapping[str, str] | None = None,
     ) -> None:
         if table.ndim != 2 or not np.isfinite(table).all():
-            raise DataError(f"{info.name}: expected a finite two-dimensional table, found shape {table.shape}")
+            raise DataError(
+                f"{info.name}: expected a finite two-dimensional table, found shape {table.shape}"
+            )
         self.info = info
         self.pairs = (pair,)
         self.lmin = lmin

@@ -59,10 +59,18 @@ def _figure(path: str | Path) -> dict[str, str]:
     if not path.is_file():
         raise DataError(f"{path}: figure is missing")
     data = base64.b64encode(path.read_bytes()).decode()
-    return {"stem": path.stem, "caption": _CAPTIONS[kind], "data": data, "csv": f"../figures/{path.stem}.csv", "pdf": f"../figures/{path.stem}.pdf"}
+    return {
+        "stem": path.stem,
+        "caption": _CAPTIONS[kind],
+        "data": data,
+        "csv": f"../figures/{path.stem}.csv",
+        "pdf": f"../figures/{path.stem}.pdf",
+    }
 
 
-def render(summary: Mapping[str, Any], figures: Sequence[str | Path], costs: Sequence[Mapping[str, Any]]) -> str:
+def render(
+    summary: Mapping[str, Any], figures: Sequence[str | Path], costs: Sequence[Mapping[str, Any]]
+) -> str:
     """Return the page as HTML text with all figures inside.
 
     Parameters

@@ -4,7 +4,7 @@ from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.checks import check_bandpowers
 from cmbfit.spectra.estimate import Estimate, cross_spectra
 from cmbfit.spectra.master import Master, Transfer, prepare
-from cmbfit.spectra.product import Bandpowers, read_spectra, read_theory_table, write_spectra
+from cmbfit.spectra.product import Bandpowers, read_spectra, write_spectra
 from cmbfit.spectra.transforms import SPECTRA
 
 __all__ = [
@@ -18,6 +18,5 @@ __all__ = [
     "cross_spectra",
     "prepare",
     "read_spectra",
-    "read_theory_table",
     "write_spectra",
 ]

@@ -230,31 +230,3 @@ def read_spectra(path: str | Path) -> Bandpowers:
         raise SpectrumError(f"{leakage_path(path)}: the leakage windows cannot be read: {error}") from error
     covariance = np.asarray(data.covariance.dense)[np.ix_(order, order)]
     return Bandpowers(SPECTRA, np.asarray(centres), tuple(meta["edges"]), values, covariance, windows, meta)
-
-
-def read_theory_table(path: str | Path) -> dict[str, Array]:
-    """Read a text table with the header `# ell tt te ee bb ...` and D_l in uK^2.
-
-    Returns
-    -------
-    dict of ndarray
-        D_l from l = 0, zero below the first multipole of the file (at most 2).
-    """
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8") as f:
-            header = f.readline()
-        table = np.loadtxt(path, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise SpectrumError(f"{path}: expected a text table of D_l, found: {error}") from error
-    names = header.lstrip("#").split()
-    if not header.startswith("#") or not names or names[0] != "ell" or len(names) != table.shape[1]:
-        raise SpectrumError(f"{path}: expected the header '# ell tt te ee bb ...', found {header.strip()!r}")
-    ell = table[:, 0].astype(int)
-    if (
-        ell[0] > 2
-        or not np.array_equal(ell, np.arange(ell[0], ell[0] + ell.size))
-        or not np.isfinite(table).all()
-    ):
-        raise SpectrumError(f"{path}: expected consecutive multipoles from l = 2 or below and finite D_l")
-    return {n: np.concatenate([np.zeros(ell[0]), table[:, k]]) for k, n in enumerate(names) if k}

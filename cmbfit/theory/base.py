@@ -90,7 +90,9 @@ def point_from_values(theory: Theory, values: Mapping[str, float]) -> torch.Tens
     for name, value in fixed.items():
         given = named.pop(name, value)
         if abs(given - value) > 1e-9:
-            raise ParameterError(f"{name} = {given:g} was asked for, but this theory holds {name} = {value:g}")
+            raise ParameterError(
+                f"{name} = {given:g} was asked for, but this theory holds {name} = {value:g}"
+            )
     if "H0" in named:
         if "theta_mc" in named:
             raise ParameterError("give either H0 or theta_mc (theta_MC_100), not both")

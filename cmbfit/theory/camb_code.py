@@ -116,7 +116,9 @@ def camb_parameters(
             lens_potential_accuracy=settings.lens_potential_accuracy,
         )
     except camb.baseconfig.CAMBError as error:
-        raise ParameterError(f"CAMB refuses ombh2={ombh2}, omch2={omch2}, theta_mc={theta_mc}, H0={H0}: {error}") from error
+        raise ParameterError(
+            f"CAMB refuses ombh2={ombh2}, omch2={omch2}, theta_mc={theta_mc}, H0={H0}: {error}"
+        ) from error
     pars.set_accuracy(AccuracyBoost=settings.accuracy_boost, lAccuracyBoost=settings.l_accuracy_boost)
     return pars
 
@@ -254,7 +256,10 @@ class CambTheory:
             dl[i], derived[i] = (x[0] for x in spectra_of_one_background(self._settings, point, primordial))
         tables = torch.from_numpy(derived)
         return Spectra(
-            {pair: torch.from_numpy(dl[:, j].copy()) for j, pair in enumerate(("tt", "te", "ee", "bb", "pp"))},
+            {
+                pair: torch.from_numpy(dl[:, j].copy())
+                for j, pair in enumerate(("tt", "te", "ee", "bb", "pp"))
+            },
             {
                 **{p: theta[:, i] for i, p in enumerate(self.parameters)},
                 **{p: tables[:, i] for i, p in enumerate(DERIVED)},

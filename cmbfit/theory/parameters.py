@@ -112,6 +112,8 @@ def canonical_parameters(values: Mapping[str, float], allowed: Iterable[str]) ->
         if name in out:
             raise ParameterError(f"parameter {name!r} is given twice (again as {spelling!r})")
         if not math.isfinite(raw) or (spelling == "As" and raw <= 0):
-            raise ParameterError(f"parameter {spelling!r}: expected a finite number in its range, found {raw!r}")
+            raise ParameterError(
+                f"parameter {spelling!r}: expected a finite number in its range, found {raw!r}"
+            )
         out[name] = convert(float(raw))
     return out

@@ -60,6 +60,8 @@ class Spectra:
     def require(self, pairs: Iterable[str], lmax: int) -> None:
         """Raise :class:`SpectrumError` unless all `pairs` are here up to `lmax`."""
         if missing := [p for p in pairs if p not in self.dl]:
-            raise SpectrumError(f"spectra needed but not given: {', '.join(missing)}; found {', '.join(self.dl)}")
+            raise SpectrumError(
+                f"spectra needed but not given: {', '.join(missing)}; found {', '.join(self.dl)}"
+            )
         if self.lmax < lmax:
             raise SpectrumError(f"spectra must reach l = {lmax}; they stop at l = {self.lmax}")

@@ -84,7 +84,9 @@ def read_spectrum(path: str | Path) -> Spectra:
         )
     if not np.array_equal(ell, np.arange(2, 2 + len(ell))):
         row = int(np.argmax(ell != np.arange(2, 2 + len(ell))))
-        raise SpectrumError(f"{path}: expected one row per multipole; row {row} is l = {ell[row]:g}, not {row + 2}")
+        raise SpectrumError(
+            f"{path}: expected one row per multipole; row {row} is l = {ell[row]:g}, not {row + 2}"
+        )
     dl = {
         name: torch.from_numpy(np.concatenate([[0.0, 0.0], table[:, i]]))[None]
         for i, name in enumerate(names)

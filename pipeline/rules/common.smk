@@ -6,11 +6,14 @@ from pathlib import Path
 
 from pipeline.codehash import ROOT, code_hash
 
-
 # jobs run `python -m pipeline.<rule>` from wherever results go, with the Python that runs snakemake
 os.environ.update(
-    PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(
+        os.pathsep
+    ),
+    PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    ),
 )
 
 ENVIRONMENT = str(ROOT / "environment.yml")

@@ -24,13 +24,13 @@ rule plot_maps:
         ),
         "<results>/figures/mask.pdf",
         "<results>/figures/mask.csv",
-    params:
-        names=list(BANDS),
-        code=code("plot_maps"),
     log:
         "<logs>/plot_maps.log",
     conda:
         ENVIRONMENT
+    params:
+        names=list(BANDS),
+        code=code("plot_maps"),
     shell:
         "stem={output[0]}; mask={output[3]}; python -m pipeline.plot_maps --maps {input.maps}"
         " --names {params.names} --mask {input.mask} --output ${{stem%.png}}"
@@ -40,6 +40,7 @@ rule plot_maps:
 rule plot_spectra:
     input:
         spectra=f"<results>/spectra/{PAIR}.sacc.fits",
+        leakage=f"<results>/spectra/{PAIR}.leakage.fits",
         theory="<results>/theory/fiducial.txt",
     output:
         report(
@@ -50,12 +51,12 @@ rule plot_spectra:
         ),
         "<results>/figures/spectra.pdf",
         "<results>/figures/spectra.csv",
-    params:
-        code=code("plot_spectra"),
     log:
         "<logs>/plot_spectra.log",
     conda:
         ENVIRONMENT
+    params:
+        code=code("plot_spectra"),
     shell:
         "stem={output[0]}; python -m pipeline.plot_spectra --spectra {input.spectra} --theory {input.theory}"
         " --label 'Planck 2018 LCDM (CAMB)' --output ${{stem%.png}} > {log} 2>&1"
@@ -73,12 +74,12 @@ rule plot_emulator:
         ),
         "<results>/figures/emulator.pdf",
         "<results>/figures/emulator.csv",
-    params:
-        code=code("plot_emulator"),
     log:
         "<logs>/plot_emulator.log",
     conda:
         ENVIRONMENT
+    params:
+        code=code("plot_emulator"),
     shell:
         "stem={output[0]}; python -m pipeline.plot_emulator --errors {input}"
         " --output ${{stem%.png}} > {log} 2>&1"
@@ -97,12 +98,12 @@ rule plot_residuals:
         ),
         "<results>/figures/residuals_{fit}.pdf",
         "<results>/figures/residuals_{fit}.csv",
-    params:
-        code=code("plot_residuals"),
     log:
         "<logs>/plot_residuals/{fit}.log",
     conda:
         ENVIRONMENT
+    params:
+        code=code("plot_residuals"),
     shell:
         "stem={output[0]}; python -m pipeline.plot_residuals --summary {input.summary}"
         " --emulator $(dirname {input.manifest}) --output ${{stem%.png}} > {log} 2>&1"
@@ -120,13 +121,13 @@ rule plot_chains:
         ),
         "<results>/figures/traces_{fit}.pdf",
         "<results>/figures/traces_{fit}.csv",
-    params:
-        multiple=lambda wc: FITS[wc.fit]["sampler"]["tau_multiple"],
-        code=code("plot_chains"),
     log:
         "<logs>/plot_chains/{fit}.log",
     conda:
         ENVIRONMENT
+    params:
+        multiple=lambda wc: FITS[wc.fit]["sampler"]["tau_multiple"],
+        code=code("plot_chains"),
     shell:
         "stem={output[0]}; python -m pipeline.plot_chains --chains {input.chains}"
         " --tau-multiple {params.multiple} --output ${{stem%.png}} > {log} 2>&1"
@@ -144,13 +145,13 @@ rule plot_posterior:
         ),
         "<results>/figures/corner_{fit}.pdf",
         "<results>/figures/corner_{fit}.csv",
-    params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
-        code=code("plot_posterior"),
     log:
         "<logs>/plot_posterior/{fit}.log",
     conda:
         ENVIRONMENT
+    params:
+        fit=lambda wc: as_json(FITS[wc.fit]),
+        code=code("plot_posterior"),
     shell:
         "stem={output[0]}; python -m pipeline.plot_posterior --samples {input.samples} --fit {params.fit:q}"
         " --output ${{stem%.png}} > {log} 2>&1"

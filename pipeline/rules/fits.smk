@@ -14,7 +14,11 @@ def data_hashes(fit):
     from cmbfit.likelihood.datasets.load import registry_group
 
     groups = {registry_group(name) for name in FITS[fit]["data"]}
-    return {e.name: e.sha256 for g in sorted(groups) for e in load_registry().select(g).values()}
+    return {
+        e.name: e.sha256
+        for g in sorted(groups)
+        for e in load_registry().select(g).values()
+    }
 
 
 rule sample_posterior:
@@ -22,6 +26,15 @@ rule sample_posterior:
         manifest=MANIFEST,
     output:
         "<results>/chains/{fit}.ensemble{ensemble}.h5",
+    log:
+        "<logs>/sample_posterior/{fit}.ensemble{ensemble}.log",
+    benchmark:
+        "<benchmarks>/sample_posterior/{fit}.ensemble{ensemble}.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=1 if config["device"] == "cuda" else 0,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         data=lambda wc: data_hashes(wc.fit),
@@ -29,15 +42,6 @@ rule sample_posterior:
         seed=SEED,
         code=code("sample_posterior"),
         checkpoint=lambda wc: f"results/{config['run']['name']}/checkpoints/{wc.fit}.ensemble{wc.ensemble}",
-    log:
-        "<logs>/sample_posterior/{fit}.ensemble{ensemble}.log",
-    benchmark:
-        "<benchmarks>/sample_posterior/{fit}.ensemble{ensemble}.jsonl"
-    threads: 1
-    resources:
-        gpu=1 if config["device"] == "cuda" else 0,
-    conda:
-        ENVIRONMENT
     shell:
         "python -m pipeline.sample_posterior --fit {params.fit:q} --emulator $(dirname {input.manifest})"
         " --device {params.device} --seed {params.seed} {wildcards.ensemble} --code {params.code}"
@@ -55,15 +59,15 @@ rule publish_chains:
         ranges="<results>/chains/getdist/{fit}.ranges",
         summary="<results>/chains/{fit}.summary.json",
         checks="<results>/checks/chains_{fit}.json",
-    params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
-        code=code("publish_chains"),
     log:
         "<logs>/publish_chains/{fit}.log",
     benchmark:
         "<benchmarks>/publish_chains/{fit}.jsonl"
     conda:
         ENVIRONMENT
+    params:
+        fit=lambda wc: as_json(FITS[wc.fit]),
+        code=code("publish_chains"),
     shell:
         "root={output.paramnames}; python -m pipeline.publish_chains --fit {params.fit:q}"
         " --emulator $(dirname {input.manifest}) --chains {input.chains} --samples {output.samples}"

@@ -11,7 +11,11 @@ FIGURES = [
     "<results>/figures/mask.png",
     "<results>/figures/spectra.png",
     "<results>/figures/emulator.png",
-    *[f"<results>/figures/{kind}_{fit}.png" for fit in FITS for kind in ("residuals", "corner", "traces")],
+    *[
+        f"<results>/figures/{kind}_{fit}.png"
+        for fit in FITS
+        for kind in ("residuals", "corner", "traces")
+    ],
 ]
 
 
@@ -22,17 +26,23 @@ rule write_summary:
         manifest=MANIFEST,
     output:
         "<results>/summary.json",
-    params:
-        config=as_json(config),
-        names=list(FITS),
-        files=sorted({config["maps"]["mask"], config["maps"]["pixel_window"], *[b["map"] for b in BANDS.values()]}),
-        data=[data_hashes(fit) for fit in FITS],
-        code=code("write_summary"),
     log:
         "<logs>/write_summary.log",
     localrule: True
     conda:
         ENVIRONMENT
+    params:
+        config=as_json(config),
+        names=list(FITS),
+        files=sorted(
+            {
+                config["maps"]["mask"],
+                config["maps"]["pixel_window"],
+                *[b["map"] for b in BANDS.values()],
+            }
+        ),
+        data=[data_hashes(fit) for fit in FITS],
+        code=code("write_summary"),
     shell:
         "python -m pipeline.write_summary --names {params.names} --fits {input.fits} --checks {input.checks}"
         " --emulator {input.manifest} --config {params.config:q} --files {params.files}"
@@ -50,13 +60,13 @@ rule write_report:
             category="Summary",
             labels={"figure": "first page: parameters and checks"},
         ),
-    params:
-        code=code("write_report"),
     log:
         "<logs>/write_report.log",
     localrule: True
     conda:
         ENVIRONMENT
+    params:
+        code=code("write_report"),
     shell:
         "python -m pipeline.write_report --summary {input.summary} --figures {input.figures}"
         " --benchmarks results/{config[run][name]}/benchmarks --output {output} > {log} 2>&1"
@@ -68,12 +78,12 @@ rule gate:
         report="<results>/report/index.html",
     output:
         "<results>/checks/PASSED",
-    params:
-        code=code("gate"),
     log:
         "<logs>/gate.log",
     localrule: True
     conda:
         ENVIRONMENT
+    params:
+        code=code("gate"),
     shell:
         "python -m pipeline.gate --summary {input.summary} --output {output} 2>&1 | tee {log}"

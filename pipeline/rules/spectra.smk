@@ -9,38 +9,40 @@ rule estimate_spectra:
         window=data_file(config["maps"]["pixel_window"]),
         fiducial="<results>/theory/fiducial.txt",
     output:
-        f"<results>/spectra/{PAIR}.sacc.fits",
-    params:
-        names=config["spectra"]["pair"],
-        fwhm=[BANDS[band]["fwhm_arcmin"] for band in config["spectra"]["pair"]],
-        edges=config["spectra"]["edges"],
-        code=code("estimate_spectra"),
+        sacc=f"<results>/spectra/{PAIR}.sacc.fits",
+        leakage=f"<results>/spectra/{PAIR}.leakage.fits",
     log:
         "<logs>/estimate_spectra.log",
     benchmark:
         "<benchmarks>/estimate_spectra.jsonl"
     conda:
         ENVIRONMENT
+    params:
+        names=config["spectra"]["pair"],
+        fwhm=[BANDS[band]["fwhm_arcmin"] for band in config["spectra"]["pair"]],
+        edges=config["spectra"]["edges"],
+        code=code("estimate_spectra"),
     shell:
         "python -m pipeline.estimate_spectra --map-a {input.map_a} --map-b {input.map_b}"
         " --name-a {params.names[0]} --name-b {params.names[1]} --mask {input.mask}"
         " --fiducial {input.fiducial} --pixel-window {input.window}"
         " --fwhm-arcmin-a {params.fwhm[0]} --fwhm-arcmin-b {params.fwhm[1]}"
-        " --edges {params.edges} --output {output} > {log} 2>&1"
+        " --edges {params.edges} --output {output.sacc} > {log} 2>&1"
 
 
 rule check_spectra:
     input:
         spectra=f"<results>/spectra/{PAIR}.sacc.fits",
+        leakage=f"<results>/spectra/{PAIR}.leakage.fits",
         fiducial="<results>/theory/fiducial.txt",
     output:
         "<results>/checks/spectra.json",
-    params:
-        code=code("check_spectra"),
     log:
         "<logs>/check_spectra.log",
     conda:
         ENVIRONMENT
+    params:
+        code=code("check_spectra"),
     shell:
         "python -m pipeline.check_spectra --spectra {input.spectra} --theory {input.fiducial}"
         " --output {output} > {log} 2>&1"

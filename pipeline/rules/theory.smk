@@ -19,16 +19,16 @@ else:
 rule compute_fiducial:
     output:
         "<results>/theory/fiducial.txt",
-    params:
-        parameters=as_json(config["theory"]["fiducial"]),
-        camb=as_json(config["theory"]["camb"]),
-        code=code("compute_fiducial"),
     log:
         "<logs>/compute_fiducial.log",
     benchmark:
         "<benchmarks>/compute_fiducial.jsonl"
     conda:
         ENVIRONMENT
+    params:
+        parameters=as_json(config["theory"]["fiducial"]),
+        camb=as_json(config["theory"]["camb"]),
+        code=code("compute_fiducial"),
     shell:
         "python -m pipeline.compute_fiducial --parameters {params.parameters:q} --camb {params.camb:q}"
         " --output {output} > {log} 2>&1"
@@ -37,16 +37,16 @@ rule compute_fiducial:
 rule compute_theory:
     output:
         "<results>/theory/training/chunk_{chunk}.npz",
-    params:
-        design=as_json(TRAIN["design"] if TRAIN else {}),
-        camb=as_json(config["theory"]["camb"]),
-        code=code("compute_theory"),
     log:
         "<logs>/compute_theory/{chunk}.log",
     benchmark:
         "<benchmarks>/compute_theory/{chunk}.jsonl"
     conda:
         ENVIRONMENT
+    params:
+        design=as_json(TRAIN["design"] if TRAIN else {}),
+        camb=as_json(config["theory"]["camb"]),
+        code=code("compute_theory"),
     shell:
         "python -m pipeline.compute_theory --design {params.design:q} --camb {params.camb:q}"
         " --chunk {wildcards.chunk} --output {output} > {log} 2>&1"
@@ -60,17 +60,17 @@ if TRAIN:
         output:
             "<results>/theory/emulator/manifest.json",
             "<results>/theory/emulator/arrays.safetensors",
-        params:
-            fit=as_json(TRAIN["fit"]),
-            held_out=TRAIN["held_out"],
-            code=code("train_emulator"),
         log:
             "<logs>/train_emulator.log",
         benchmark:
             "<benchmarks>/train_emulator.jsonl"
-        threads: 4
         conda:
             ENVIRONMENT
+        threads: 4
+        params:
+            fit=as_json(TRAIN["fit"]),
+            held_out=TRAIN["held_out"],
+            code=code("train_emulator"),
         shell:
             "python -m pipeline.train_emulator --chunks {input} --fit {params.fit:q}"
             " --held-out {params.held_out} --output $(dirname {output[0]}) > {log} 2>&1"
@@ -86,17 +86,17 @@ rule compute_exact:
         manifest=MANIFEST,
     output:
         "<results>/theory/exact/part_{part}.npz",
-    params:
-        draws=EMULATOR["check"]["draws"],
-        parts=EXACT_PARTS,
-        seed=SEED,
-        code=code("compute_exact"),
     log:
         "<logs>/compute_exact/{part}.log",
     benchmark:
         "<benchmarks>/compute_exact/{part}.jsonl"
     conda:
         ENVIRONMENT
+    params:
+        draws=EMULATOR["check"]["draws"],
+        parts=EXACT_PARTS,
+        seed=SEED,
+        code=code("compute_exact"),
     shell:
         "python -m pipeline.compute_exact --samples {input.samples} --emulator $(dirname {input.manifest})"
         " --draws {params.draws} --part {wildcards.part} {params.parts} --seed {params.seed}"
@@ -110,16 +110,16 @@ rule check_emulator:
     output:
         checks="<results>/checks/emulator.json",
         errors="<results>/theory/emulator_errors.json",
-    params:
-        data=FITS[CHECKED_FIT]["data"],
-        marks=as_json(EMULATOR["check"]),
-        code=code("check_emulator"),
     log:
         "<logs>/check_emulator.log",
     benchmark:
         "<benchmarks>/check_emulator.jsonl"
     conda:
         ENVIRONMENT
+    params:
+        data=FITS[CHECKED_FIT]["data"],
+        marks=as_json(EMULATOR["check"]),
+        code=code("check_emulator"),
     shell:
         "python -m pipeline.check_emulator --emulator $(dirname {input.manifest}) --exact {input.exact}"
         " --data {params.data} --marks {params.marks:q} --errors {output.errors} --output {output.checks}"

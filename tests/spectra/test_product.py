@@ -26,7 +26,6 @@ from cmbfit.spectra import (
     check_bandpowers,
     cross_spectra,
     read_spectra,
-    read_theory_table,
     write_spectra,
 )
 from cmbfit.spectra.product import COMBINED, leakage_path
@@ -169,25 +168,6 @@ def test_estimate_refuses(wmap_maps, wmap_mask, estimate) -> None:
     with pytest.raises(SpectrumError, match="different names"):
         write_spectra("unused.fits", Estimate(estimate.bandpowers, estimate.covariance, estimate.master, {}  | {
             "map_a": "V", "map_b": "V"}))  # fmt: skip
-
-
-def test_theory_table(tmp_path) -> None:
-    path = tmp_path / "t.txt"
-    path.write_text("# ell tt te\n2 1 2\n3 4 5\n")
-    dl = read_theory_table(path)
-    assert dl["tt"].tolist() == [0, 0, 1, 4]
-    assert dl["te"].tolist() == [0, 0, 2, 5]
-    for text in (
-        "2 1 2\n",
-        "# l tt\n2 1\n",
-        "# ell tt\n3 1\n",
-        "# ell tt\n2 1\n4 1\n",
-        "# ell tt\n2 nan\n",
-        "x y\n",
-    ):
-        path.write_text(text)
-        with pytest.raises(SpectrumError):
-            read_theory_table(path)
 
 
 def test_figures(tmp_path, wmap_maps, wmap_mask, estimate) -> None:

@@ -46,11 +46,14 @@ def iterated(a: StokesMap, b: StokesMap, mask: Mask) -> dict[str, np.ndarray]:
 
 
 def test_real_maps_against_healpix_fortran_cross(wmap_maps, wmap_mask) -> None:
-    """The W x V temperature spectrum of HEALPix 3.11 (Fortran), masked, not divided by fsky: 8 decimals."""
+    """The W x V temperature spectrum of HEALPix 3.11 (Fortran), masked, not divided by fsky.
+
+    Found: equal to 3e-7, the precision of the file and of its float32 maps.
+    """
     found = iterated(wmap_maps["W"], wmap_maps["V"], wmap_mask)
     (wanted,) = fortran_spectra("WVxspec_v4_udgraded32_II")
-    np.testing.assert_allclose(found["tt"], wanted, atol=5e-9, rtol=0)
-    np.testing.assert_allclose(found["tt"][2:], wanted[2:], rtol=2e-4)
+    np.testing.assert_allclose(found["tt"], wanted, atol=5e-11, rtol=0)
+    np.testing.assert_allclose(found["tt"][2:], wanted[2:], rtol=1e-6)
 
 
 def test_real_maps_against_healpix_fortran_polarised(wmap_maps, wmap_mask) -> None:
@@ -58,9 +61,7 @@ def test_real_maps_against_healpix_fortran_polarised(wmap_maps, wmap_mask) -> No
     found = iterated(wmap_maps["W"], wmap_maps["W"], wmap_mask)
     wanted = fortran_spectra("W_v4_udgraded32_IQU")
     for name, cl in zip(("tt", "ee", "bb", "te", "tb", "eb"), wanted, strict=True):
-        np.testing.assert_allclose(found[name], cl, atol=1e-8, rtol=0, err_msg=name)
-        if name != "tt":
-            np.testing.assert_allclose(found[name], cl, atol=2e-4 * np.abs(cl).max(), rtol=0, err_msg=name)
+        np.testing.assert_allclose(found[name], cl, atol=5e-7 * np.abs(cl).max(), rtol=0, err_msg=name)
 
 
 def test_against_healpy_on_the_full_sky() -> None:

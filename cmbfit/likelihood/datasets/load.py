@@ -56,7 +56,7 @@ def _info(name: str, spec: dict[str, Any], n_data: int) -> DataSetInfo:
 
 
 def _files(group: str) -> dict[str, bytes]:
-    """Verified contents of every file of a registry group, by file name."""
+    """Return the verified contents of every file of a registry group, by file name."""
     return {file: data.read_bytes(entry.name) for file, entry in data.load_registry().select(group).items()}
 
 
@@ -90,7 +90,9 @@ def load_likelihood(name: str) -> Likelihood:
             windows, bandpowers, covariance = planck_files.lowl_tt_bins(files)
         case "simall":
             table = planck_files.simall_table(files["prob_table.txt"], "prob_table.txt")
-            return TabulatedSpectrum(_info(name, spec, 0), spec["pair"], spec["lmin"], spec["step"], table, sums)
+            return TabulatedSpectrum(
+                _info(name, spec, 0), spec["pair"], spec["lmin"], spec["step"], table, sums
+            )
         case other:
             raise LikelihoodError(f"{name}: unknown kind of data set {other!r}")
     return GaussianBandpowers(

@@ -18,10 +18,12 @@ LMAX = 2508
 def read_table(raw: bytes, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Parse a text table and insist on its shape; -1 leaves an axis free."""
     try:
-        table = np.loadtxt(io.BytesIO(raw), ndmin=len(shape))
+        table = np.loadtxt(io.BytesIO(raw), ndmin=1 if len(shape) == 1 else 2)
     except ValueError as error:
         raise DataError(f"{name}: expected a table of numbers ({error})") from error
-    if table.ndim != len(shape) or any(want not in (-1, got) for want, got in zip(shape, table.shape, strict=True)):
+    if table.ndim != len(shape) or any(
+        want not in (-1, got) for want, got in zip(shape, table.shape, strict=True)
+    ):
         raise DataError(f"{name}: expected shape {shape}, found {table.shape}")
     return table
 
@@ -36,7 +38,9 @@ def read_triangle(raw: bytes, name: str, n: int) -> np.ndarray:
     """
     size = 8 * n * n
     if len(raw) != size + 8 or int.from_bytes(raw[:4], "little") != size:
-        raise DataError(f"{name}: expected one Fortran record of {n}x{n} doubles, {size + 8} bytes; found {len(raw)}")
+        raise DataError(
+            f"{name}: expected one Fortran record of {n}x{n} doubles, {size + 8} bytes; found {len(raw)}"
+        )
     triangle = np.frombuffer(raw[4:-4], dtype="<f8").reshape(n, n)
     upper, lower = np.triu(triangle, 1), np.tril(triangle, -1)
     if upper.any() and lower.any():
@@ -80,7 +84,9 @@ def plik_lite(
     weights = read_table(files["bweight.dat"], "bweight.dat", (-1,))
     data = read_table(files["cl_cmb_plik_v22.dat"], "cl_cmb_plik_v22.dat", (n, 3))[:, 1]
     covariance = read_triangle(files["c_matrix_plik_v22.dat"], "c_matrix_plik_v22.dat", n)
-    windows, keep, start = {}, [], 0
+    windows: dict[str, np.ndarray] = {}
+    keep: list[int] = []
+    start = 0
     for pair, count in N_BINS.items():
         if pair in pairs:
             # the same bins serve the three pairs, TE and EE stop earlier

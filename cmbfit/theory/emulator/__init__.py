@@ -1,0 +1,1 @@
+"""Emulators: design, training sets, fit, accuracy, bundles."""

@@ -54,7 +54,9 @@ def measure(
     n_ell = emulator.lmax + 1
     exact = {pair: dl[:, i, :n_ell] for i, pair in enumerate(PAIRS)}
     per_ell, overall = {}, {}
-    sigma = [cosmic_variance_sigma({p: exact[p][row] for p in ("tt", "te", "ee", "pp")}) for row in range(len(dl))]
+    sigma = [
+        cosmic_variance_sigma({p: exact[p][row] for p in ("tt", "te", "ee", "pp")}) for row in range(len(dl))
+    ]
     for pair in ("tt", "te", "ee", "pp"):
         error = np.zeros((len(dl), n_ell))
         scale = np.array([s[pair][2:] for s in sigma])
@@ -62,5 +64,7 @@ def measure(
         per_ell[pair] = np.percentile(error, PERCENTILES, axis=0)
         overall[pair] = np.percentile(error[:, 2:], PERCENTILES).tolist()
     names = emulator.arrays.derived_names
-    relative = {p: float(np.abs(got.parameters[p].numpy() / derived[:, i] - 1).max()) for i, p in enumerate(names)}
+    relative = {
+        p: float(np.abs(got.parameters[p].numpy() / derived[:, i] - 1).max()) for i, p in enumerate(names)
+    }
     return Accuracy(per_ell, overall, relative, len(dl))

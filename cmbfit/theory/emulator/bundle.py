@@ -42,7 +42,7 @@ def _arrays_of(emulator: EmulatorArrays, accuracy: Accuracy) -> dict[str, np.nda
 
 
 def _reference_points(box: dict[str, tuple[float, float]]) -> np.ndarray:
-    """The box's centre and, for each parameter, a point a quarter of the way to both ends."""
+    """Return the box's centre and, for each parameter, a point a quarter of the way to both ends."""
     low, high = np.array(list(box.values())).T
     centre, half = (low + high) / 2, (high - low) / 2
     shifts = np.vstack([np.zeros(len(low)), 0.5 * np.eye(len(low)), -0.5 * np.eye(len(low))])
@@ -107,7 +107,11 @@ def bundle_folder(name_or_path: str | Path) -> Path:
         return path
     if str(name_or_path) in shipped_bundles():
         return Path(str(_SHIPPED.joinpath(str(name_or_path))))
-    raise BundleError(unknown_name("emulator (a shipped name, or a folder with manifest.json)", str(name_or_path), shipped_bundles()))
+    raise BundleError(
+        unknown_name(
+            "emulator (a shipped name, or a folder with manifest.json)", str(name_or_path), shipped_bundles()
+        )
+    )
 
 
 def _require(manifest: dict[str, Any], folder: Path) -> None:

@@ -56,7 +56,9 @@ class Design:
 
     def __post_init__(self) -> None:
         if set(self.box) != set(LCDM):
-            raise ConfigError(f"design box: expected ranges for {', '.join(LCDM)}, found {', '.join(self.box)}")
+            raise ConfigError(
+                f"design box: expected ranges for {', '.join(LCDM)}, found {', '.join(self.box)}"
+            )
         for name, (low, high) in self.box.items():
             if not low < high:
                 raise ConfigError(f"design box: {name}: expected low < high, found [{low}, {high}]")

@@ -22,8 +22,12 @@ class _TorchBlock:
         self.slices = block.slices(lmax)
         self.lmin = dict(zip(block.pairs, block.lmin, strict=True))
         self.mean = torch.from_numpy(block.mean * block.scale).to(device)
-        self.decoder = torch.from_numpy(block.basis.astype("f8") * block.scale).to(device)  # (n_components, n)
-        self.coefficients = torch.from_numpy(block.coefficients.T.copy()).to(device)  # (n_components, n_terms)
+        self.decoder = torch.from_numpy(block.basis.astype("f8") * block.scale).to(
+            device
+        )  # (n_components, n)
+        self.coefficients = torch.from_numpy(block.coefficients.T.copy()).to(
+            device
+        )  # (n_components, n_terms)
 
     def decode(self, features: torch.Tensor) -> torch.Tensor:  # (n_terms, batch) -> (batch, n)
         return torch.addmm(self.mean, (self.coefficients @ features).T, self.decoder)
@@ -53,7 +57,7 @@ class LinearEmulator:
         self.box = dict(arrays.box)
         self.lmax = arrays.lmax
         self.settings = settings
-        self.features = LegendreFeatures(*zip(*arrays.box.values(), strict=True), arrays.degrees).to(device)
+        self.features = LegendreFeatures(list(arrays.box.values()), arrays.degrees).to(device)
         self._cmb = _TorchBlock(arrays.cmb, arrays.lmax, device)
         self._lensing = _TorchBlock(arrays.lensing, arrays.lmax, device)
         self.lowl_ee_coefficients = torch.from_numpy(arrays.lowl_ee.T.copy()).to(device)  # (28, n_terms)

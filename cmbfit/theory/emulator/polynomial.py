@@ -42,16 +42,15 @@ class LegendreFeatures:
 
     Parameters
     ----------
-    low, high : sequence of float
-        The box that is scaled to [-1, 1].
+    box : sequence of (low, high)
+        Range of each parameter that is scaled to [-1, 1].
     degrees : numpy.ndarray of int, shape (n_terms, n_parameters)
         From :func:`weighted_degrees`.
     """
 
-    def __init__(self, low: Sequence[float], high: Sequence[float], degrees: np.ndarray) -> None:
+    def __init__(self, box: Sequence[tuple[float, float]], degrees: np.ndarray) -> None:
         self.degrees = degrees
-        self.low = torch.tensor(low, dtype=torch.float64)
-        self.high = torch.tensor(high, dtype=torch.float64)
+        self.low, self.high = torch.tensor(box, dtype=torch.float64).T
         self.max_degree = int(degrees.max())
         n_parameters = degrees.shape[1]
         position = {tuple(d): i for i, d in enumerate(degrees.tolist())}

@@ -34,13 +34,15 @@ class FitSettings:
     """
 
     degree: float = 5
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    cmb_components: int = 80
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.6, 1.0, 1.0)
+    cmb_components: int = 64
     lensing_components: int = 24
 
     def __post_init__(self) -> None:
         if len(self.weights) != len(LCDM) or min(self.weights) <= 0 or self.degree <= 0:
-            raise ConfigError(f"emulator fit: expected {len(LCDM)} positive weights and a positive degree, found {self}")
+            raise ConfigError(
+                f"emulator fit: expected {len(LCDM)} positive weights and a positive degree, found {self}"
+            )
 
 
 def cosmic_variance_sigma(dl: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -128,8 +130,16 @@ def fit_emulator(
         {"tt": 2, "te": 2, "ee": LOWL_EE_MAX + 1},
         settings.cmb_components,
     )
-    lensing, lensing_coordinates = _block({"pp": dl["pp"] / scalar}, scale, {"pp": 2}, settings.lensing_components)
-    features = LegendreFeatures(*zip(*box.values(), strict=True), degrees)(torch.from_numpy(training.theta)).numpy().T
+    lensing, lensing_coordinates = _block(
+        {"pp": dl["pp"] / scalar}, scale, {"pp": 2}, settings.lensing_components
+    )
+    features = (
+        LegendreFeatures([(low, high) for low, high in box.values()], degrees)(
+            torch.from_numpy(training.theta)
+        )
+        .numpy()
+        .T
+    )
     targets = np.concatenate(
         [
             cmb_coordinates,
@@ -144,7 +154,9 @@ def fit_emulator(
         raise DataError(f"the design determines only {rank} of {n_terms} polynomial terms")
     log.info("fitted %d terms to %d spectra, lmax %d", n_terms, n, lmax)
     edges = np.cumsum([cmb_coordinates.shape[1], lensing_coordinates.shape[1], LOWL_EE_MAX - 1])
-    c_cmb, c_lensing, c_lowl, c_derived = (np.ascontiguousarray(c) for c in np.split(coefficients, edges, axis=1))
+    c_cmb, c_lensing, c_lowl, c_derived = (
+        np.ascontiguousarray(c) for c in np.split(coefficients, edges, axis=1)
+    )
     return EmulatorArrays(
         box={name: (float(low), float(high)) for name, (low, high) in box.items()},
         lmax=lmax,

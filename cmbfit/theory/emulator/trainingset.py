@@ -85,7 +85,9 @@ def compute_chunk(
         seconds = (time.perf_counter() - start) / (i + 1)
         log(f"chunk {index}: background {i + 1}/{len(backgrounds)}, {seconds:.1f} s each")
     if not theta:
-        raise DataError(f"chunk {index}: the Boltzmann code failed at every point; first reason: {failures[0]}")
+        raise DataError(
+            f"chunk {index}: the Boltzmann code failed at every point; first reason: {failures[0]}"
+        )
     return TrainingSet(
         np.array(theta),
         np.concatenate(dl),
@@ -138,7 +140,7 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
     """
     if not paths:
         raise DataError("a training set needs at least one chunk")
-    parts = []
+    parts: list[TrainingSet] = []
     for path in paths:
         try:
             with np.load(path, allow_pickle=False) as f:
@@ -147,15 +149,22 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
                     f["theta"], f["dl"], f["derived"], f["background"], record["failures"], record["settings"]
                 )
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise DataError(f"{path}: not a chunk of a training set ({error}); remove it and run again") from error
+            raise DataError(
+                f"{path}: not a chunk of a training set ({error}); remove it and run again"
+            ) from error
         if tuple(record["parameters"]) != LCDM or tuple(record["derived"]) != DERIVED:
-            raise DataError(f"{path}: columns differ from this version's: {record['parameters']}, {record['derived']}")
+            raise DataError(
+                f"{path}: columns differ from this version's: {record['parameters']}, {record['derived']}"
+            )
         if parts and part.settings != parts[0].settings:
             changed = [k for k in part.settings if part.settings[k] != parts[0].settings[k]]
             raise DataError(f"{path}: made with other settings than {paths[0]}: {', '.join(changed)} differ")
         parts.append(part)
     return TrainingSet(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("theta", "dl", "derived", "background")),
-        [failure for p in parts for failure in p.failures],
-        parts[0].settings,
+        theta=np.concatenate([p.theta for p in parts]),
+        dl=np.concatenate([p.dl for p in parts]),
+        derived=np.concatenate([p.derived for p in parts]),
+        background=np.concatenate([p.background for p in parts]),
+        failures=[failure for p in parts for failure in p.failures],
+        settings=parts[0].settings,
     )

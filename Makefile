@@ -1,0 +1,53 @@
+# make run: the main job on embedded real data. make test: the test suite. Both set up .venv themselves.
+PYTHON ?= python3.11
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs
+
+.PHONY: env run report test test-slow check format bench emulator lock clean
+
+env: .venv/.stamp
+
+.venv/.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+run: env
+	$(SNAKEMAKE)
+	$(BIN)/snakemake --report results/default/report/snakemake.html --quiet all
+	@echo "open results/default/report/index.html"
+
+test: env
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: env
+	$(BIN)/python -m pytest -m slow
+
+check: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile pipeline/rules
+	$(BIN)/snakemake --lint
+	$(BIN)/codespell
+
+format: env
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt Snakefile pipeline/rules
+
+# trains the shipped emulator again (about 40 minutes on two cores) into results/train/theory/emulator
+emulator: env
+	$(SNAKEMAKE) --configfile pipeline/config/train.yaml
+
+bench: env
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BIN)/python benchmarks/posterior.py
+
+lock: env
+	(head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v -E '@|^(pip|setuptools|wheel)=') > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf results

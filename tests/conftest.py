@@ -1,0 +1,104 @@
+"""Fixtures shared by all tests: seeded randomness, torch's global state, reference files, slow objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from cmbfit.likelihood import Posterior, load_likelihood
+from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.build import posterior_from_config
+from cmbfit.likelihood.compiled import CompiledPosterior
+from cmbfit.theory.base import point_from_values
+from cmbfit.theory.camb_code import CambSettings, CambTheory
+from cmbfit.theory.emulator.bundle import load_emulator
+from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.spectra import Spectra
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PLANCK_POINT = {
+    "ombh2": 0.022383,
+    "omch2": 0.12011,
+    "theta_MC_100": 1.040909,
+    "tau": 0.0543,
+    "logA": 3.0448,
+    "ns": 0.96605,
+}
+"""Best fit of Planck 2018 TT,TE,EE+lowE (also the point of Cobaya's own likelihood tests)."""
+
+
+@pytest.fixture(autouse=True)
+def torch_state() -> Iterator[None]:
+    """Fail a test that leaves torch's default dtype or thread count changed."""
+    before = torch.get_default_dtype(), torch.get_num_threads()
+    yield
+    after = torch.get_default_dtype(), torch.get_num_threads()
+    torch.set_default_dtype(before[0])
+    torch.set_num_threads(before[1])
+    assert after == before
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture(scope="session")
+def reference_folder() -> Path:
+    """Published spectra of the project's data mirror, which lies beside a development checkout only."""
+    folder = ROOT.parent / "shared" / "data-mirror" / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"the data mirror is not beside this checkout ({folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fixed_spectrum(reference_folder: Path) -> Path:
+    """The spectrum of planck-lite-py's and Cobaya's tests: l from 2, columns l TT TE EE, D_l [uK^2]."""
+    return reference_folder / "Dl_planck2015fit.dat"
+
+
+@pytest.fixture(scope="session")
+def emulator() -> LinearEmulator:
+    return load_emulator("lcdm_planck2018")
+
+
+@pytest.fixture(scope="session")
+def likelihoods() -> dict[str, Likelihood]:
+    names = ("ttteee", "tt")
+    out = {name: load_likelihood(f"planck2018_plik_lite_{name}") for name in names}
+    return out | {
+        "bins": load_likelihood("planck2018_lowl_tt_2bin"),
+        "lowe": load_likelihood("planck2018_lowl_ee"),
+    }
+
+
+@pytest.fixture(scope="session")
+def fit_config() -> dict[str, Any]:
+    """The default run's fit."""
+    text = (ROOT / "pipeline" / "config" / "default.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)["fits"]["lcdm_planck2018"]
+
+
+@pytest.fixture(scope="session")
+def posterior(emulator: LinearEmulator, fit_config: dict[str, Any]) -> Posterior:
+    return posterior_from_config(fit_config, emulator)
+
+
+@pytest.fixture(scope="session")
+def compiled(posterior: Posterior) -> CompiledPosterior:
+    return CompiledPosterior(posterior)
+
+
+@pytest.fixture(scope="session")
+def camb_planck_point() -> Spectra:
+    """CAMB at Planck's best fit, with the lensing accuracy that Planck 2018 used."""
+    theory = CambTheory(CambSettings(lmax=2508, lens_potential_accuracy=1))
+    return theory.spectra(point_from_values(theory, PLANCK_POINT))

@@ -1,0 +1,134 @@
+"""The folded posterior against the path through full spectra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum
+from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.compiled import CompiledPosterior, compile_posterior
+from tests.likelihood.helpers import LineTheory, info, random_covariance, toy_likelihood
+from tests.likelihood.test_posterior import PRIORS, NotANumber
+
+
+def draws(posterior: Posterior, rng: np.random.Generator, n: int) -> torch.Tensor:
+    return torch.from_numpy(
+        np.column_stack([posterior.priors[p].sample(rng, n) for p in posterior.parameters])
+    )
+
+
+def emulator_posterior(posterior: Posterior, likelihoods: list[Likelihood]) -> Posterior:
+    theory = posterior.theory
+    return Posterior(theory, likelihoods, {p: posterior.priors[p] for p in theory.parameters})
+
+
+def bandpowers(
+    rng: np.random.Generator, pairs: tuple[str, ...], lmin: int, name: str = "toy"
+) -> GaussianBandpowers:
+    """Random windows from `lmin`, with separate calibrations of temperature and polarisation."""
+    windows = {p: np.zeros((4, 301)) for p in pairs}
+    for window in windows.values():
+        window[:, lmin:] = rng.uniform(0, 1e-2, (4, 301 - lmin))
+    n = 4 * len(pairs)
+    nuisance = {"A": Gaussian(1, 0.05), "P": Gaussian(1, 0.05)}
+    powers = {"A": {"tt": -2.0, "te": -2.0}, "P": {"te": 1.0, "ee": 2.0}}
+    description = info(name, pairs=dict.fromkeys(pairs, (lmin, 300)), survey=name, nuisance=nuisance)
+    covariance = 1e3 * random_covariance(rng, n)
+    return GaussianBandpowers(description, windows, rng.normal(0, 100, n), covariance, powers)
+
+
+def test_folded_equals_unfolded_over_the_prior(
+    posterior: Posterior, compiled: CompiledPosterior, rng: np.random.Generator
+) -> None:
+    theta = draws(posterior, rng, 200)
+    unfolded = posterior.log_prob(theta)
+    assert torch.isfinite(unfolded).any()
+    # rounding of another order of summation; -inf of the low-l table included
+    torch.testing.assert_close(compiled.log_prob(theta), unfolded, rtol=1e-10, atol=0)
+    assert compiled.fold_difference < 1e-10
+
+
+def test_folded_gradients_equal_unfolded_ones(
+    posterior: Posterior, compiled: CompiledPosterior, rng: np.random.Generator
+) -> None:
+    centre = torch.tensor([0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.0], dtype=torch.float64)
+    scale = torch.tensor([1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4e-3, 2.5e-3], dtype=torch.float64)
+    theta = centre + scale * torch.from_numpy(rng.standard_normal((16, 7)))
+    gradients = []
+    for path in (posterior, compiled):
+        x = theta.clone().requires_grad_()
+        (g,) = torch.autograd.grad(path.log_prob(x).sum(), x)
+        gradients.append(g * scale)  # change of ln L over one posterior sigma
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-10, atol=1e-9)
+
+
+def test_separate_calibrations_are_folded_apart(posterior: Posterior, rng: np.random.Generator) -> None:
+    likes = [bandpowers(rng, ("tt", "te", "ee"), 30, "a"), bandpowers(rng, ("ee", "tt"), 30, "b")]
+    plain = emulator_posterior(posterior, likes)
+    theta = draws(plain, rng, 100)
+    folded = compile_posterior(plain)
+    torch.testing.assert_close(folded.log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0)
+    moved = theta.clone()
+    moved[:, plain.parameters.index("P")] += 0.1
+    assert (folded.log_prob(moved) - folded.log_prob(theta)).abs().min() > 0
+
+
+def test_one_data_set_alone_folds(
+    posterior: Posterior, likelihoods: dict[str, Likelihood], rng: np.random.Generator
+) -> None:
+    for name in ("tt", "lowe"):
+        plain = emulator_posterior(posterior, [likelihoods[name]])
+        theta = draws(plain, rng, 30)
+        torch.testing.assert_close(
+            compile_posterior(plain).log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0
+        )
+
+
+def test_folding_shortens_the_residual(compiled: CompiledPosterior) -> None:
+    # 615 bandpowers depend on the decoder's directions and the mean only
+    assert 0 < compiled.n_directions < 200
+
+
+def test_outside_prior_box_and_table_stay_zero_probability(compiled: CompiledPosterior) -> None:
+    good = torch.tensor([0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.0], dtype=torch.float64)
+    theta = good.repeat(4, 1)
+    theta[1, 3] = 0.2
+    theta[2, 0] = torch.nan
+    theta[3, 6] = torch.nan
+    got = compiled.log_prob(theta)
+    assert torch.isfinite(got[0])
+    assert torch.isneginf(got[1:]).all()
+
+
+def test_low_l_ee_bandpowers_cannot_be_folded(posterior: Posterior, rng: np.random.Generator) -> None:
+    plain = emulator_posterior(posterior, [bandpowers(rng, ("ee",), 20)])
+    with pytest.raises(LikelihoodError, match="ee below l = 30 is not linear"):
+        compile_posterior(plain)
+
+
+def test_lensing_bandpowers_cannot_be_folded(posterior: Posterior, rng: np.random.Generator) -> None:
+    plain = emulator_posterior(posterior, [bandpowers(rng, ("pp",), 30)])
+    with pytest.raises(LikelihoodError, match="pp is not in the linear part"):
+        compile_posterior(plain)
+
+
+@pytest.mark.parametrize(("pair", "n_ell"), [("tt", 28), ("ee", 40)])
+def test_tables_beyond_low_l_ee_cannot_be_folded(posterior: Posterior, pair: str, n_ell: int) -> None:
+    description = info("table", pairs={pair: (2, n_ell + 1)})
+    plain = emulator_posterior(
+        posterior, [TabulatedSpectrum(description, pair, 2, 1.0, np.zeros((9, n_ell)))]
+    )
+    with pytest.raises(LikelihoodError, match="reaches beyond the emulator's low-l EE"):
+        compile_posterior(plain)
+
+
+def test_other_likelihoods_and_theories_cannot_be_folded(
+    posterior: Posterior, rng: np.random.Generator
+) -> None:
+    with pytest.raises(LikelihoodError, match="nan cannot be folded"):
+        compile_posterior(emulator_posterior(posterior, [NotANumber()]))
+    with pytest.raises(LikelihoodError, match="only posteriors of a linear-decoder emulator"):
+        compile_posterior(Posterior(LineTheory(rng), [toy_likelihood(rng)], PRIORS))

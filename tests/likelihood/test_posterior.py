@@ -1,0 +1,246 @@
+"""A Posterior counts each thing once and is never NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from cmbfit.errors import ConfigError, LikelihoodError, OutsideBoxError, ParameterError
+from cmbfit.likelihood import Gaussian, Posterior, Uniform, load_likelihood, pick_device
+from cmbfit.likelihood.base import Likelihood, refuse_double_counting
+from cmbfit.likelihood.build import start_from_config
+from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.spectra import Spectra
+from tests.likelihood.helpers import LineTheory, info, toy_likelihood
+
+PRIORS = {"ombh2": Uniform(-2, 3), "ns": Gaussian(0.5, 1.5)}
+SHARED = {"A_planck": Gaussian(1.0, 0.0025)}
+
+
+@pytest.fixture
+def line(rng: np.random.Generator) -> LineTheory:
+    return LineTheory(rng)
+
+
+@pytest.fixture
+def pair_of_data(rng: np.random.Generator) -> list[Likelihood]:
+    return [toy_likelihood(rng, n, survey=n, nuisance=SHARED) for n in ("first", "second")]
+
+
+def test_sums_likelihoods_and_each_prior_once(
+    line: LineTheory, pair_of_data: list[Likelihood], rng: np.random.Generator
+) -> None:
+    """A calibration shared by two data sets has one prior in the sum (published chains had two)."""
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    assert posterior.parameters == ("ombh2", "ns", "A_planck")
+    theta = np.column_stack([rng.uniform(-2, 3, 20), rng.normal(0, 1, 20), rng.normal(1, 0.01, 20)])
+    expected = (
+        scipy.stats.uniform(-2, 5).logpdf(theta[:, 0])
+        + scipy.stats.norm(0.5, 1.5).logpdf(theta[:, 1])
+        + scipy.stats.norm(1.0, 0.0025).logpdf(theta[:, 2])
+    )
+    for like in pair_of_data:
+        model = (line.base + theta[:, :2] @ line.slopes) @ like.windows["tt"].numpy().T
+        residual = model / theta[:, 2:] ** 2 - like.data.numpy()
+        covariance = (like._cholesky @ like._cholesky.T).numpy()
+        expected -= 0.5 * np.einsum("bi,ij,bj->b", residual, np.linalg.inv(covariance), residual)
+    got = posterior.log_prob(torch.from_numpy(theta)).numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-11)
+    assert posterior.counts.evaluations == 20
+
+
+def test_planck_data_share_one_calibration_prior(posterior: Posterior) -> None:
+    theta = torch.tensor([[0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.004]], dtype=torch.float64)
+    assert posterior.parameters.count("A_planck") == 1
+    parts = sum(posterior.log_likelihoods(theta).values()).item()
+    widths = {"ombh2": 0.007, "omch2": 0.06, "theta_mc": 0.04, "tau": 0.13, "logA": 0.7, "ns": 0.18}
+    prior = scipy.stats.norm(1, 0.0025).logpdf(1.004) - np.log(list(widths.values())).sum()
+    # the sum of ln L is 700: 13 digits
+    assert posterior.log_prob(theta).item() - parts == pytest.approx(prior, abs=1e-9)
+
+
+def test_a_prior_given_for_a_nuisance_replaces_the_recommended_one(
+    line: LineTheory, pair_of_data: list[Likelihood]
+) -> None:
+    theta = torch.tensor([[0.0, 0.0, 1.01]], dtype=torch.float64)
+    default = Posterior(line, pair_of_data, PRIORS).log_prob(theta).item()
+    wide = Posterior(line, pair_of_data, PRIORS | {"A_planck": Gaussian(1, 0.1)}).log_prob(theta).item()
+    change = scipy.stats.norm(1, 0.1).logpdf(1.01) - scipy.stats.norm(1, 0.0025).logpdf(1.01)
+    assert wide - default == pytest.approx(change, rel=1e-8)
+
+
+def test_data_sets_that_disagree_about_a_shared_prior_are_refused(
+    line: LineTheory, rng: np.random.Generator
+) -> None:
+    first = toy_likelihood(rng, "first", survey="first", nuisance=SHARED)
+    second = toy_likelihood(rng, "second", survey="second", nuisance={"A_planck": Gaussian(1, 0.01)})
+    with pytest.raises(LikelihoodError, match="recommend different priors for A_planck"):
+        Posterior(line, [first, second], PRIORS)
+    Posterior(line, [first, second], PRIORS | SHARED)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("planck2018_plik_lite_tt", "planck2018_plik_lite_ttteee"),
+            "count the same planck TT multipoles 30-2508",
+        ),
+        (("planck2018_lowl_ee", "planck2018_lowl_ee"), "listed twice"),
+        (
+            ("planck2018_plik_lite_ttteee", "planck2018_lowl_ee", "planck2018_plik_lite_ttteee"),
+            "listed twice",
+        ),
+    ],
+)
+def test_the_same_sky_is_not_counted_twice(
+    emulator: LinearEmulator, posterior: Posterior, names: tuple[str, ...], message: str
+) -> None:
+    priors = {p: posterior.priors[p] for p in emulator.parameters}
+    with pytest.raises(LikelihoodError, match=message):
+        Posterior(emulator, [load_likelihood(n) for n in names], priors)
+
+
+def test_ranges_that_touch_but_do_not_overlap_are_accepted() -> None:
+    low, high = info("low", pairs={"tt": (2, 29)}), info("high", pairs={"tt": (30, 100)})
+    refuse_double_counting([low, high, info("other sky", survey="b", pairs={"tt": (2, 100)})])
+    with pytest.raises(LikelihoodError, match="TT multipoles 29-29"):
+        refuse_double_counting([low, info("high", pairs={"tt": (29, 100)})])
+
+
+class NotANumber:
+    """A data set that fails for ombh2 > 0, as a cut-off sum or a negative root would."""
+
+    info = info("nan", survey="nan", pairs={"ee": (2, 3)})
+    pairs = ("tt",)
+    lmax = 20
+
+    def log_prob(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> torch.Tensor:  # noqa: ARG002
+        x = spectra.dl["tt"][:, 2]
+        return torch.where(x > self.limit, torch.nan, 0 * x)
+
+    limit = 0.0
+
+
+def test_not_a_number_becomes_zero_probability_and_is_counted(
+    line: LineTheory, rng: np.random.Generator
+) -> None:
+    toy, nan = toy_likelihood(rng), NotANumber()
+    nan.limit = line.base[2]  # NaN where the slope raises tt at l = 2
+    posterior = Posterior(line, [toy, nan], PRIORS)
+    theta = torch.tensor([[0.5, 0.0], [-0.5, 0.0], [0.25, 0.0]], dtype=torch.float64)
+    bad = (theta @ torch.from_numpy(line.slopes[:, 2:3]))[:, 0] > 0
+    got = posterior.log_prob(theta)
+    assert torch.isneginf(got[bad]).all()
+    assert torch.isfinite(got[~bad]).all()
+    assert posterior.counts.not_a_number == int(bad.sum()) > 0
+
+
+def test_outside_prior_and_outside_box_are_counted_apart(
+    line: LineTheory, pair_of_data: list[Likelihood]
+) -> None:
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    rows = [
+        [0, 0, 1],
+        [3.5, 0, 1],
+        [0, 6, 1],
+        [9, 9, 1],
+        [torch.nan, 0, 1],
+        [0, torch.nan, 1],
+        [0, 0, torch.nan],
+    ]
+    got = posterior.log_prob(torch.tensor(rows, dtype=torch.float64))
+    assert torch.isfinite(got[0])
+    assert torch.isneginf(got[1:]).all()
+    counts = posterior.counts
+    assert (counts.outside_prior, counts.outside_box, counts.not_a_number) == (5, 1, 0)
+
+
+def test_gradient_of_allowed_rows_is_clean_beside_refused_ones(
+    line: LineTheory, pair_of_data: list[Likelihood]
+) -> None:
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    theta = torch.tensor([[0.1, 0.2, 1.0], [7.0, 0.2, 1.0]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(posterior.log_prob(theta)[0], theta)
+    h = 1e-5
+    for i in range(3):
+        shift = torch.zeros(1, 3, dtype=torch.float64)
+        shift[0, i] = h
+        up, down = (posterior.log_prob(theta[:1].detach() + s).item() for s in (shift, -shift))
+        # central difference: h^2 third derivative; rounding 1e-16 of 1e2 over 1e-5
+        assert gradient[0, i].item() == pytest.approx((up - down) / (2 * h), rel=1e-6, abs=1e-6)
+    assert (gradient[1] == 0).all()
+
+
+def test_a_direct_call_outside_the_box_raises(posterior: Posterior) -> None:
+    theta = torch.tensor([[0.0224, 0.12, 1.041, 0.2, 3.045, 0.965, 1.0]], dtype=torch.float64)
+    with pytest.raises(OutsideBoxError, match=r"tau = 0\.2 .* \[0\.02, 0\.15\]"):
+        posterior.log_likelihoods(theta)
+    assert torch.isneginf(posterior.log_prob(theta)).all()
+
+
+def test_incomplete_posteriors_are_refused(line: LineTheory, pair_of_data: list[Likelihood]) -> None:
+    with pytest.raises(ParameterError, match="no prior for ns"):
+        Posterior(line, pair_of_data, {"ombh2": Uniform(0, 1)})
+    with pytest.raises(ParameterError, match="did you mean 'ombh2'"):
+        Posterior(line, pair_of_data, PRIORS | {"omb_h2": Uniform(0, 1)})
+    with pytest.raises(LikelihoodError, match="at least one data set"):
+        Posterior(line, [], PRIORS)
+    with pytest.raises(LikelihoodError, match="needs l = 2508, the theory stops at 20"):
+        Posterior(line, [load_likelihood("planck2018_plik_lite_tt")], PRIORS)
+
+
+def test_theta_of_another_shape_is_refused(line: LineTheory, pair_of_data: list[Likelihood]) -> None:
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    for shape in ((3,), (2, 2), (2, 4)):
+        with pytest.raises(ParameterError, match=r"expected shape \(batch, 3\)"):
+            posterior.log_prob(torch.zeros(shape, dtype=torch.float64))
+
+
+def test_starts_that_do_not_fit_the_posterior_are_refused(posterior: Posterior) -> None:
+    good = {p: [1.0, 0.1] for p in posterior.parameters}
+    assert start_from_config({"start": good}, posterior)[1]["ns"] == 0.1
+    for start, message in (
+        ({k: v for k, v in good.items() if k != "tau"}, "for tau"),
+        (good | {"nrun": [0, 1]}, "nrun is not a parameter"),
+        (good | {"ns": [1, 0]}, "scale of ns must be positive"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            start_from_config({"start": start}, posterior)
+
+
+def test_device_names_are_checked() -> None:
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ParameterError, match="expected auto, cpu or cuda"):
+        pick_device("gpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+def test_cuda_agrees_with_the_cpu(
+    posterior: Posterior, compiled: Posterior, rng: np.random.Generator
+) -> None:
+    theta = torch.from_numpy(
+        np.column_stack([posterior.priors[p].sample(rng, 256) for p in posterior.parameters])
+    )
+    for path in (posterior, compiled):
+        on_gpu = path.to("cuda").log_prob(theta.cuda()).cpu()
+        torch.testing.assert_close(on_gpu, path.log_prob(theta), rtol=1e-8, atol=0)
+
+
+def test_one_prior_value_outside_support_does_not_stop_a_batch(
+    line: LineTheory, pair_of_data: list[Likelihood]
+) -> None:
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    good = torch.tensor([[0.1, 0.2, 1.0]], dtype=torch.float64)
+    bad = torch.tensor([[3.5, 0.2, 1.0]], dtype=torch.float64)
+    alone = posterior.log_prob(good)
+    torch.testing.assert_close(
+        posterior.log_prob(torch.cat([bad, good, bad]))[1:2], alone, rtol=1e-13, atol=0
+    )
+    assert torch.isneginf(posterior.log_prob(torch.cat([bad, bad]))).all()
