@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -57,7 +58,7 @@ def _assignments(words: Sequence[str] | None, option: str) -> dict[str, float]:
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not equals or not name or value != value:  # noqa: PLR0124 (NaN)
+        if not equals or not name or not math.isfinite(value):
             raise ParameterError(f"{option}: expected NAME=NUMBER, found {word!r}")
         if name in out:
             raise ParameterError(f"{option}: {name} is given twice")
@@ -188,9 +189,9 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
-    """Run the command line; a typed error prints one line and exits with 2."""
+    """Run the command line; a typed error, or a file that cannot be had, prints one line and exits with 2."""
     try:
         app()
-    except CmbfitError as error:
+    except (CmbfitError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -6,6 +6,8 @@ one, since the state of the random generator is kept. A checkpoint of other inpu
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +93,7 @@ class ChainStore:
         blocks: list[Block] = []
         while (path := self._path(len(blocks))).exists():
             try:
-                with np.load(path, allow_pickle=False) as f:
+                with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
                     state = (
                         "MT19937",
                         f["keys"],
@@ -100,7 +102,7 @@ class ChainStore:
                         float(f["cached"]),
                     )
                     blocks.append(Block(f["chain"], f["log_prob"], f["accepted"], state))
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                 raise DataError(
                     f"{path}: damaged checkpoint ({error}); remove the folder to start again"
                 ) from error

@@ -8,6 +8,7 @@ only the four-column form ell TT TE EE is read, and only if TE looks like TE.
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,10 @@ def read_spectrum(path: str | Path) -> Spectra:
     """
     path = Path(path)
     try:
-        table = np.loadtxt(path, ndmin=2)
+        with warnings.catch_warnings():
+            # an empty table is refused below
+            warnings.filterwarnings("ignore", message="loadtxt: input contained no data")
+            table = np.loadtxt(path, ndmin=2)
     except FileNotFoundError as error:
         raise SpectrumError(f"{path}: no such file") from error
     except (OSError, ValueError, UnicodeDecodeError) as error:

@@ -8,22 +8,22 @@ rule plot_maps:
         maps=expand("<results>/maps/{band}.fits", band=BANDS),
         mask="<results>/maps/mask.fits",
     output:
-        report(
+        png=report(
             "<results>/figures/maps.png",
             caption=f"{CAPTIONS}/maps.rst",
             category="Maps",
             labels={"figure": "Stokes I, Q, U, P"},
         ),
-        "<results>/figures/maps.pdf",
-        "<results>/figures/maps.csv",
-        report(
+        pdf="<results>/figures/maps.pdf",
+        csv="<results>/figures/maps.csv",
+        mask_png=report(
             "<results>/figures/mask.png",
             caption=f"{CAPTIONS}/mask.rst",
             category="Maps",
             labels={"figure": "mask"},
         ),
-        "<results>/figures/mask.pdf",
-        "<results>/figures/mask.csv",
+        mask_pdf="<results>/figures/mask.pdf",
+        mask_csv="<results>/figures/mask.csv",
     log:
         "<logs>/plot_maps.log",
     conda:
@@ -32,7 +32,7 @@ rule plot_maps:
         names=list(BANDS),
         code=code("plot_maps"),
     shell:
-        "stem={output[0]}; mask={output[3]}; python -m pipeline.plot_maps --maps {input.maps}"
+        "stem={output.png}; mask={output.mask_png}; python -m pipeline.plot_maps --maps {input.maps}"
         " --names {params.names} --mask {input.mask} --output ${{stem%.png}}"
         " --mask-output ${{mask%.png}} > {log} 2>&1"
 
@@ -43,14 +43,14 @@ rule plot_spectra:
         leakage=f"<results>/spectra/{PAIR}.leakage.fits",
         theory="<results>/theory/fiducial.txt",
     output:
-        report(
+        png=report(
             "<results>/figures/spectra.png",
             caption=f"{CAPTIONS}/spectra.rst",
             category="Spectra",
             labels={"figure": "V x W cross-spectra"},
         ),
-        "<results>/figures/spectra.pdf",
-        "<results>/figures/spectra.csv",
+        pdf="<results>/figures/spectra.pdf",
+        csv="<results>/figures/spectra.csv",
     log:
         "<logs>/plot_spectra.log",
     conda:
@@ -58,7 +58,7 @@ rule plot_spectra:
     params:
         code=code("plot_spectra"),
     shell:
-        "stem={output[0]}; python -m pipeline.plot_spectra --spectra {input.spectra} --theory {input.theory}"
+        "stem={output.png}; python -m pipeline.plot_spectra --spectra {input.spectra} --theory {input.theory}"
         " --label 'Planck 2018 LCDM (CAMB)' --output ${{stem%.png}} > {log} 2>&1"
 
 
@@ -66,14 +66,14 @@ rule plot_emulator:
     input:
         "<results>/theory/emulator_errors.json",
     output:
-        report(
+        png=report(
             "<results>/figures/emulator.png",
             caption=f"{CAPTIONS}/emulator.rst",
             category="Emulator",
             labels={"figure": "error by multipole"},
         ),
-        "<results>/figures/emulator.pdf",
-        "<results>/figures/emulator.csv",
+        pdf="<results>/figures/emulator.pdf",
+        csv="<results>/figures/emulator.csv",
     log:
         "<logs>/plot_emulator.log",
     conda:
@@ -81,7 +81,7 @@ rule plot_emulator:
     params:
         code=code("plot_emulator"),
     shell:
-        "stem={output[0]}; python -m pipeline.plot_emulator --errors {input}"
+        "stem={output.png}; python -m pipeline.plot_emulator --errors {input}"
         " --output ${{stem%.png}} > {log} 2>&1"
 
 
@@ -90,14 +90,14 @@ rule plot_residuals:
         summary="<results>/chains/{fit}.summary.json",
         manifest=MANIFEST,
     output:
-        report(
+        png=report(
             "<results>/figures/residuals_{fit}.png",
             caption=f"{CAPTIONS}/residuals.rst",
             category="Fits",
             labels={"figure": "bandpowers and best fit", "fit": "{fit}"},
         ),
-        "<results>/figures/residuals_{fit}.pdf",
-        "<results>/figures/residuals_{fit}.csv",
+        pdf="<results>/figures/residuals_{fit}.pdf",
+        csv="<results>/figures/residuals_{fit}.csv",
     log:
         "<logs>/plot_residuals/{fit}.log",
     conda:
@@ -105,7 +105,7 @@ rule plot_residuals:
     params:
         code=code("plot_residuals"),
     shell:
-        "stem={output[0]}; python -m pipeline.plot_residuals --summary {input.summary}"
+        "stem={output.png}; python -m pipeline.plot_residuals --summary {input.summary}"
         " --emulator $(dirname {input.manifest}) --output ${{stem%.png}} > {log} 2>&1"
 
 
@@ -113,14 +113,14 @@ rule plot_chains:
     input:
         chains=ensembles,
     output:
-        report(
+        png=report(
             "<results>/figures/traces_{fit}.png",
             caption=f"{CAPTIONS}/traces.rst",
             category="Fits",
             labels={"figure": "traces and autocorrelation", "fit": "{fit}"},
         ),
-        "<results>/figures/traces_{fit}.pdf",
-        "<results>/figures/traces_{fit}.csv",
+        pdf="<results>/figures/traces_{fit}.pdf",
+        csv="<results>/figures/traces_{fit}.csv",
     log:
         "<logs>/plot_chains/{fit}.log",
     conda:
@@ -129,7 +129,7 @@ rule plot_chains:
         multiple=lambda wc: FITS[wc.fit]["sampler"]["tau_multiple"],
         code=code("plot_chains"),
     shell:
-        "stem={output[0]}; python -m pipeline.plot_chains --chains {input.chains}"
+        "stem={output.png}; python -m pipeline.plot_chains --chains {input.chains}"
         " --tau-multiple {params.multiple} --output ${{stem%.png}} > {log} 2>&1"
 
 
@@ -137,14 +137,14 @@ rule plot_posterior:
     input:
         samples="<results>/chains/{fit}.samples.h5",
     output:
-        report(
+        png=report(
             "<results>/figures/corner_{fit}.png",
             caption=f"{CAPTIONS}/corner.rst",
             category="Fits",
             labels={"figure": "posterior", "fit": "{fit}"},
         ),
-        "<results>/figures/corner_{fit}.pdf",
-        "<results>/figures/corner_{fit}.csv",
+        pdf="<results>/figures/corner_{fit}.pdf",
+        csv="<results>/figures/corner_{fit}.csv",
     log:
         "<logs>/plot_posterior/{fit}.log",
     conda:
@@ -153,5 +153,5 @@ rule plot_posterior:
         fit=lambda wc: as_json(FITS[wc.fit]),
         code=code("plot_posterior"),
     shell:
-        "stem={output[0]}; python -m pipeline.plot_posterior --samples {input.samples} --fit {params.fit:q}"
+        "stem={output.png}; python -m pipeline.plot_posterior --samples {input.samples} --fit {params.fit:q}"
         " --output ${{stem%.png}} > {log} 2>&1"

@@ -1,26 +1,6 @@
 # Fits: independent emcee ensembles, joined, summarised and checked.
 
 
-def ensembles(wildcards):
-    return expand(
-        f"<results>/chains/{wildcards.fit}.ensemble{{ensemble}}.h5",
-        ensemble=range(FITS[wildcards.fit]["ensembles"]),
-    )
-
-
-def data_hashes(fit):
-    """sha256 of every file behind a fit's data sets."""
-    from cmbfit.data import load_registry
-    from cmbfit.likelihood.datasets.load import registry_group
-
-    groups = {registry_group(name) for name in FITS[fit]["data"]}
-    return {
-        e.name: e.sha256
-        for g in sorted(groups)
-        for e in load_registry().select(g).values()
-    }
-
-
 rule sample_posterior:
     input:
         manifest=MANIFEST,

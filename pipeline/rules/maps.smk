@@ -1,12 +1,6 @@
 # Maps: masks and Stokes I, Q, U made ready, every step recorded in the product.
 
 
-def declared(*keys):
-    """Command-line options for what the files' headers do not say."""
-    given = config["maps"]["declare"]
-    return " ".join(f"--{key} {given[key]}" for key in keys if key in given)
-
-
 rule prepare_mask:
     input:
         mask=data_file(config["maps"]["mask"]),

@@ -66,10 +66,11 @@ rule write_report:
     conda:
         ENVIRONMENT
     params:
+        benchmarks=f"results/{config['run']['name']}/benchmarks",
         code=code("write_report"),
     shell:
         "python -m pipeline.write_report --summary {input.summary} --figures {input.figures}"
-        " --benchmarks results/{config[run][name]}/benchmarks --output {output} > {log} 2>&1"
+        " --benchmarks {params.benchmarks} --output {output} > {log} 2>&1"
 
 
 rule gate:

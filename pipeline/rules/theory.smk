@@ -58,8 +58,8 @@ if TRAIN:
         input:
             expand("<results>/theory/training/chunk_{chunk}.npz", chunk=range(N_CHUNKS)),
         output:
-            "<results>/theory/emulator/manifest.json",
-            "<results>/theory/emulator/arrays.safetensors",
+            manifest="<results>/theory/emulator/manifest.json",
+            arrays="<results>/theory/emulator/arrays.safetensors",
         log:
             "<logs>/train_emulator.log",
         benchmark:
@@ -73,7 +73,7 @@ if TRAIN:
             code=code("train_emulator"),
         shell:
             "python -m pipeline.train_emulator --chunks {input} --fit {params.fit:q}"
-            " --held-out {params.held_out} --output $(dirname {output[0]}) > {log} 2>&1"
+            " --held-out {params.held_out} --output $(dirname {output.manifest}) > {log} 2>&1"
 
 
 EXACT_PARTS = 2

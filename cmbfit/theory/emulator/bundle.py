@@ -18,7 +18,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 import cmbfit
-from cmbfit.errors import BundleError
+from cmbfit.errors import BundleError, ParameterError, SpectrumError
 from cmbfit.io import atomic_path, read_json, sha256_file, write_json
 from cmbfit.theory.emulator.accuracy import PERCENTILES, Accuracy
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
@@ -139,6 +139,19 @@ def read_arrays(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     return manifest, arrays
 
 
+def _check_reference(emulator: LinearEmulator, reference: dict[str, Any], folder: Path) -> None:
+    """Raise :class:`BundleError` unless spectra and derived parameters are the recorded ones."""
+    spectra = emulator.spectra(torch.tensor(reference["theta"], dtype=torch.float64))
+    found = {pair: x[:, reference["ell"]] for pair, x in spectra.dl.items()}
+    found |= {name: spectra.parameters[name] for name in emulator.arrays.derived_names}
+    for name, value in found.items():
+        group = "dl" if name in spectra.dl else "derived"
+        wanted = torch.tensor(reference[group][name], dtype=torch.float64)
+        worst = ((value - wanted).abs() / wanted.abs().amax(0)).max().item()
+        if not worst <= REFERENCE_RTOL:
+            raise BundleError(f"{folder}: {name} differs from the bundle's own reference by {worst:.1e}")
+
+
 def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> LinearEmulator:
     """Load an emulator and check that it reproduces its own reference predictions.
 
@@ -181,16 +194,16 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> LinearEmulato
             ),
             {**manifest["settings"], "bundle": folder.name, "arrays_sha256": manifest["arrays_sha256"]},
         )
-        reference = manifest["reference"]
-        theta = torch.tensor(reference["theta"], dtype=torch.float64)
-        spectra = emulator.spectra(theta)
-        for pair, expected in reference["dl"].items():
-            found = spectra.dl[pair][:, reference["ell"]]
-            wanted = torch.tensor(expected, dtype=torch.float64)
-            worst = ((found - wanted).abs() / wanted.abs().amax(0)).max().item()
-            if not worst <= REFERENCE_RTOL:
-                raise BundleError(f"{folder}: {pair} differs from the bundle's own reference by {worst:.1e}")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        _check_reference(emulator, manifest["reference"], folder)
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        SpectrumError,
+        ParameterError,
+    ) as error:
         raise BundleError(f"{folder}: not a complete bundle ({error!r})") from error
     return emulator
 

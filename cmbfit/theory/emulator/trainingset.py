@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -143,12 +145,12 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
     parts: list[TrainingSet] = []
     for path in paths:
         try:
-            with np.load(path, allow_pickle=False) as f:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
                 record = json.loads(f["record"].tobytes())
                 part = TrainingSet(
                     f["theta"], f["dl"], f["derived"], f["background"], record["failures"], record["settings"]
                 )
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: not a chunk of a training set ({error}); remove it and run again"
             ) from error

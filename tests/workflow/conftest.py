@@ -1,0 +1,76 @@
+"""Copies of the repository in which Snakemake runs, so that tests may edit code and kill processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+_PARTS = (
+    "Snakefile",
+    "environment.yml",
+    "pyproject.toml",
+    "pipeline",
+    "cmbfit",
+    "data/registry.yaml",
+    "data/embedded",
+)
+
+
+@dataclass
+class Checkout:
+    """A copy of the workflow's files."""
+
+    root: Path
+
+    def snakemake(
+        self, *words: str, config: str | None = "pipeline/config/tiny.yaml"
+    ) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.command(*words, config=config),
+            cwd=self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=580,
+        )
+
+    def command(self, *words: str, config: str | None) -> list[str]:
+        chosen = ["--configfile", config] if config else []
+        return [sys.executable, "-m", "snakemake", "--cores", "2", "--show-failed-logs", *words, *chosen]
+
+    def environment(self) -> dict[str, str]:
+        # the copy's own cmbfit, not the installed one
+        return {**os.environ, "PYTHONPATH": str(self.root), "PYTHONWARNINGS": "default"}
+
+
+def copy_checkout(target: Path) -> Checkout:
+    for part in _PARTS:
+        source, place = ROOT / part, target / part
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, place)
+    return Checkout(target)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return copy_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which the tiny configuration has run to its end (training included)."""
+    made = copy_checkout(tmp_path_factory.mktemp("finished") / "checkout")
+    run = made.snakemake()
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
+    return made

@@ -1,0 +1,57 @@
+"""The graph, without running it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from .conftest import ROOT, Checkout
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.mark.parametrize("config", [None, "pipeline/config/tiny.yaml", "pipeline/config/train.yaml"])
+def test_every_shipped_configuration_gives_a_graph(checkout: Checkout, config: str | None) -> None:
+    run = checkout.snakemake("--dry-run", config=config)
+    assert run.returncode == 0, run.stderr[-3000:]
+    for rule in ("prepare_maps", "estimate_spectra", "sample_posterior", "write_report", "gate"):
+        assert re.search(rf"^{rule}\s+\d", run.stdout, re.MULTILINE), rule
+    assert bool(re.search(r"^compute_theory\s+\d", run.stdout, re.MULTILINE)) == (config is not None)
+
+
+def test_no_output_lies_outside_the_run_directory(checkout: Checkout) -> None:
+    run = checkout.snakemake("--dry-run")
+    outputs = re.findall(r"^ {4}output: (.+)$", run.stdout, re.MULTILINE)
+    assert len(outputs) > 15
+    for path in ", ".join(outputs).split(", "):
+        assert path.startswith("results/tiny/"), path
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"run": {"nam": "x"}}, "nam"),
+        ({"fits": {"lcdm_planck2018": {"sampler": {"walkers": 33}}}}, "33"),
+        ({"fits": {"lcdm_planck2018": {"priors": {"ns": {"uniform": [0.9]}}}}}, "0.9"),
+        ({"device": "gpu0"}, "gpu0"),
+        ({"theory": {"camb": {"halo": "x"}}}, "halo"),
+    ],
+)
+def test_a_typo_in_the_configuration_stops_at_the_start(checkout: Checkout, change: dict, named: str) -> None:
+    path = checkout.root / "mine.yaml"
+    path.write_text(yaml.safe_dump(change))
+    run = checkout.snakemake("--dry-run", config="mine.yaml")
+    assert run.returncode != 0
+    assert named in run.stderr + run.stdout
+    assert not (checkout.root / "results").exists()
+
+
+def test_every_key_of_the_default_configuration_is_in_the_schema() -> None:
+    """The schema refuses unknown keys; here: it also has no key that the default lacks without a reason."""
+    default = yaml.safe_load((ROOT / "pipeline/config/default.yaml").read_text())
+    schema = yaml.safe_load((ROOT / "pipeline/schema.yaml").read_text())
+    assert set(schema["required"]) == set(schema["properties"]) == set(default)
+    assert json.dumps(default)  # plain data only

@@ -1,0 +1,192 @@
+"""The tiny configuration from maps to report, what reruns, and what survives a kill."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import sacc
+
+from .conftest import Checkout
+
+pytestmark = pytest.mark.workflow
+
+
+def _results(checkout: Checkout) -> Path:
+    return checkout.root / "results" / "tiny"
+
+
+def _would_run(checkout: Checkout, *words: str) -> set[str]:
+    run = checkout.snakemake("--dry-run", *words)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return set(re.findall(r"^(?:local)?rule (\w+):", run.stdout, re.MULTILINE)) - {"all"}
+
+
+def test_summary_carries_parameters_checks_and_provenance(finished: Checkout) -> None:
+    summary = json.loads((_results(finished) / "summary.json").read_text())
+    fit = summary["fits"]["lcdm_planck2018"]
+    for name in ("ombh2", "omch2", "theta_mc", "tau", "logA", "ns", "A_planck", "H0", "sigma8"):
+        entry = fit["parameters"][name]
+        assert entry["q16"] < entry["q50"] < entry["q84"]
+    # Planck 2018 VI table 2, TT,TE,EE+lowE: a short chain has its own scatter of about 0.1 sigma
+    for name, mean, sigma in (("ombh2", 0.02236, 0.00015), ("ns", 0.9649, 0.0044), ("H0", 67.27, 0.60)):
+        assert abs(fit["parameters"][name]["mean"] - mean) < 0.6 * sigma
+        assert fit["parameters"][name]["reference"] == mean
+    assert set(fit["chi2"]) >= {"planck2018_plik_lite_ttteee", "planck2018_lowl_ee"}
+    assert all(c["pass"] for c in summary["checks"])
+    assert {"name", "value", "tolerance", "pass"} <= set(summary["checks"][0])
+    assert summary["provenance"]["emulator"]["settings"]["trained_on"]["camb"]["halofit"] == "mead2016"
+
+
+def test_products_have_the_documented_formats(finished: Checkout) -> None:
+    results = _results(finished)
+    spectra = sacc.Sacc.load_fits(str(results / "spectra" / "VxW.sacc.fits"))
+    assert spectra.covariance.covmat.shape[0] == len(spectra.mean) >= 54
+    for figure in (
+        "maps",
+        "mask",
+        "spectra",
+        "emulator",
+        *(f"{k}_lcdm_planck2018" for k in ("corner", "traces", "residuals")),
+    ):
+        stem = results / "figures" / figure
+        assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+        assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        with stem.with_suffix(".csv").open() as f:
+            rows = list(csv.reader(f))
+        assert len(rows) > 5
+        assert len({len(r) for r in rows}) == 1
+    page = (results / "report" / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == 7
+    assert not re.search(r"(src|href)=\"https?://", page)
+    records = list(results.rglob("*.fits.json"))
+    assert records
+    assert all(json.loads(r.read_text())["inputs"] for r in records)
+
+
+def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
+    assert _would_run(finished) == set()
+    for path in (finished.root / "cmbfit").rglob("*.py"):
+        os.utime(path)
+    assert _would_run(finished) == set()
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_only_what_an_edit_touches_runs_again(finished: Checkout, tmp_path: Path) -> None:
+    kept = tmp_path / "cmbfit"
+    shutil.copytree(finished.root / "cmbfit", kept)
+    try:
+        # a comment in an unrelated module
+        _edit(finished.root / "cmbfit/likelihood/gaussian.py", "import copy\n", "import copy  # why not\n")
+        assert _would_run(finished) == set()
+        # the likelihood: the fit and what follows, but no map and no training
+        _edit(finished.root / "cmbfit/likelihood/gaussian.py", "-0.5 * self.chi2", "-0.50 * 1.0 * self.chi2")
+        rerun = _would_run(finished)
+        assert {"sample_posterior", "publish_chains", "check_likelihood", "write_report"} <= rerun
+        assert (
+            not {"prepare_maps", "estimate_spectra", "compute_theory", "train_emulator", "fetch_data"} & rerun
+        )
+        shutil.copy(kept / "likelihood/gaussian.py", finished.root / "cmbfit/likelihood/gaussian.py")
+        assert _would_run(finished) == set()
+        # a data set's description counts as code
+        _edit(
+            finished.root / "cmbfit/likelihood/datasets/planck2018_lowl_ee/dataset.yaml", "lmin: 2", "lmin: 3"
+        )
+        assert "sample_posterior" in _would_run(finished)
+        shutil.copytree(kept, finished.root / "cmbfit", dirs_exist_ok=True)
+        # a figure: that figure and the report only
+        _edit(finished.root / "cmbfit/figures/residuals.py", "lw=1.2", "lw=1.3")
+        assert _would_run(finished) == {"plot_residuals", "write_report", "gate"}
+    finally:
+        shutil.copytree(kept, finished.root / "cmbfit", dirs_exist_ok=True)
+
+
+def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Path) -> None:
+    """SIGKILL the driver and its jobs in the middle of the chain; the resumed chain is bit-identical."""
+    results = _results(finished)
+    target = results / "chains" / "lcdm_planck2018.ensemble0.h5"
+    checkpoint = results / "checkpoints" / "lcdm_planck2018.ensemble0"
+    with h5py.File(target) as f:
+        undisturbed = f["samples"][()]
+    for path in (target, target.with_name(target.name + ".json")):
+        path.unlink()
+    shutil.rmtree(checkpoint)
+    relative = str(target.relative_to(finished.root))
+    driver = subprocess.Popen(
+        finished.command(relative, config="pipeline/config/tiny.yaml"),
+        cwd=finished.root,
+        env=finished.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(checkpoint.glob("block_*.npz")):
+        assert time.monotonic() < deadline, "no checkpoint appeared"
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    time.sleep(1)
+    assert not target.exists(), "the run ended before it was killed: make the chain longer"
+    blocks = len(list(checkpoint.glob("block_*.npz")))
+    assert finished.snakemake("--unlock").returncode == 0
+    again = finished.snakemake("--rerun-incomplete", relative)
+    assert again.returncode == 0, again.stderr[-3000:]
+    with h5py.File(target) as f:
+        resumed = f["samples"][()]
+    np.testing.assert_array_equal(resumed, undisturbed)
+    log = (results / "logs/sample_posterior/lcdm_planck2018.ensemble0.log").read_text()
+    assert "resuming after" in log
+    assert 0 < blocks < len(undisturbed) // 200 + 1
+
+
+def test_a_checkpoint_of_other_inputs_is_refused_by_name(finished: Checkout) -> None:
+    results = _results(finished)
+    target = results / "chains" / "lcdm_planck2018.ensemble1.h5"
+    identity = results / "checkpoints" / "lcdm_planck2018.ensemble1" / "identity.json"
+    before = identity.read_text()
+    saved = target.read_bytes()
+    try:
+        identity.write_text(before.replace("0.94", "0.93", 1))
+        target.unlink()
+        run = finished.snakemake(str(target.relative_to(finished.root)))
+        assert run.returncode != 0
+        assert "made from other inputs" in run.stderr + run.stdout
+    finally:
+        identity.write_text(before)
+        target.write_bytes(saved)
+
+
+def test_a_failed_check_fails_the_run_after_the_report(finished: Checkout) -> None:
+    strict = finished.root / "strict.yaml"
+    tiny = (finished.root / "pipeline/config/tiny.yaml").read_text()
+    strict.write_text(tiny.replace("delta_chi2_95: 2.0", "delta_chi2_95: 1.0e-9"))
+    run = finished.snakemake(config="strict.yaml")
+    assert run.returncode != 0
+    assert "FAILED emulator" in run.stdout + run.stderr
+    page = (_results(finished) / "report" / "index.html").read_text()
+    assert "checks FAILED" in page
+
+
+def test_snakemakes_own_report_is_made_offline(finished: Checkout, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    run = finished.snakemake("--report", str(out))
+    assert run.returncode == 0, run.stderr[-2000:]
+    text = out.read_text()
+    assert "Marginal posteriors" in text  # a caption
+    assert not re.search(r"<(?:script|link)[^>]+(?:src|href)=\"https?://", text)
