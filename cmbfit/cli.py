@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cmbfit import __version__, cli_data
 from cmbfit.errors import CmbfitError, LikelihoodError, ParameterError, SpectrumError
+from cmbfit.io import publish_record
 
 if TYPE_CHECKING:
     from cmbfit.theory.spectra import Spectra
@@ -66,8 +67,10 @@ def _assignments(words: Sequence[str] | None, option: str) -> dict[str, float]:
     return out
 
 
-def _compute_spectra(code: Code, values: dict[str, float], lmax: int, emulator: str) -> tuple[Spectra, str]:
-    """Return spectra up to `lmax` and a comment on their origin."""
+def _compute_spectra(
+    code: Code, values: dict[str, float], lmax: int, emulator: str
+) -> tuple[Spectra, dict[str, Any]]:
+    """Return spectra up to `lmax` and the settings behind them."""
     # torch and CAMB take seconds to import: not for `--help`
     from cmbfit.theory.base import Theory, point_from_values  # noqa: PLC0415
     from cmbfit.theory.spectra import Spectra  # noqa: PLC0415
@@ -89,13 +92,7 @@ def _compute_spectra(code: Code, values: dict[str, float], lmax: int, emulator: 
     if not 2 <= lmax <= theory.lmax:
         raise SpectrumError(f"--lmax: expected 2..{theory.lmax} for {code.value}, found {lmax}")
     got = theory.spectra(point_from_values(theory, values))
-    comment = json.dumps({k: v for k, v in theory.settings.items() if not isinstance(v, dict)})
-    parameters = " ".join(f"{k}={v.item():.8g}" for k, v in got.parameters.items())
-    cut = Spectra({p: x[:, : lmax + 1] for p, x in got.dl.items()}, got.parameters)
-    return (
-        cut,
-        f"cmbfit {__version__} {comment}\n{parameters}\nD_l = l(l+1)C_l/2pi [uK^2]; pp = [L(L+1)]^2 C_L/2pi",
-    )
+    return Spectra({p: x[:, : lmax + 1] for p, x in got.dl.items()}, got.parameters), theory.settings
 
 
 @app.command()
@@ -112,15 +109,17 @@ def theory(
 
     The file's header names the columns (ell tt te ee bb pp); rows are D_l in uK^2 from l = 2. What a
     code does not give (the emulator has no bb) is left out. Settings follow Planck 2018: one 0.06 eV
-    neutrino, RECFAST, HMcode 2016.
+    neutrino, RECFAST, HMcode 2016; FILE.json beside it records them and the derived parameters.
 
     Example: cmbfit theory --code camb --set ombh2=0.02237 --set omch2=0.12 --set H0=67.36
     --set tau=0.0544 --set logA=3.044 --set ns=0.9649 -o spectra.txt
     """
     from cmbfit.theory.textfile import write_spectrum  # noqa: PLC0415
 
-    spectra, comment = _compute_spectra(code, _assignments(values, "--set"), lmax, emulator)
-    write_spectrum(output, spectra, comment)
+    spectra, settings = _compute_spectra(code, _assignments(values, "--set"), lmax, emulator)
+    write_spectrum(output, spectra)
+    parameters = {name: x.item() for name, x in spectra.parameters.items()}
+    publish_record(output, settings=settings, parameters=parameters)
     typer.echo(f"wrote {output}: l = 2..{lmax}, {' '.join(p for p in spectra.dl)}", err=True)
 
 

@@ -20,7 +20,7 @@ def main() -> None:
     args = parser.parse_args()
     theory = CambTheory(CambSettings(**args.camb))
     spectra = theory.spectra(point_from_values(theory, args.parameters))
-    write_spectrum(args.output, spectra, json.dumps(args.parameters))
+    write_spectrum(args.output, spectra)
     derived = {name: value.item() for name, value in spectra.parameters.items()}
     publish_record(args.output, settings=theory.settings, parameters=derived)
 

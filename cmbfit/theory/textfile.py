@@ -121,16 +121,14 @@ def _guess_columns(path: Path, table: np.ndarray) -> list[str]:
     return ["ell", "tt", "te", "ee"]
 
 
-def write_spectrum(path: str | Path, spectra: Spectra, comment: str = "") -> None:
-    """Publish one model's spectra as text with a header that names the columns.
+def write_spectrum(path: str | Path, spectra: Spectra) -> None:
+    """Publish one model's spectra as text with one header line that names the columns.
 
     Parameters
     ----------
     path : str or Path
     spectra : Spectra
         A batch of one. Pairs that are absent are left out.
-    comment : str, optional
-        Further header lines (settings, parameters).
     """
     if spectra.batch != 1:
         raise SpectrumError(f"a text file holds one model, found a batch of {spectra.batch}")
@@ -138,9 +136,8 @@ def write_spectrum(path: str | Path, spectra: Spectra, comment: str = "") -> Non
     table = np.column_stack(
         [np.arange(2, spectra.lmax + 1), *(spectra.dl[p][0, 2:].detach().cpu().numpy() for p in pairs)]
     )
-    lines = [f"# {line}" for line in comment.splitlines()]
     with atomic_path(path) as tmp, tmp.open("w", encoding="utf-8") as f:
-        f.write("\n".join([*lines, "# ell " + " ".join(pairs)]) + "\n")
+        f.write("# ell " + " ".join(pairs) + "\n")
         np.savetxt(f, table, fmt=["%5d"] + ["%.16e"] * len(pairs))
 
 
