@@ -142,7 +142,7 @@ def read_samples(path: str | Path) -> Samples:
 
 
 def write_getdist(root: str | Path, samples: Samples) -> list[Path]:
-    """Publish GetDist chains: ``root_<i>.txt``, ``root.paramnames`` and ``root.ranges``.
+    """Publish GetDist chains: ``root.<i>.txt``, ``root.paramnames`` and ``root.ranges``.
 
     Columns are weight (1), -ln posterior and the parameters; derived names carry a ``*``.
 
@@ -154,7 +154,7 @@ def write_getdist(root: str | Path, samples: Samples) -> list[Path]:
     root = Path(root)
     written = []
     for i, (values, log_prob) in enumerate(zip(samples.values, samples.log_prob, strict=True), start=1):
-        path = root.with_name(f"{root.name}_{i}.txt")
+        path = root.with_name(f"{root.name}.{i}.txt")
         with atomic_path(path) as tmp:
             np.savetxt(tmp, np.column_stack([np.ones(len(values)), -log_prob, values]), fmt="%.9e")
         written.append(path)

@@ -35,8 +35,7 @@ rule publish_chains:
     output:
         samples="<results>/chains/{fit}.samples.h5",
         arviz="<results>/chains/{fit}.nc",
-        paramnames="<results>/chains/getdist/{fit}.paramnames",
-        ranges="<results>/chains/getdist/{fit}.ranges",
+        getdist=directory("<results>/chains/getdist/{fit}"),
         summary="<results>/chains/{fit}.summary.json",
         checks="<results>/checks/chains_{fit}.json",
     log:
@@ -49,7 +48,6 @@ rule publish_chains:
         fit=lambda wc: as_json(FITS[wc.fit]),
         code=code("publish_chains"),
     shell:
-        "root={output.paramnames}; python -m pipeline.publish_chains --fit {params.fit:q}"
-        " --emulator $(dirname {input.manifest}) --chains {input.chains} --samples {output.samples}"
-        " --getdist-root ${{root%.paramnames}} --arviz {output.arviz} --summary {output.summary}"
-        " --checks {output.checks} > {log} 2>&1"
+        "python -m pipeline.publish_chains --fit {params.fit:q} --emulator $(dirname {input.manifest})"
+        " --chains {input.chains} --samples {output.samples} --getdist-root {output.getdist}/{wildcards.fit}"
+        " --arviz {output.arviz} --summary {output.summary} --checks {output.checks} > {log} 2>&1"

@@ -62,9 +62,25 @@ def _reference_predictions(emulator: LinearEmulator) -> dict[str, Any]:
 
 
 def write_bundle(
-    folder: str | Path, emulator: EmulatorArrays, settings: dict[str, Any], accuracy: Accuracy
+    folder: str | Path,
+    emulator: EmulatorArrays,
+    settings: dict[str, Any],
+    accuracy: Accuracy,
+    chi2_errors: dict[str, Any] | None = None,
 ) -> None:
-    """Publish a bundle: arrays first, the manifest (which names their sha256) last."""
+    """Publish a bundle: arrays first, the manifest (which names their sha256) last.
+
+    Parameters
+    ----------
+    folder : str or Path
+    emulator : EmulatorArrays
+    settings : dict
+        How the emulator came to be; from :func:`~cmbfit.theory.emulator.train.training_settings`.
+    accuracy : Accuracy
+        Errors at held-out points.
+    chi2_errors : dict, optional
+        What the errors do to data sets' chi2 at the same points, for the record.
+    """
     folder = Path(folder)
     with atomic_path(folder / "arrays.safetensors") as tmp:
         tmp.write_bytes(save_arrays(_arrays_of(emulator, accuracy)))
@@ -88,6 +104,7 @@ def write_bundle(
             "n_points": accuracy.n_points,
             "overall": accuracy.overall,
             "derived_max_relative": accuracy.derived,
+            "chi2": chi2_errors or {},
         },
         "arrays_sha256": sha256_file(folder / "arrays.safetensors"),
         "reference": _reference_predictions(LinearEmulator(emulator, settings)),
