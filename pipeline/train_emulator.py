@@ -40,8 +40,8 @@ def main() -> None:
     print(f"{len(training.theta)} spectra for training, {accuracy.n_points} held out; |delta D_l|/sigma_CV:")
     for pair, errors in accuracy.overall.items():
         print(f"  {pair}: 68% {errors[0]:.4f}, 95% {errors[1]:.4f}, 99% {errors[2]:.4f}, max {errors[3]:.3f}")
-    for name, errors in chi2_errors.items():
-        print(f"  {name}: {errors}")
+    for name, chi2_error in chi2_errors.items():
+        print(f"  |delta chi2| of {name}: {chi2_error}")
 
 
 def _chi2_error(name: str, emulator: LinearEmulator, held_out: TrainingSet) -> dict[str, float]:

@@ -42,8 +42,8 @@ def gelman_rubin(chains: Sequence[Chain]) -> np.ndarray:
     """Return R - 1 of each parameter between independent ensembles.
 
     Gelman & Rubin (1992): R^2 = (W (n-1)/n + B/n) / W with ensembles as the chains. Walkers of one
-    ensemble depend on each other and must not be used as chains. With n effective samples, R - 1 is
-    about 1/(2n) when all is well.
+    ensemble depend on each other and must not be used as chains. With n effective samples, R - 1
+    scatters by about 1/n around zero when all is well.
 
     Returns
     -------
