@@ -87,7 +87,7 @@ def test_samples_are_joined_after_burn_in_and_read_back_exactly(
 def test_getdist_reads_its_files(tmp_path: Path, samples: Samples) -> None:
     written = write_getdist(tmp_path / "fit", samples)
     assert {p.name for p in written} == {p.name for p in tmp_path.iterdir()} == {
-        "fit_1.txt", "fit_2.txt", "fit.paramnames", "fit.ranges",
+        "fit.1.txt", "fit.2.txt", "fit.paramnames", "fit.ranges",
     }  # fmt: skip
     got = getdist.loadMCSamples(str(tmp_path / "fit"), settings={"ignore_rows": 0}, no_cache=True)
     assert got.numrows == 2 * 3200

@@ -52,7 +52,7 @@ SUMMARY: dict[str, Any] = {
         "data": [{"name": "f", "description": "d", "bytes": 1, "sha256": "0" * 64, "licence": "l", "citation": ["c"]}],
         "emulator": {
             "settings": {"n_spectra": 9, "trained_on": {"camb": CAMB}},
-            "accuracy": {"overall": {"tt": [0.001, 0.004, 0.007, 0.02]}},
+            "accuracy": {"chi2": {"like": {"median": 0.5, "p95": 2.0, "median_chi2": 900.0}}, "overall": {"tt": [0.001, 0.004, 0.007, 0.02]}},
         },
     },
 }  # fmt: skip
