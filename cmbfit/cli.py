@@ -148,6 +148,7 @@ def loglike(
 
     from cmbfit.likelihood import Gaussian, load_likelihood  # noqa: PLC0415
     from cmbfit.likelihood.base import refuse_double_counting  # noqa: PLC0415
+    from cmbfit.likelihood.priors import sum_log_prior  # noqa: PLC0415
     from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
     from cmbfit.theory.textfile import read_spectrum  # noqa: PLC0415
 
@@ -156,6 +157,7 @@ def loglike(
     likelihoods = [load_likelihood(name) for name in data]
     refuse_double_counting([like.info for like in likelihoods])
     priors = {name: prior for like in likelihoods for name, prior in like.info.nuisance.items()}
+    joint = list(dict.fromkeys(prior for like in likelihoods for prior in like.info.joint_priors))
     given = _assignments(nuisance, "--nuisance")
     for name in given:
         if name not in priors:
@@ -174,7 +176,7 @@ def loglike(
     result |= {
         "log_like": sum(terms.values()),
         "chi2": -2 * sum(terms.values()),
-        "log_prior": sum(priors[n].log_prob(x).item() for n, x in point.items()),
+        "log_prior": sum_log_prior(point, priors, joint).item() if point else 0.0,
         "nuisance": {n: x.item() for n, x in point.items()},
     }
     typer.echo(json.dumps(result, indent=2))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.priors import Prior
+from cmbfit.likelihood.priors import JointGaussian, Prior
 from cmbfit.theory.spectra import Spectra
 
 
@@ -32,6 +32,8 @@ class DataSetInfo:
         What a referee must know that is not exact; empty if nothing.
     nuisance : mapping
         Nuisance parameter to its recommended prior.
+    joint_priors : tuple of JointGaussian
+        Correlated priors of nuisance parameters; they replace the single ones of the same names.
     """
 
     name: str
@@ -41,6 +43,7 @@ class DataSetInfo:
     citation: str
     approximation: str = ""
     nuisance: Mapping[str, Prior] = field(default_factory=dict)
+    joint_priors: tuple[JointGaussian, ...] = ()
 
 
 class Likelihood(Protocol):

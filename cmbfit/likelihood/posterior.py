@@ -12,7 +12,7 @@ import torch
 
 from cmbfit.errors import LikelihoodError, ParameterError
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
-from cmbfit.likelihood.priors import Prior
+from cmbfit.likelihood.priors import JointGaussian, Prior, sum_log_prior
 from cmbfit.theory.base import Theory
 from cmbfit.theory.parameters import unknown_name
 from cmbfit.theory.spectra import Spectra
@@ -75,6 +75,7 @@ class Posterior:
         self.priors: dict[str, Prior] = {
             p: priors[p] if p in priors else self.nuisances[p] for p in self.parameters
         }
+        self.joint_priors = _joint_priors(likelihoods, priors)
         for like in likelihoods:
             if like.lmax > theory.lmax:
                 raise LikelihoodError(
@@ -89,6 +90,7 @@ class Posterior:
             "theory": self.theory.settings,
             "data": {like.info.name: like.settings() for like in self.likelihoods},
             "priors": {name: prior.describe() for name, prior in self.priors.items()},
+            "joint_priors": [prior.describe() for prior in self.joint_priors],
         }
 
     def _split(self, theta: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -108,9 +110,8 @@ class Posterior:
     ) -> torch.Tensor:  # shape: (batch,)
         """Return the sum of the log prior densities, each parameter once."""
         self._check_shape(theta)
-        return torch.stack([self.priors[p].log_prob(theta[:, i]) for i, p in enumerate(self.parameters)]).sum(
-            0
-        )
+        values = {p: theta[:, i] for i, p in enumerate(self.parameters)}
+        return sum_log_prior(values, self.priors, self.joint_priors)
 
     def log_likelihoods(
         self,
@@ -187,6 +188,22 @@ def _shared_nuisances(likelihoods: Sequence[Likelihood], given: Mapping[str, Pri
             out.setdefault(name, given.get(name, prior))
             owner.setdefault(name, like.info.name)
     return out
+
+
+def _joint_priors(likelihoods: Sequence[Likelihood], given: Mapping[str, Prior]) -> tuple[JointGaussian, ...]:
+    """Correlated priors of the data sets, each once, unless the user gives other priors instead."""
+    out: list[JointGaussian] = []
+    for like in likelihoods:
+        for joint in like.info.joint_priors:
+            replaced = [name for name in joint.names if name in given]
+            if replaced and len(replaced) < len(joint.names):
+                raise LikelihoodError(
+                    f"{like.info.name} has one prior for {', '.join(joint.names)} together; "
+                    f"give all of them in the configuration or none, not {', '.join(replaced)} alone"
+                )
+            if not replaced and joint not in out:
+                out.append(joint)
+    return tuple(out)
 
 
 def pick_device(name: str) -> torch.device:

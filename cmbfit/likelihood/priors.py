@@ -7,7 +7,7 @@ include priors (published chains have counted nuisance priors more than once).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -101,6 +101,75 @@ class Gaussian:
     def describe(self) -> dict[str, Any]:
         """Return the configuration that builds this prior."""
         return {"gaussian": [self.mean, self.std]}
+
+
+@dataclass(frozen=True)
+class JointGaussian:
+    """Normal density of several parameters with correlations.
+
+    Parameters
+    ----------
+    names : tuple of str
+    mean : tuple of float
+    covariance : tuple of tuple of float
+        Symmetric and positive definite, in the order of `names`.
+    """
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        covariance = np.array(self.covariance, dtype=float)
+        n = len(self.names)
+        if len(self.mean) != n or covariance.shape != (n, n) or not np.allclose(covariance, covariance.T):
+            raise ConfigError(
+                f"joint prior of {', '.join(self.names)}: expected {n} means and a symmetric {n}x{n} covariance"
+            )
+        if not np.linalg.eigvalsh(covariance).min() > 0:
+            raise ConfigError(
+                f"joint prior of {', '.join(self.names)}: the covariance is not positive definite"
+            )
+
+    def log_prob(
+        self,
+        x: torch.Tensor,  # shape: (batch, n_names)
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return the log of the normalised density."""
+        covariance = torch.tensor(self.covariance, dtype=x.dtype, device=x.device)
+        cholesky = torch.linalg.cholesky(covariance)
+        residual = (x - torch.tensor(self.mean, dtype=x.dtype, device=x.device)).T
+        white = torch.linalg.solve_triangular(cholesky, residual, upper=False)
+        norm = torch.log(torch.diagonal(cholesky)).sum() + 0.5 * len(self.names) * math.log(2 * math.pi)
+        return -0.5 * white.square().sum(0) - norm
+
+    def marginal(self, name: str) -> Gaussian:
+        """Return one parameter's own density, the others integrated out."""
+        i = self.names.index(name)
+        return Gaussian(self.mean[i], math.sqrt(self.covariance[i][i]))
+
+    def describe(self) -> dict[str, Any]:
+        """Return names, means and covariance."""
+        return {
+            "names": list(self.names),
+            "mean": list(self.mean),
+            "covariance": [list(r) for r in self.covariance],
+        }
+
+
+def sum_log_prior(
+    values: Mapping[str, torch.Tensor],  # name -> shape (batch,)
+    priors: Mapping[str, Prior],
+    joint: Sequence[JointGaussian] = (),
+) -> torch.Tensor:  # shape: (batch,)
+    """Return the log prior of named values, each parameter counted once.
+
+    A parameter of a joint prior counts there alone; its entry in `priors` is only its marginal.
+    """
+    jointly = {name for prior in joint for name in prior.names}
+    terms = [priors[name].log_prob(x) for name, x in values.items() if name not in jointly]
+    terms += [prior.log_prob(torch.stack([values[n] for n in prior.names], dim=1)) for prior in joint]
+    return torch.stack(terms).sum(0)
 
 
 def prior_from_config(name: str, spec: Mapping[str, Any]) -> Prior:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -13,8 +14,9 @@ from cmbfit import data
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, Likelihood
 from cmbfit.likelihood.datasets import planck_files
+from cmbfit.likelihood.datasets.candl_format import read_candl
 from cmbfit.likelihood.gaussian import GaussianBandpowers
-from cmbfit.likelihood.priors import prior_from_config
+from cmbfit.likelihood.priors import JointGaussian, prior_from_config
 from cmbfit.likelihood.simall import TabulatedSpectrum
 from cmbfit.theory.parameters import unknown_name
 
@@ -43,7 +45,9 @@ def registry_group(name: str) -> str:
     return str(_description(name)["files"])
 
 
-def _info(name: str, spec: dict[str, Any], n_data: int) -> DataSetInfo:
+def _info(name: str, spec: dict[str, Any], n_data: int, files: Mapping[str, bytes]) -> DataSetInfo:
+    joint = tuple(_joint_prior(row, files) for row in spec.get("joint_priors", []))
+    single = {k: prior_from_config(k, v) for k, v in spec["nuisance"].items()}
     return DataSetInfo(
         name=name,
         title=spec["title"],
@@ -51,8 +55,16 @@ def _info(name: str, spec: dict[str, Any], n_data: int) -> DataSetInfo:
         n_data=n_data,
         citation=spec["citation"],
         approximation=spec.get("approximation", ""),
-        nuisance={k: prior_from_config(k, v) for k, v in spec["nuisance"].items()},
+        nuisance=single | {n: prior.marginal(n) for prior in joint for n in prior.names},
+        joint_priors=joint,
     )
+
+
+def _joint_prior(spec: Mapping[str, Any], files: Mapping[str, bytes]) -> JointGaussian:
+    names = tuple(spec["names"])
+    file = spec["covariance_file"]
+    covariance = planck_files.read_table(files[file], file, (len(names), len(names)))
+    return JointGaussian(names, tuple(spec["mean"]), tuple(tuple(row) for row in covariance.tolist()))
 
 
 def _files(group: str) -> dict[str, bytes]:
@@ -91,10 +103,14 @@ def load_likelihood(name: str) -> Likelihood:
         case "simall":
             table = planck_files.simall_table(files["prob_table.txt"], "prob_table.txt")
             return TabulatedSpectrum(
-                _info(name, spec, 0), spec["pair"], spec["lmin"], spec["step"], table, sums
+                _info(name, spec, 0, files), spec["pair"], spec["lmin"], spec["step"], table, sums
             )
+        case "candl":
+            got = read_candl(files, spec["definition"])
+            info = _info(name, spec, len(got.data), files)
+            return GaussianBandpowers(info, got.windows, got.data, got.covariance, got.calibration, sums)
         case other:
             raise LikelihoodError(f"{name}: unknown kind of data set {other!r}")
     return GaussianBandpowers(
-        _info(name, spec, len(bandpowers)), windows, bandpowers, covariance, spec["calibration"], sums
+        _info(name, spec, len(bandpowers), files), windows, bandpowers, covariance, spec["calibration"], sums
     )
