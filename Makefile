@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs
 
-.PHONY: env run report test test-slow check format bench emulator lock clean
+.PHONY: env run unlock test test-slow check format bench emulator lock clean
 
 env: .venv/.stamp
 
@@ -17,6 +17,10 @@ run: env
 	$(SNAKEMAKE)
 	$(BIN)/snakemake --report results/default/report/snakemake.html --quiet all
 	@echo "open results/default/report/index.html"
+
+# after a killed driver; make sure that no other run is at work in this folder
+unlock: env
+	$(BIN)/snakemake --unlock
 
 test: env
 	$(BIN)/python -m pytest -m "not slow"

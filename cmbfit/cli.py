@@ -162,6 +162,12 @@ def loglike(
     for name in given:
         if name not in priors:
             raise ParameterError(unknown_name("nuisance parameter", name, priors))
+    if outside := [
+        n for n, x in given.items() if not priors[n].support[0] <= x <= priors[n].support[1] or x <= 0
+    ]:
+        raise ParameterError(
+            f"nuisance parameter {outside[0]} = {given[outside[0]]:g} is outside its range (calibrations are positive)"
+        )
     defaults = {n: p.mean if isinstance(p, Gaussian) else sum(p.support) / 2 for n, p in priors.items()}
     point = {name: torch.tensor([value], dtype=torch.float64) for name, value in (defaults | given).items()}
     if spectrum is not None:
@@ -171,7 +177,7 @@ def loglike(
         spectra, _ = _compute_spectra(code, _assignments(values, "--set"), lmax, emulator)
     terms = {like.info.name: like.log_prob(spectra, point).item() for like in likelihoods}
     if bad := [name for name, value in terms.items() if not abs(value) < float("inf")]:
-        raise LikelihoodError(f"{bad[0]}: the spectra have zero probability (outside the tabulated range)")
+        raise LikelihoodError(f"{bad[0]}: the spectra or nuisance values have zero probability")
     result: dict[str, object] = {name: {"log_like": x, "chi2": -2 * x} for name, x in terms.items()}
     result |= {
         "log_like": sum(terms.values()),

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import cmbfit
-from cmbfit.errors import DataError
+from cmbfit.errors import ChecksumError, DataError
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("numpy", "scipy", "torch", "camb", "healpy", "ducc0", "emcee", "sacc", "snakemake")
@@ -45,7 +45,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     >>> with atomic_path("results/x.txt") as tmp:  # doctest: +SKIP
     ...     tmp.write_text("whole or not at all")
     """
-    path = Path(path)
+    path = Path(path).resolve()  # through a link: its target is replaced, the link stays
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: expected the name of a file to write, found a directory or device")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
     os.close(handle)
@@ -87,6 +89,12 @@ def sha256_file(path: str | Path) -> str:
     """Return the hexadecimal sha256 of a file's bytes."""
     with Path(path).open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def require_sha256(path: str | Path, expected: str | None) -> None:
+    """Raise :class:`~cmbfit.errors.ChecksumError` unless a file has the sha256 that was promised (None: any)."""
+    if expected is not None and (found := sha256_file(path)) != expected:
+        raise ChecksumError(f"{path}: altered: sha256 {found}, expected {expected}; remove it and run again")
 
 
 def sha256_json(value: Any) -> str:

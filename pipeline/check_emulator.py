@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from cmbfit.io import write_json
-from cmbfit.likelihood import load_likelihood
+from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_from_arrays
 from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays
 from cmbfit.theory.emulator.trainingset import read_training_set
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--exact", nargs="+", required=True, help="products of compute_exact")
-    parser.add_argument("--data", nargs="+", required=True, help="the fit's data sets")
+    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
     parser.add_argument("--marks", type=json.loads, required=True, help="JSON: the config's section")
     parser.add_argument("--errors", required=True, help="output: errors by multipole")
     parser.add_argument("--output", required=True)
@@ -41,8 +42,8 @@ def main() -> None:
             )
     one = torch.ones(len(exact.theta), dtype=torch.float64)
     truth, guess = spectra_from_arrays(exact.dl), emulator.spectra(torch.from_numpy(exact.theta))
-    for name in args.data:
-        like = load_likelihood(name)
+    for like in likelihoods_from_config(args.fit):
+        name = like.info.name
         nuisance = dict.fromkeys(like.info.nuisance, one)
         difference = -2 * (like.log_prob(guess, nuisance) - like.log_prob(truth, nuisance)).numpy()
         comment = (
@@ -71,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

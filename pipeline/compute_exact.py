@@ -12,6 +12,7 @@ from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
 from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
 from cmbfit.theory.parameters import LCDM
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -38,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

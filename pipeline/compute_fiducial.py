@@ -9,6 +9,7 @@ from cmbfit.io import publish_record
 from cmbfit.theory.base import point_from_values
 from cmbfit.theory.camb_code import CambSettings, CambTheory
 from cmbfit.theory.textfile import write_spectrum
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -8,6 +8,7 @@ import json
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.design import Design
 from cmbfit.theory.emulator.trainingset import compute_chunk, write_chunk
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

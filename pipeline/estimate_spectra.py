@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from cmbfit.io import publish_record
+from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import gaussian_beam, read_mask_product, read_pixel_window, read_product
 from cmbfit.spectra import Bins, Transfer, cross_spectra, write_spectra
 from cmbfit.theory.textfile import read_arrays
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -23,11 +24,10 @@ def main() -> None:
     parser.add_argument("--fwhm-arcmin-a", type=float, required=True)
     parser.add_argument("--fwhm-arcmin-b", type=float, required=True)
     parser.add_argument("--edges", type=int, nargs="+", required=True, help="half-open bins in multipole")
-    parser.add_argument("--lmax", type=int, help="highest multipole published; must agree with the last edge")
+    parser.add_argument("--pixel-window-sha256", help="what the pixel-window file must be")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    if args.lmax is not None and args.lmax != args.edges[-1] - 1:
-        parser.error(f"--lmax {args.lmax} but the last bin ends at l = {args.edges[-1] - 1}")
+    require_sha256(args.pixel_window, args.pixel_window_sha256)
     mask = read_mask_product(args.mask, name="mask")
     top = 3 * mask.nside - 1
     window = read_pixel_window(args.pixel_window, top)
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

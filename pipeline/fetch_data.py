@@ -1,13 +1,13 @@
-"""Fetch one registered file, verified, and link it into the run's directory."""
+"""Fetch one registered file, verified, and copy it into the run's directory."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 
 from cmbfit.data import fetch
 from cmbfit.io import atomic_path
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -18,13 +18,9 @@ def main() -> None:
     args = parser.parse_args()
     source = fetch(args.name, progress=False)
     with atomic_path(args.output) as tmp:
-        tmp.unlink()
-        try:
-            os.link(source, tmp)  # maps are gigabytes: no second copy where the file system allows
-        except OSError:
-            shutil.copyfile(source, tmp)
+        shutil.copyfile(source, tmp)  # not a link: what is done to the run's file must not reach the cache
     print(f"{args.name}: {source} -> {args.output}")
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

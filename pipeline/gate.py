@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from cmbfit.io import read_json, write_text
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

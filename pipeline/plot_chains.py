@@ -7,6 +7,7 @@ import argparse
 from cmbfit.figures.chains import plot_traces, trace_table
 from cmbfit.figures.style import save_figure
 from cmbfit.inference.products import read_chain
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -21,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

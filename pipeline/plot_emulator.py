@@ -9,6 +9,7 @@ import numpy as np
 from cmbfit.figures.emulator import emulator_error_table, plot_emulator_error
 from cmbfit.figures.style import save_figure
 from cmbfit.io import read_json
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

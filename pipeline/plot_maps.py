@@ -7,6 +7,7 @@ import argparse
 from cmbfit.figures.maps import maps_table, plot_maps, plot_mask
 from cmbfit.figures.style import save_figure
 from cmbfit.sky import read_mask_product, read_product
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -27,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

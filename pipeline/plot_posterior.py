@@ -10,6 +10,7 @@ import matplotlib as mpl
 from cmbfit.figures.posterior import marginal_table, plot_corner
 from cmbfit.figures.style import save_figure
 from cmbfit.inference.products import read_samples
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -28,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

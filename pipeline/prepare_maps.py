@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from cmbfit.io import publish_record
+from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import cut_to_mask, read_mask_product, read_stokes, remove_monopole_dipole, write_product
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -19,8 +20,10 @@ def main() -> None:
     parser.add_argument("--ordering", help="RING or NESTED where the file does not say")
     parser.add_argument("--polcconv", help="COSMO or IAU where the file does not say")
     parser.add_argument("--frequency-ghz", type=float, help="for K_RJ and MJy/sr")
+    parser.add_argument("--map-sha256", help="what the map file must be")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
+    require_sha256(args.map, args.map_sha256)
     mask = read_mask_product(args.mask, name="mask")
     stokes = read_stokes(
         args.map,
@@ -37,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

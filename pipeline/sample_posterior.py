@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from cmbfit.inference.ensemble import EnsembleSettings, initial_walkers, run_ensemble
 from cmbfit.inference.products import write_chain
-from cmbfit.io import publish_record
+from cmbfit.io import publish_record, sha256_json
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import CompiledPosterior
+from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
+from pipeline.run_stage import run_stage
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +38,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
     device = pick_device(args.device)
-    posterior = CompiledPosterior(posterior_from_config(args.fit, load_emulator(args.emulator)))
-    log.info(
-        "folded %s bandpowers onto %d directions; relative difference %.1e; device %s",
-        sum(like.info.n_data for like in posterior.likelihoods),
-        posterior.n_directions,
-        posterior.fold_difference,
-        device,
-    )
+    posterior = compile_if_possible(posterior_from_config(args.fit, load_emulator(args.emulator)))
+    log.info("relative difference of the folded ln L: %s; device %s", posterior.fold_difference, device)
     posterior = posterior.to(device)
     settings = EnsembleSettings(**args.fit["sampler"])
     seeds = np.random.SeedSequence(args.seed)
@@ -53,10 +50,13 @@ def main() -> None:
     identity = json.loads(
         json.dumps({"posterior": posterior.settings(), "start": args.fit["start"], "code": args.code})
     )
-    chain = run_ensemble(posterior, start, settings, seed, args.checkpoint, identity)
+    # other inputs get another folder: a checkpoint is only ever resumed with the inputs that made it
+    folder = Path(args.checkpoint) / sha256_json([identity, seed, args.fit["sampler"]])[:16]
+    chain = run_ensemble(posterior, start, settings, seed, folder, identity)
     write_chain(args.output, chain, {**identity, "seed": seed, "fold_difference": posterior.fold_difference})
     publish_record(args.output, settings=identity, seed=seed, device=str(device), seconds=chain.seconds)
+    shutil.rmtree(args.checkpoint)  # the chain is published: this and abandoned checkpoints have served
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

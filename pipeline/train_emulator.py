@@ -15,6 +15,7 @@ from cmbfit.theory.emulator.bundle import load_emulator, write_bundle
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.train import FitSettings, fit_emulator, split_by_background, training_settings
 from cmbfit.theory.emulator.trainingset import TrainingSet, read_training_set
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -60,4 +61,4 @@ def _chi2_error(name: str, emulator: LinearEmulator, held_out: TrainingSet) -> d
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

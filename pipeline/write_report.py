@@ -6,6 +6,7 @@ import argparse
 
 from cmbfit.io import read_json, write_text
 from cmbfit.report.page import read_costs, render
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -20,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

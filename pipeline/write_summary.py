@@ -9,6 +9,7 @@ from cmbfit.data import load_registry
 from cmbfit.io import provenance, read_json, sha256_json, write_json
 from cmbfit.likelihood.datasets.load import registry_group
 from cmbfit.report.checks import read_checks
+from pipeline.run_stage import run_stage
 
 
 def main() -> None:
@@ -24,7 +25,12 @@ def main() -> None:
     args = parser.parse_args()
     fits = {name: read_json(path) for name, path in zip(args.names, args.fits, strict=True)}
     registry = load_registry()
-    groups = {registry_group(info["name"]) for fit in fits.values() for info in fit["data"]}
+    groups = {
+        registry_group(info["name"])
+        for fit in fits.values()
+        for info in fit["data"]
+        if info["name"] != "own_spectra"
+    }
     entries = [registry[name] for name in args.files]
     entries += [entry for group in sorted(groups) for entry in registry.select(group).values()]
     data = [
@@ -51,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

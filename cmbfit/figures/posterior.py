@@ -30,7 +30,7 @@ def getdist_samples(samples: Samples) -> MCSamples:
 def plot_corner(
     samples: Samples,
     names: Sequence[str],
-    reference: Mapping[str, tuple[float, float]],
+    reference: Mapping[str, tuple[float, float | None]],
     label: str,
     reference_label: str,
 ) -> Figure:
@@ -42,7 +42,7 @@ def plot_corner(
     names : sequence of str
         Parameters shown.
     reference : mapping of str to (mean, sigma)
-        Published marginal posteriors, drawn as Gaussians.
+        Published marginal posteriors, drawn as Gaussians; without a sigma only the lines.
     label, reference_label : str
         Entries of the legend.
     """
@@ -60,8 +60,8 @@ def plot_corner(
                 ax = plotter.subplots[i, j]
                 if x in reference:
                     ax.axvline(reference[x][0], color=SECOND, lw=0.7, ls="--")
-                if i == j and x in reference:
-                    mean, sigma = reference[x]
+                mean, sigma = reference.get(x, (0.0, None))
+                if i == j and sigma:
                     grid = np.linspace(ax.get_xlim()[0], ax.get_xlim()[1], 300)
                     ax.plot(grid, np.exp(-0.5 * ((grid - mean) / sigma) ** 2), color=SECOND, ls="--", lw=1.2)
                 elif i != j and y in reference:
@@ -73,7 +73,7 @@ def plot_corner(
 
 
 def marginal_table(
-    samples: Samples, names: Sequence[str], reference: Mapping[str, tuple[float, float]]
+    samples: Samples, names: Sequence[str], reference: Mapping[str, tuple[float, float | None]]
 ) -> dict[str, np.ndarray]:
     """Return the one-dimensional densities as long columns: parameter, value, density, published."""
     getdist = getdist_samples(samples)
@@ -83,6 +83,9 @@ def marginal_table(
         columns["parameter"].append(np.full(len(density.x), name))
         columns["value"].append(density.x)
         columns["density"].append(density.P / density.P.max())
-        mean, sigma = reference.get(name, (np.nan, np.nan))
-        columns["published"].append(np.exp(-0.5 * ((density.x - mean) / sigma) ** 2))
+        mean, sigma = reference.get(name, (np.nan, None))
+        published = (
+            np.exp(-0.5 * ((density.x - mean) / sigma) ** 2) if sigma else np.full(len(density.x), np.nan)
+        )
+        columns["published"].append(published)
     return {name: np.concatenate(parts) for name, parts in columns.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,20 +11,20 @@ from scipy import stats
 
 from cmbfit.figures.style import DATA, THEORY, new_figure, style
 from cmbfit.sky.maps import Array
+from cmbfit.spectra.checks import SIGNAL
 from cmbfit.spectra.product import COMBINED, Bandpowers
 
-SIGNAL = ("tt", "te")
-"""Spectra compared with the theory; the others are nulls."""
+
+def _model(data: Bandpowers, name: str, binned: Mapping[str, Array], signal: Sequence[str]) -> Array:
+    return binned[name] if name in signal else np.zeros(data.n)
 
 
-def _model(data: Bandpowers, name: str, binned: Mapping[str, Array]) -> Array:
-    return binned[name] if name in SIGNAL else np.zeros(data.n)
-
-
-def plot_spectra(data: Bandpowers, theory_dl: Mapping[str, Array], label: str = "theory") -> Figure:
+def plot_spectra(
+    data: Bandpowers, theory_dl: Mapping[str, Array], label: str = "theory", signal: Sequence[str] = SIGNAL
+) -> Figure:
     """Return six spectra, each with a panel of residuals in units of the error.
 
-    TT and TE are compared with the theory, EE, BB, EB and TB with zero.
+    Spectra of `signal` are compared with the theory, the others with zero.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def plot_spectra(data: Bandpowers, theory_dl: Mapping[str, Array], label: str = 
             row, column = divmod(k, 3)
             top = fig.add_subplot(grid[2 * row, column])
             low = fig.add_subplot(grid[2 * row + 1, column], sharex=top)
-            _panel(top, data, name, theory_dl=theory_dl, half=half, label=label)
-            model = _model(data, name, binned)
+            _panel(top, data, name, theory_dl=theory_dl, half=half, label=label, signal=signal)
+            model = _model(data, name, binned, signal)
             residual = (data.values[name] - model) / data.error(name)
             low.axhspan(-1, 1, color="0.88", lw=0)
             low.axhline(
-                0, color=THEORY if name in SIGNAL else "0.4", lw=1, ls="-" if name in SIGNAL else "--"
+                0, color=THEORY if name in signal else "0.4", lw=1, ls="-" if name in signal else "--"
             )
             low.errorbar(data.centres, residual, yerr=1, xerr=half, fmt="o", ms=3.5, color=DATA, lw=1)
             low.set_ylim(-4.2, 4.2)
@@ -58,7 +58,7 @@ def plot_spectra(data: Bandpowers, theory_dl: Mapping[str, Array], label: str = 
             if row == 1:
                 low.set_xlabel(r"multipole $\ell$")
             chi2, dof = data.chi2(name, model)
-            against = "theory" if name in SIGNAL else "zero"
+            against = "theory" if name in signal else "zero"
             top.set_title(
                 f"{name.upper()}   $\\chi^2$/{against} = {chi2:.1f}/{dof}, PTE {stats.chi2.sf(chi2, dof):.2f}",
                 fontsize=9,
@@ -68,13 +68,20 @@ def plot_spectra(data: Bandpowers, theory_dl: Mapping[str, Array], label: str = 
 
 
 def _panel(
-    ax: Axes, data: Bandpowers, name: str, *, theory_dl: Mapping[str, Array], half: Array, label: str
+    ax: Axes,
+    data: Bandpowers,
+    name: str,
+    *,
+    theory_dl: Mapping[str, Array],
+    half: Array,
+    label: str,
+    signal: Sequence[str],
 ) -> None:
     top = data.edges[-1] - 1
     if name in theory_dl:
         ell = np.arange(2, top + 1)
         ax.plot(ell, theory_dl[name][2 : top + 1], color=THEORY, label=label, zorder=1)
-    if name not in SIGNAL:
+    if name not in signal:
         ax.axhline(0, color="0.4", lw=1, ls="--", zorder=0)
     ax.errorbar(
         data.centres,
@@ -95,7 +102,9 @@ def _panel(
         ax.legend(loc="upper left", fontsize=8)
 
 
-def spectra_table(data: Bandpowers, theory_dl: Mapping[str, Array]) -> dict[str, Array]:
+def spectra_table(
+    data: Bandpowers, theory_dl: Mapping[str, Array], signal: Sequence[str] = SIGNAL
+) -> dict[str, Array]:
     """Return the plotted numbers, one row a bandpower; D in uK^2."""
     binned = data.theory(theory_dl)
     edges = np.array(data.edges)
@@ -108,5 +117,5 @@ def spectra_table(data: Bandpowers, theory_dl: Mapping[str, Array]) -> dict[str,
         "dl_uk2": np.concatenate([data.values[s] for s in COMBINED]),
         "error_uk2": np.concatenate([data.error(s) for s in COMBINED]),
         "theory_binned_uk2": np.concatenate([binned[s] for s in COMBINED]),
-        "compared_with_uk2": np.concatenate([_model(data, s, binned) for s in COMBINED]),
+        "compared_with_uk2": np.concatenate([_model(data, s, binned, signal) for s in COMBINED]),
     }

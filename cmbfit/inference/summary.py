@@ -17,7 +17,7 @@ def summarise(
     samples: Samples,
     chains: Sequence[Chain],
     best: BestFit,
-    reference: Mapping[str, tuple[float, float]],
+    reference: Mapping[str, tuple[float, float | None]],
 ) -> dict[str, Any]:
     """Return a fit's summary, JSON-able.
 
@@ -28,7 +28,8 @@ def summarise(
         The independent ensembles.
     best : BestFit
     reference : mapping of str to (mean, sigma)
-        Published marginal posteriors of the same parameters.
+        Published marginal posteriors of the same parameters; or the truth of a simulation, without
+        a sigma: the pull is then in units of the fit's own width.
 
     Returns
     -------
@@ -45,12 +46,9 @@ def summarise(
         entry |= {"reference": None, "reference_std": None, "pull": None, "width_ratio": None}
         if name in reference:
             mean, sigma = reference[name]
-            entry |= {
-                "reference": mean,
-                "reference_std": sigma,
-                "pull": (entry["mean"] - mean) / sigma,
-                "width_ratio": entry["std"] / sigma,
-            }
+            entry |= {"reference": mean, "pull": (entry["mean"] - mean) / (sigma or entry["std"])}
+            if sigma:
+                entry |= {"reference_std": sigma, "width_ratio": entry["std"] / sigma}
         parameters[name] = {k: None if v is None else float(v) for k, v in entry.items()}
     return {
         "parameters": parameters,

@@ -6,10 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmbfit.errors import ConfigError
+from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.datasets import load_likelihood
 from cmbfit.likelihood.posterior import Posterior
-from cmbfit.likelihood.priors import prior_from_config
+from cmbfit.likelihood.priors import Uniform, prior_from_config
+from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.theory.base import Theory
+
+
+def likelihoods_from_config(fit: Mapping[str, Any]) -> list[Likelihood]:
+    """Load a fit's data sets; `own_spectra` is the run's own product, described under that key."""
+    out: list[Likelihood] = []
+    for name in fit["data"]:
+        if name == "own_spectra":
+            own = fit["own_spectra"]
+            ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
+            out.append(
+                read_own_spectra(own["path"], name, survey=own["survey"], pairs=own["pairs"], ranges=ranges)
+            )
+        else:
+            out.append(load_likelihood(name))
+    return out
 
 
 def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
@@ -23,7 +40,14 @@ def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
     theory : Theory
     """
     priors = {name: prior_from_config(name, spec) for name, spec in fit["priors"].items()}
-    return Posterior(theory, [load_likelihood(name) for name in fit["data"]], priors)
+    for name, (low, high) in theory.box.items():
+        prior = priors.get(name)
+        if isinstance(prior, Uniform) and (prior.low < low or prior.high > high):
+            raise ConfigError(
+                f"prior of {name}: [{prior.low:g}, {prior.high:g}] reaches beyond [{low:g}, {high:g}], where the "
+                "theory is valid: it would be cut there without a word; narrow the prior or train a wider emulator"
+            )
+    return Posterior(theory, likelihoods_from_config(fit), priors)
 
 
 def start_from_config(

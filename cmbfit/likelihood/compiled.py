@@ -11,6 +11,7 @@ this is exact up to rounding: :attr:`CompiledPosterior.fold_difference` states t
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
 from cmbfit.likelihood.simall import TabulatedSpectrum
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
+
+log = logging.getLogger(__name__)
 
 Powers = tuple[tuple[str, float], ...]
 
@@ -178,6 +181,10 @@ class CompiledPosterior(Posterior):
         return float(torch.where(same, 0.0, difference).max())
 
 
-def compile_posterior(posterior: Posterior) -> CompiledPosterior:
-    """Fold a posterior's linear steps; see :class:`CompiledPosterior`."""
-    return CompiledPosterior(posterior)
+def compile_if_possible(posterior: Posterior) -> Posterior:
+    """Fold a posterior's linear steps, or return it as it is and log why not."""
+    try:
+        return CompiledPosterior(posterior)
+    except LikelihoodError as error:
+        log.info("not folded: %s", error)
+        return posterior

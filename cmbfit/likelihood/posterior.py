@@ -82,6 +82,7 @@ class Posterior:
                     f"{like.info.name} needs l = {like.lmax}, the theory stops at {theory.lmax}"
                 )
         self.counts = EvaluationCounts()
+        self.fold_difference: float | None = None  # see CompiledPosterior
         self.device = torch.device("cpu")
 
     def settings(self) -> dict[str, Any]:

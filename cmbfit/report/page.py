@@ -14,11 +14,11 @@ import jinja2
 from cmbfit.errors import DataError
 
 _CAPTIONS = {
-    "maps": "Stokes maps in Galactic coordinates (Mollweide), monopole and dipole removed; masked pixels grey. "
-    "Look for: the CMB in I, the same in V and W; Q and U are noise at this resolution.",
+    "maps": "Stokes maps in Galactic coordinates (Mollweide), monopole and dipole removed; blank: masked. "
+    "Look for: the same CMB in I of both bands; Q and U of WMAP are noise and, in W, large-scale residuals.",
     "mask": "Apodised mask: weight of each pixel.",
-    "spectra": "Cross-spectra of V and W with the Planck 2018 LCDM model. TT must follow the curve; EE, BB, EB and TB "
-    "are noise and shown as nulls. The maps are not foreground-cleaned.",
+    "spectra": "Cross-spectra of the two bands with the fiducial model. TT must follow the curve; EB and TB are nulls, "
+    "and so are EE and BB where noise dominates. Maps are not foreground-cleaned.",
     "emulator": "Error of the emulator against CAMB in units of cosmic variance (full sky, per multipole).",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",

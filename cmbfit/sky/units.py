@@ -27,8 +27,11 @@ _TEMPERATURE = re.compile(
 _BRIGHTNESS = re.compile(r"^(?P<prefix>[mk]?)jy[ ]*(?:/[ ]*sr|[ ]sr-1|[ ]sr\^-1)$", re.IGNORECASE)
 
 
-def _x(frequency_ghz: float) -> float:
-    return _H * frequency_ghz * 1e9 / (_K_B * T_CMB_K)
+def scaled_frequency(frequency_ghz: float, temperature_k: float = T_CMB_K) -> float:
+    """Return x = h nu / (k T)."""
+    if not frequency_ghz > 0:
+        raise MapError(f"frequency {frequency_ghz} GHz: expected a number above 0")
+    return _H * frequency_ghz * 1e9 / (_K_B * temperature_k)
 
 
 def rj_to_cmb(frequency_ghz: float) -> float:
@@ -36,7 +39,7 @@ def rj_to_cmb(frequency_ghz: float) -> float:
 
     (e^x - 1)^2 / (x^2 e^x) with x = h nu / (k T_CMB): monochromatic, no bandpass.
     """
-    x = _x(frequency_ghz)
+    x = scaled_frequency(frequency_ghz)
     return float(np.expm1(x) ** 2 / (x**2 * np.exp(x)))
 
 

@@ -1,22 +1,46 @@
-"""Power spectra of masked maps: spin-2 MASTER on ducc0, bandpower windows, Gaussian covariance, SACC."""
+"""Power spectra of masked maps: spin-2 MASTER on ducc0, windows, covariance, null tests, SACC.
+
+Two maps under one mask: :func:`cross_spectra`. Any list of fields, masks and splits:
+:class:`Field`, :func:`make_plan`, :func:`estimate_bandpowers`, :func:`multi_covariance`,
+:func:`combine`, :func:`write_combined`.
+"""
 
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.checks import check_bandpowers
+from cmbfit.spectra.combination import combine
 from cmbfit.spectra.estimate import Estimate, cross_spectra
+from cmbfit.spectra.fields import Field, Noise, noise_from_hits
+from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.master import Master, Transfer, prepare
-from cmbfit.spectra.product import Bandpowers, read_spectra, write_spectra
+from cmbfit.spectra.multi import Entry, Plan, estimate_bandpowers, field_alms, make_plan, noise_from_splits
+from cmbfit.spectra.product import Bandpowers, read_spectra, write_combined, write_spectra
+from cmbfit.spectra.simulated_covariance import SimulatedCovariance, compare_covariances
 from cmbfit.spectra.transforms import SPECTRA
 
 __all__ = [
     "SPECTRA",
     "Bandpowers",
     "Bins",
+    "Entry",
     "Estimate",
+    "Field",
     "Master",
+    "Noise",
+    "Plan",
+    "SimulatedCovariance",
     "Transfer",
     "check_bandpowers",
+    "combine",
+    "compare_covariances",
     "cross_spectra",
+    "estimate_bandpowers",
+    "field_alms",
+    "make_plan",
+    "multi_covariance",
+    "noise_from_hits",
+    "noise_from_splits",
     "prepare",
     "read_spectra",
+    "write_combined",
     "write_spectra",
 ]

@@ -19,14 +19,21 @@ def dl_factor(lmax: int) -> Array:
     return ell * (ell + 1) / (2 * np.pi)
 
 
+WEIGHTINGS = ("dl", "cl")
+
+
 @dataclass(frozen=True)
 class Bins:
-    """Half-open bins [edges[b], edges[b + 1]) with equal weight to each D_l inside.
+    """Half-open bins [edges[b], edges[b + 1]).
 
     Parameters
     ----------
     edges : sequence of int
         Increasing, from at least 2: monopole and dipole carry no bandpower.
+    weighting : {"dl", "cl"}
+        "dl": equal weight to each D_l inside, which is Planck's w_l ~ l (l + 1) on C_l. "cl": each
+        C_l counts as its 2 l + 1 modes do. Bandpowers are D_b in uK^2 either way, normalised so
+        that a flat D_l comes back as itself.
 
     Examples
     --------
@@ -35,12 +42,43 @@ class Bins:
     """
 
     edges: tuple[int, ...]
+    weighting: str
 
-    def __init__(self, edges: Sequence[int]) -> None:
+    def __init__(self, edges: Sequence[int], weighting: str = "dl") -> None:
         values = tuple(int(e) for e in edges)
         if len(values) < 2 or values[0] < 2 or any(a >= b for a, b in itertools.pairwise(values)):
             raise SpectrumError(f"bin edges {list(edges)}: expected increasing integers from 2")
+        if weighting not in WEIGHTINGS:
+            raise SpectrumError(f"bin weighting {weighting!r}: expected one of {WEIGHTINGS}")
         object.__setattr__(self, "edges", values)
+        object.__setattr__(self, "weighting", weighting)
+
+    @classmethod
+    def linear(cls, lmin: int, lmax: int, width: int, weighting: str = "dl") -> Bins:
+        """Return bins of equal width from `lmin`; multipoles above the last full bin are left out.
+
+        Examples
+        --------
+        >>> Bins.linear(2, 20, 6).edges
+        (2, 8, 14, 20)
+        """
+        if width < 1 or lmin + width > lmax + 1:
+            raise SpectrumError(f"bins of width {width} from l = {lmin} to {lmax}: there is no full bin")
+        return cls(range(lmin, lmax + 2, width), weighting)
+
+    @classmethod
+    def planck(cls, lmax: int = 2508, *, low: bool = True) -> Bins:
+        """Return the bins of Planck 2018 plik-lite that end at or below `lmax`.
+
+        Widths 5, 9, 17 and 33 from l = 30, 100, 1504 and 2014 (Planck 2018 V, arXiv:1907.12875,
+        section 3.6), in its D_l weighting; with `low`, 2-15 and 16-29 before them.
+        """
+        edges = [2, 16] if low else []
+        edges += [*range(30, 100, 5), *range(100, 1504, 9), *range(1504, 2014, 17), *range(2014, 2510, 33)]
+        kept = [e for e in edges if e <= lmax + 1]
+        if len(kept) < 2:
+            raise SpectrumError(f"Planck's bins up to l = {lmax}: there is no full bin")
+        return cls(kept)
 
     @property
     def n(self) -> int:
@@ -68,7 +106,10 @@ class Bins:
     def binning(self, lmax: int) -> Array:
         """Return the matrix C_l -> D_b, shape (n, lmax + 1)."""
         inside = self.indicator(lmax)
-        return inside * dl_factor(lmax) / inside.sum(axis=1, keepdims=True)
+        if self.weighting == "dl":
+            return inside * dl_factor(lmax) / inside.sum(axis=1, keepdims=True)
+        modes = inside * (2 * np.arange(lmax + 1) + 1)
+        return modes / (modes[:, 2:] / dl_factor(lmax)[2:]).sum(axis=1, keepdims=True)
 
     def unbinning(self, lmax: int) -> Array:
         """Return the matrix D_b -> C_l of a D_l that is flat in each bin, shape (lmax + 1, n)."""
@@ -91,4 +132,4 @@ class Bins:
         rest = lmax + 1 - self.edges[-1]
         count = max(1, round(rest / (self.edges[-1] - self.edges[-2]))) if rest else 0
         extra = [self.edges[-1] + round(rest * (k + 1) / count) for k in range(count)]
-        return Bins((*self.edges, *extra))
+        return Bins((*self.edges, *extra), self.weighting)

@@ -20,7 +20,7 @@ from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask
 from cmbfit.spectra.binning import Bins, dl_factor
 from cmbfit.spectra.coupling import Coupling, coupling, master_matrix
-from cmbfit.spectra.transforms import SPECTRA, mask_spectrum
+from cmbfit.spectra.transforms import SPECTRA, mask_cross_spectrum
 
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("tt",), ("te",), ("et",), ("tb",), ("bt",), ("ee", "eb", "be", "bb"),
@@ -139,11 +139,20 @@ def spectrum_of(spectra: Spectra, name: str) -> Array | None:
     return spectra.get(name[::-1])
 
 
-def prepare(mask: Mask, bins: Bins, transfer_a: Transfer, transfer_b: Transfer, lmax: int) -> Master:
+def prepare(
+    mask: Mask,
+    bins: Bins,
+    transfer_a: Transfer,
+    transfer_b: Transfer,
+    lmax: int,
+    mask_b: Mask | None = None,
+) -> Master:
     """Compute coupling matrices, bandpower operators and windows.
 
     Parameters
     ----------
+    mask, mask_b : Mask
+        Of map a and of map b; one mask for both when `mask_b` is omitted.
     transfer_a, transfer_b : Transfer
         From l = 0 to at least `lmax`.
     lmax : int
@@ -158,7 +167,7 @@ def prepare(mask: Mask, bins: Bins, transfer_a: Transfer, transfer_b: Transfer, 
             )
         gains[name] = a[: lmax + 1] * b[: lmax + 1]
     short_a, short_b = (Transfer(x.t[: lmax + 1], x.p[: lmax + 1]) for x in (transfer_a, transfer_b))
-    c = coupling(mask_spectrum(mask, 2 * lmax), lmax)
+    c = coupling(mask_cross_spectrum(mask, mask_b, 2 * lmax), lmax)
     padded = bins.padded(lmax)
     binning, unbinning = padded.binning(lmax), padded.unbinning(lmax)
     factor = dl_factor(lmax)

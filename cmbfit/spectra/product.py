@@ -22,7 +22,7 @@ from cmbfit.errors import SpectrumError
 from cmbfit.io import atomic_path
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
-from cmbfit.spectra.master import Spectra, spectrum_of
+from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
 from cmbfit.spectra.transforms import SPECTRA
 
 FORMAT = "cmbfit-spectra-1"
@@ -117,6 +117,8 @@ class Bandpowers:
 
     def combined(self) -> Bandpowers:
         """Return six spectra: te, eb, tb become the means of te and et, eb and be, tb and bt."""
+        if self.names == COMBINED:
+            return self
         mix = np.zeros((len(COMBINED), len(self.names)))
         for k, name in enumerate(COMBINED):
             for part in (name, name[::-1]):
@@ -149,26 +151,53 @@ def write_spectra(path: str | Path, estimate: Estimate, settings: Mapping[str, A
         JSON-able facts to keep in the file (beams, pixel window, map histories).
     """
     data, m = Bandpowers.of(estimate), estimate.master
-    out = sacc.Sacc()
     names = {"a": str(data.meta.get("map_a") or "a"), "b": str(data.meta.get("map_b") or "b")}
     if names["a"] == names["b"]:
         raise SpectrumError(f"cross-spectra need two maps of different names, found {names['a']!r} twice")
-    ell = np.arange(m.lmax + 1)
-    for key, transfer in (("a", m.transfer_a), ("b", m.transfer_b)):
+    beams = {names["a"]: m.transfer_a, names["b"]: m.transfer_b}
+    _write(path, data, (names["a"], names["b"]), beams, settings or {})
+
+
+def write_combined(
+    path: str | Path, data: Bandpowers, name: str = "cmb", settings: Mapping[str, Any] | None = None
+) -> None:
+    """Publish combined spectra (tt, ee, bb, te, eb, tb) of one sky as SACC, leakage windows beside it.
+
+    Parameters
+    ----------
+    data : Bandpowers
+        From :func:`cmbfit.spectra.combination.combine` or :meth:`Bandpowers.combined`.
+    name : str
+        Of the tracers, `<name>_T` and `<name>_P`. Their beam is one: bandpowers are of the sky.
+    """
+    if data.names != COMBINED:
+        raise SpectrumError(f"combined spectra are {COMBINED}, found {data.names}")
+    size = next(iter(data.windows.values())).shape[1]
+    _write(path, data, (name, name), {name: Transfer(np.ones(size), np.ones(size))}, settings or {})
+
+
+def _write(
+    path: str | Path,
+    data: Bandpowers,
+    names: tuple[str, str],
+    beams: Mapping[str, Transfer],
+    settings: Mapping[str, Any],
+) -> None:
+    out = sacc.Sacc()
+    ell = np.arange(next(iter(data.windows.values())).shape[1])
+    for name, transfer in beams.items():
         for kind, spin, beam in (("T", 0, transfer.t), ("P", 2, transfer.p)):
             out.add_tracer(
-                "Map", f"{names[key]}_{kind}", quantity=f"cmb_{'temperature' if spin == 0 else 'polarization'}",
+                "Map", f"{name}_{kind}", quantity=f"cmb_{'temperature' if spin == 0 else 'polarization'}",
                 spin=spin, ell=ell, beam=beam, map_unit="uK_CMB",
             )  # fmt: skip
     for s in data.names:
         window = sacc.BandpowerWindow(ell, data.windows[s, s].T)
-        first, second = f"{names['a']}_{_kind(s[0])}", f"{names['b']}_{_kind(s[1])}"
-        if s in {"et", "bt"}:  # SACC spells the spin-0 tracer first
-            first, second = second, first
+        first, second = _tracers(s, *names)
         out.add_ell_cl(_TYPES[s], first, second, data.centres, data.values[s], window=window)
     out.add_covariance(data.covariance)
-    meta = {**data.meta, **(settings or {}), "format": FORMAT, "units": "D_l, uK^2", "map_a": names["a"],
-            "map_b": names["b"]}  # fmt: skip
+    meta = {**data.meta, **settings, "format": FORMAT, "units": "D_l, uK^2", "map_a": names[0],
+            "map_b": names[1], "names": list(data.names), "edges": list(data.edges)}  # fmt: skip
     out.metadata["format"] = FORMAT
     out.metadata["units"] = "D_l = l(l+1)C_l/2pi in uK_CMB^2"
     out.metadata["fsky"] = float(data.meta.get("fsky", np.nan))
@@ -183,6 +212,12 @@ def write_spectra(path: str | Path, estimate: Estimate, settings: Mapping[str, A
         fits.HDUList(hdus).writeto(tmp, overwrite=True)
     with atomic_path(path) as tmp:
         out.save_fits(str(tmp), overwrite=True)
+
+
+def _tracers(spectrum: str, a: str, b: str) -> tuple[str, str]:
+    first, second = f"{a}_{_kind(spectrum[0])}", f"{b}_{_kind(spectrum[1])}"
+    # SACC spells the spin-0 tracer first
+    return (second, first) if spectrum in {"et", "bt"} else (first, second)
 
 
 def _kind(letter: str) -> str:
@@ -211,15 +246,16 @@ def read_spectra(path: str | Path) -> Bandpowers:
     a, b = meta["map_a"], meta["map_b"]
     values, windows, order = {}, {}, []
     centres = np.zeros(0)
-    for s in SPECTRA:
-        first, second = f"{a}_{_kind(s[0])}", f"{b}_{_kind(s[1])}"
-        if s in {"et", "bt"}:
-            first, second = second, first
+    names = tuple(meta.get("names", SPECTRA))  # files of the first release hold all nine and do not say so
+    for s in names:
+        first, second = _tracers(s, a, b)
         centres, mean, index = data.get_ell_cl(_TYPES[s], first, second, return_ind=True)
         if mean.size == 0:
             raise SpectrumError(f"{path}: no spectrum {s}")
         window = data.get_bandpower_windows(index)
-        values[s], windows[s, s] = np.asarray(mean), np.asarray(window.weight).T
+        # FITS is big-endian, torch is not
+        values[s] = np.asarray(mean, dtype=np.float64)
+        windows[s, s] = np.asarray(window.weight, dtype=np.float64).T
         order += list(index)
     try:
         with fits.open(leakage_path(path), memmap=False) as hdus:
@@ -228,5 +264,5 @@ def read_spectra(path: str | Path) -> Bandpowers:
                 windows[to, source] = np.asarray(h.data, dtype=np.float64)
     except (OSError, ValueError, TypeError) as error:
         raise SpectrumError(f"{leakage_path(path)}: the leakage windows cannot be read: {error}") from error
-    covariance = np.asarray(data.covariance.dense)[np.ix_(order, order)]
-    return Bandpowers(SPECTRA, np.asarray(centres), tuple(meta["edges"]), values, covariance, windows, meta)
+    covariance = np.asarray(data.covariance.dense, dtype=np.float64)[np.ix_(order, order)]
+    return Bandpowers(names, np.asarray(centres), tuple(meta["edges"]), values, covariance, windows, meta)

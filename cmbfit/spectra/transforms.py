@@ -73,14 +73,15 @@ def alm2map(alm: Alm, nside: int, lmax: int, spin: int, nthreads: int = 1) -> Ar
 
 def alm2cl(a: Alm, b: Alm, lmax: int) -> Array:
     """Return C_l = sum_m Re(a_lm b*_lm) / (2 l + 1), shape (lmax + 1,)."""
-    product = (a * b.conj()).real
-    cl = product[: lmax + 1].copy()  # m = 0
-    start = lmax + 1
-    for m in range(1, lmax + 1):
-        size = lmax + 1 - m
-        cl[m:] += 2 * product[start : start + size]
-        start += size
-    return cl / (2 * np.arange(lmax + 1) + 1)
+    product = 2 * (a.real * b.real + a.imag * b.imag)
+    product[: lmax + 1] *= 0.5  # m = 0 stands once, every other m for itself and for -m
+    return np.bincount(_multipoles(lmax), product) / (2 * np.arange(lmax + 1) + 1)
+
+
+@lru_cache(maxsize=4)
+def _multipoles(lmax: int) -> NDArray[np.int64]:
+    """Return l of every stored coefficient."""
+    return np.concatenate([np.arange(m, lmax + 1) for m in range(lmax + 1)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,3 +120,16 @@ def mask_spectrum(mask: Mask, lmax: int, power: int = 1) -> Array:
     """Return the pseudo-spectrum of weights^power, from pixel sums; shape (lmax + 1,)."""
     alm = map2alm(mask.weights[None] ** power, lmax, 0)[0]
     return alm2cl(alm, alm, lmax)
+
+
+def mask_cross_spectrum(a: Mask, b: Mask | None, lmax: int) -> Array:
+    """Return the cross pseudo-spectrum of two masks (of one mask when `b` is None), shape (lmax + 1,)."""
+    if b is None or b is a:
+        return mask_spectrum(a, lmax)
+    if a.nside != b.nside or a.coord != b.coord:
+        raise SpectrumError(
+            f"masks {a.name!r} (nside {a.nside}, {a.coord}) and {b.name!r} (nside {b.nside}, {b.coord}) "
+            "must share nside and coordinates"
+        )
+    first, second = (map2alm(m.weights[None], lmax, 0)[0] for m in (a, b))
+    return alm2cl(first, second, lmax)

@@ -1,6 +1,7 @@
 """CAMB behind the Theory interface, with every setting that moves chi2 pinned and recorded.
 
-The preset `planck2018` follows the Planck 2018 analyses: RECFAST with the Planck-era fudge factors,
+The preset `planck2018` follows the Planck 2018 analyses (but for a converged lensing potential and
+N_eff = 3.044, where they had 3.046): RECFAST with the Planck-era fudge factors,
 HMcode 2016, PArthENoPE BBN helium, one 0.06 eV neutrino. CAMB 2's own defaults (another
 recombination, another HMcode) move plik-lite's chi2 by several units.
 """

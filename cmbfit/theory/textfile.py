@@ -35,9 +35,17 @@ def _header(path: Path, n_columns: int) -> list[str] | None:
         for line in f:
             if not line.startswith("#"):
                 return None
-            names = [_column_name(t) for t in re.split(r"[\s,;]+", line.strip("# \n\t"))]
-            if len(names) == n_columns and names[0] == "ell" and all(names):
-                return [str(n) for n in names]
+            tokens = re.split(r"[\s,;]+", line.strip("# \n\t"))
+            names = [_column_name(t) for t in tokens]
+            if len(names) != n_columns or names[0] != "ell":
+                continue
+            if None in names:
+                unknown = tokens[names.index(None)]
+                raise SpectrumError(
+                    f"{path}: column {unknown!r} is unknown; expected ell and D_l [uK^2] of {', '.join(PAIRS)} "
+                    "(C_l must be converted to l(l+1)C_l/2pi)"
+                )
+            return [str(n) for n in names]
     return None
 
 

@@ -4,6 +4,12 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
+from cmbfit.errors import CmbfitError
+from cmbfit.io import read_json
+from cmbfit.theory.emulator.bundle import bundle_folder
+from pipeline.check_config import check_edges, check_fit
 from pipeline.codehash import ROOT, code_hash
 
 # jobs run `python -m pipeline.<entry point>` from wherever results go, with the Python that runs snakemake
@@ -16,10 +22,37 @@ os.environ.update(
     ),
 )
 
+
+def named(section, name, where):
+    """A named part of the configuration, or an error that lists the names there are."""
+    if name not in section:
+        raise WorkflowError(
+            f"{where}: unknown name {name!r}; the configuration has {', '.join(section)}"
+        )
+    return section[name]
+
+
+def fit_section(fit):
+    """A fit's configuration, with the run's own spectra where it uses them."""
+    section = dict(named(config["fits"], fit, "run.fits"))
+    if "own_spectra" in section["data"]:
+        options = named(config["spectra"], "likelihood", "spectra")
+        section["own_spectra"] = {
+            **options,
+            "path": OWN_SPECTRA,
+            "survey": config["run"]["name"],
+        }
+    return section
+
+
 ENVIRONMENT = str(ROOT / "environment.yml")
-BANDS = config["maps"]["bands"]
 PAIR = "x".join(config["spectra"]["pair"])
-FITS = config["fits"]
+BANDS = {
+    band: named(config["maps"]["bands"], band, "spectra.pair")
+    for band in config["spectra"]["pair"]
+}
+OWN_SPECTRA = f"results/{config['run']['name']}/spectra/{PAIR}.sacc.fits"
+FITS = {fit: fit_section(fit) for fit in config["run"]["fits"]}
 SEED = config["run"]["seed"]
 
 
@@ -48,7 +81,9 @@ def data_hash(name):
 def declared(*keys):
     """Command-line options for what the files' headers do not say."""
     given = config["maps"]["declare"]
-    return " ".join(f"--{key} {given[key]}" for key in keys if key in given)
+    return " ".join(
+        f"--{key} {given[key]}" for key in keys if given.get(key) is not None
+    )
 
 
 def ensembles(wildcards):
@@ -58,12 +93,58 @@ def ensembles(wildcards):
     )
 
 
+def stops_the_run(function):
+    """Turn the package's errors into Snakemake's, which print without a traceback."""
+
+    def wrapped(*arguments):
+        try:
+            return function(*arguments)
+        except CmbfitError as error:
+            raise WorkflowError(str(error))
+
+    return wrapped
+
+
+@stops_the_run
+def shipped_or_own_bundle(name):
+    """The folder of an emulator."""
+    return str(bundle_folder(name))
+
+
+@stops_the_run
+def check_configuration(box):
+    """Check what the schema cannot: names and numbers that must fit together."""
+    check_edges(config["spectra"]["edges"])
+    named(FITS, CHECKED_FIT, "theory.emulator.check.fit")
+    for name, fit in FITS.items():
+        check_fit(name, fit, box)
+
+
+def refuse_other_physics(trained):
+    """Stop if theory.camb asks for other physics than a shipped emulator was trained on."""
+    accuracy = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
+    for key, value in config["theory"]["camb"].items():
+        if key not in accuracy and trained[key] != value:
+            raise WorkflowError(
+                f"theory.camb.{key} is {value}, but the emulator of the fits was trained with {trained[key]}; "
+                "train one (theory.emulator.train, as in pipeline/config/train.yaml) or change it back"
+            )
+
+
+def own_spectra(fit):
+    """The run's own spectra, if a fit uses them."""
+    leakage = OWN_SPECTRA.removesuffix(".sacc.fits") + ".leakage.fits"
+    return [OWN_SPECTRA, leakage] if "own_spectra" in FITS[fit] else []
+
+
 def data_hashes(fit):
     """sha256 of every file behind a fit's data sets."""
     from cmbfit.data import load_registry
     from cmbfit.likelihood.datasets.load import registry_group
 
-    groups = {registry_group(name) for name in FITS[fit]["data"]}
+    groups = {
+        registry_group(name) for name in FITS[fit]["data"] if name != "own_spectra"
+    }
     return {
         e.name: e.sha256
         for g in sorted(groups)

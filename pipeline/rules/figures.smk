@@ -47,7 +47,7 @@ rule plot_spectra:
             "<results>/figures/spectra.png",
             caption=f"{CAPTIONS}/spectra.rst",
             category="Spectra",
-            labels={"figure": "V x W cross-spectra"},
+            labels={"figure": "cross-spectra"},
         ),
         pdf="<results>/figures/spectra.pdf",
         csv="<results>/figures/spectra.csv",
@@ -56,10 +56,11 @@ rule plot_spectra:
     conda:
         ENVIRONMENT
     params:
+        signal=config["spectra"]["signal"],
         code=code("plot_spectra"),
     shell:
-        "stem={output.png}; python -m pipeline.plot_spectra --spectra {input.spectra} --theory {input.theory}"
-        " --label 'Planck 2018 LCDM (CAMB)' --output ${{stem%.png}} > {log} 2>&1"
+        "stem={output.png}; python -m pipeline.plot_spectra --spectra {input.spectra} --theory {input.theory} --signal {params.signal}"
+        " --label 'fiducial LCDM (CAMB)' --output ${{stem%.png}} > {log} 2>&1"
 
 
 rule plot_emulator:
@@ -89,6 +90,7 @@ rule plot_residuals:
     input:
         summary="<results>/chains/{fit}.summary.json",
         manifest=MANIFEST,
+        own=lambda wc: own_spectra(wc.fit),
     output:
         png=report(
             "<results>/figures/residuals_{fit}.png",
@@ -103,9 +105,10 @@ rule plot_residuals:
     conda:
         ENVIRONMENT
     params:
+        fit=lambda wc: as_json(FITS[wc.fit]),
         code=code("plot_residuals"),
     shell:
-        "stem={output.png}; python -m pipeline.plot_residuals --summary {input.summary}"
+        "stem={output.png}; python -m pipeline.plot_residuals --summary {input.summary} --fit {params.fit:q}"
         " --emulator $(dirname {input.manifest}) --output ${{stem%.png}} > {log} 2>&1"
 
 

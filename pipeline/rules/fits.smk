@@ -4,6 +4,7 @@
 rule sample_posterior:
     input:
         manifest=MANIFEST,
+        own=lambda wc: own_spectra(wc.fit),
     output:
         "<results>/chains/{fit}.ensemble{ensemble}.h5",
     log:
@@ -32,6 +33,7 @@ rule publish_chains:
     input:
         chains=ensembles,
         manifest=MANIFEST,
+        own=lambda wc: own_spectra(wc.fit),
     output:
         samples="<results>/chains/{fit}.samples.h5",
         arviz="<results>/chains/{fit}.nc",

@@ -1,9 +1,35 @@
 # Maps: masks and Stokes I, Q, U made ready, every step recorded in the product.
 
 
+CUT = config["maps"].get("galactic_cut")
+
+
+rule simulate_map:
+    input:
+        theory="<results>/theory/fiducial.txt",
+        window=data_file(config["maps"]["pixel_window"]),
+    output:
+        "<results>/maps/simulated/{band}.fits",
+    log:
+        "<logs>/simulate_map/{band}.log",
+    benchmark:
+        "<benchmarks>/simulate_map/{band}.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        simulate=lambda wc: as_json(BANDS[wc.band]["simulate"]),
+        fwhm=lambda wc: BANDS[wc.band]["fwhm_arcmin"],
+        seed=SEED,
+        code=code("simulate_map"),
+    shell:
+        "python -m pipeline.simulate_map --theory {input.theory} --band {wildcards.band}"
+        " --simulate {params.simulate:q} --fwhm-arcmin {params.fwhm} --pixel-window {input.window}"
+        " --seed {params.seed} --output {output} > {log} 2>&1"
+
+
 rule prepare_mask:
     input:
-        mask=data_file(config["maps"]["mask"]),
+        mask=[] if CUT else data_file(config["maps"]["mask"]),
     output:
         "<results>/maps/mask.fits",
     log:
@@ -13,18 +39,26 @@ rule prepare_mask:
     conda:
         ENVIRONMENT
     params:
-        declared=declared("coord", "ordering"),
+        source=lambda wc, input: (
+            f"--galactic-cut {CUT['nside']} {CUT['latitude_deg']}"
+            if CUT
+            else f"--mask {input.mask} {declared('coord', 'ordering')} --mask-sha256 {data_hash(config['maps']['mask'])}"
+        ),
         apodisation=config["maps"]["apodisation"],
         code=code("prepare_mask"),
     shell:
-        "python -m pipeline.prepare_mask --mask {input.mask} {params.declared}"
+        "python -m pipeline.prepare_mask {params.source}"
         " --apodisation-deg {params.apodisation[degrees]} --apodisation-type {params.apodisation[type]}"
         " --output {output} > {log} 2>&1"
 
 
 rule prepare_maps:
     input:
-        map=lambda wc: data_file(BANDS[wc.band]["map"]),
+        map=lambda wc: (
+            data_file(BANDS[wc.band]["map"])
+            if "map" in BANDS[wc.band]
+            else f"<results>/maps/simulated/{wc.band}.fits"
+        ),
         mask="<results>/maps/mask.fits",
     output:
         "<results>/maps/{band}.fits",
@@ -36,7 +70,12 @@ rule prepare_maps:
         ENVIRONMENT
     params:
         declared=declared("coord", "ordering", "unit", "polcconv"),
+        sha256=lambda wc: (
+            f"--map-sha256 {data_hash(BANDS[wc.band]['map'])}"
+            if "map" in BANDS[wc.band]
+            else ""
+        ),
         code=code("prepare_maps"),
     shell:
         "python -m pipeline.prepare_maps --map {input.map} --mask {input.mask} --band {wildcards.band}"
-        " {params.declared} --output {output} > {log} 2>&1"
+        " {params.declared} {params.sha256} --output {output} > {log} 2>&1"

@@ -36,10 +36,10 @@ rule write_summary:
         names=list(FITS),
         files=sorted(
             {
-                config["maps"]["mask"],
                 config["maps"]["pixel_window"],
-                *[b["map"] for b in BANDS.values()],
+                config["maps"]["mask"] or config["maps"]["pixel_window"],
             }
+            | {band["map"] for band in BANDS.values() if "map" in band}
         ),
         data=[data_hashes(fit) for fit in FITS],
         code=code("write_summary"),

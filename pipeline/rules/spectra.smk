@@ -21,13 +21,14 @@ rule estimate_spectra:
         names=config["spectra"]["pair"],
         fwhm=[BANDS[band]["fwhm_arcmin"] for band in config["spectra"]["pair"]],
         edges=config["spectra"]["edges"],
+        window_sha256=data_hash(config["maps"]["pixel_window"]),
         code=code("estimate_spectra"),
     shell:
         "python -m pipeline.estimate_spectra --map-a {input.map_a} --map-b {input.map_b}"
         " --name-a {params.names[0]} --name-b {params.names[1]} --mask {input.mask}"
         " --fiducial {input.fiducial} --pixel-window {input.window}"
         " --fwhm-arcmin-a {params.fwhm[0]} --fwhm-arcmin-b {params.fwhm[1]}"
-        " --edges {params.edges} --output {output.sacc} > {log} 2>&1"
+        " --pixel-window-sha256 {params.window_sha256} --edges {params.edges} --output {output.sacc} > {log} 2>&1"
 
 
 rule check_spectra:
@@ -42,7 +43,9 @@ rule check_spectra:
     conda:
         ENVIRONMENT
     params:
+        signal=config["spectra"]["signal"],
+        remark=config["spectra"]["remark"],
         code=code("check_spectra"),
     shell:
         "python -m pipeline.check_spectra --spectra {input.spectra} --theory {input.fiducial}"
-        " --output {output} > {log} 2>&1"
+        " --signal {params.signal} --remark {params.remark:q} --output {output} > {log} 2>&1"

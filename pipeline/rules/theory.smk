@@ -2,6 +2,7 @@
 
 EMULATOR = config["theory"]["emulator"]
 TRAIN = EMULATOR.get("train")
+CHECKED_FIT = EMULATOR["check"]["fit"]
 
 if TRAIN:
     _per_chunk = TRAIN["design"]["per_chunk"]
@@ -9,11 +10,13 @@ if TRAIN:
     BUNDLE = "<results>/theory/emulator"
     MANIFEST = f"{BUNDLE}/manifest.json"
 else:
-    from cmbfit.theory.emulator.bundle import bundle_folder
-
     N_CHUNKS = 0
-    BUNDLE = str(bundle_folder(EMULATOR["bundle"]))
+    BUNDLE = shipped_or_own_bundle(EMULATOR["bundle"])
     MANIFEST = f"{BUNDLE}/manifest.json"
+    refuse_other_physics(read_json(MANIFEST)["settings"]["trained_on"]["camb"])
+
+
+check_configuration(TRAIN["design"]["box"] if TRAIN else read_json(MANIFEST)["box"])
 
 
 rule compute_fiducial:
@@ -77,7 +80,6 @@ if TRAIN:
 
 
 EXACT_PARTS = 2
-CHECKED_FIT = EMULATOR["check"]["fit"]
 
 
 rule compute_exact:
@@ -107,6 +109,7 @@ rule check_emulator:
     input:
         exact=expand("<results>/theory/exact/part_{part}.npz", part=range(EXACT_PARTS)),
         manifest=MANIFEST,
+        own=own_spectra(CHECKED_FIT),
     output:
         checks="<results>/checks/emulator.json",
         errors="<results>/theory/emulator_errors.json",
@@ -117,10 +120,10 @@ rule check_emulator:
     conda:
         ENVIRONMENT
     params:
-        data=FITS[CHECKED_FIT]["data"],
+        fit=as_json(FITS[CHECKED_FIT]),
         marks=as_json(EMULATOR["check"]),
         code=code("check_emulator"),
     shell:
         "python -m pipeline.check_emulator --emulator $(dirname {input.manifest}) --exact {input.exact}"
-        " --data {params.data} --marks {params.marks:q} --errors {output.errors} --output {output.checks}"
+        " --fit {params.fit:q} --marks {params.marks:q} --errors {output.errors} --output {output.checks}"
         " > {log} 2>&1"

@@ -9,7 +9,7 @@ import torch
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum
 from cmbfit.likelihood.base import Likelihood
-from cmbfit.likelihood.compiled import CompiledPosterior, compile_posterior
+from cmbfit.likelihood.compiled import CompiledPosterior, compile_if_possible
 from tests.likelihood.helpers import LineTheory, info, random_covariance, toy_likelihood
 from tests.likelihood.test_posterior import PRIORS, NotANumber
 
@@ -69,7 +69,7 @@ def test_separate_calibrations_are_folded_apart(posterior: Posterior, rng: np.ra
     likes = [bandpowers(rng, ("tt", "te", "ee"), 30, "a"), bandpowers(rng, ("ee", "tt"), 30, "b")]
     plain = emulator_posterior(posterior, likes)
     theta = draws(plain, rng, 100)
-    folded = compile_posterior(plain)
+    folded = CompiledPosterior(plain)
     torch.testing.assert_close(folded.log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0)
     moved = theta.clone()
     moved[:, plain.parameters.index("P")] += 0.1
@@ -83,7 +83,7 @@ def test_one_data_set_alone_folds(
         plain = emulator_posterior(posterior, [likelihoods[name]])
         theta = draws(plain, rng, 30)
         torch.testing.assert_close(
-            compile_posterior(plain).log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0
+            CompiledPosterior(plain).log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0
         )
 
 
@@ -106,13 +106,13 @@ def test_outside_prior_box_and_table_stay_zero_probability(compiled: CompiledPos
 def test_low_l_ee_bandpowers_cannot_be_folded(posterior: Posterior, rng: np.random.Generator) -> None:
     plain = emulator_posterior(posterior, [bandpowers(rng, ("ee",), 20)])
     with pytest.raises(LikelihoodError, match="ee below l = 30 is not linear"):
-        compile_posterior(plain)
+        CompiledPosterior(plain)
 
 
 def test_lensing_bandpowers_cannot_be_folded(posterior: Posterior, rng: np.random.Generator) -> None:
     plain = emulator_posterior(posterior, [bandpowers(rng, ("pp",), 30)])
     with pytest.raises(LikelihoodError, match="pp is not in the linear part"):
-        compile_posterior(plain)
+        CompiledPosterior(plain)
 
 
 @pytest.mark.parametrize(("pair", "n_ell"), [("tt", 28), ("ee", 40)])
@@ -122,13 +122,19 @@ def test_tables_beyond_low_l_ee_cannot_be_folded(posterior: Posterior, pair: str
         posterior, [TabulatedSpectrum(description, pair, 2, 1.0, np.zeros((9, n_ell)))]
     )
     with pytest.raises(LikelihoodError, match="reaches beyond the emulator's low-l EE"):
-        compile_posterior(plain)
+        CompiledPosterior(plain)
 
 
 def test_other_likelihoods_and_theories_cannot_be_folded(
     posterior: Posterior, rng: np.random.Generator
 ) -> None:
     with pytest.raises(LikelihoodError, match="nan cannot be folded"):
-        compile_posterior(emulator_posterior(posterior, [NotANumber()]))
+        CompiledPosterior(emulator_posterior(posterior, [NotANumber()]))
     with pytest.raises(LikelihoodError, match="only posteriors of a linear-decoder emulator"):
-        compile_posterior(Posterior(LineTheory(rng), [toy_likelihood(rng)], PRIORS))
+        CompiledPosterior(Posterior(LineTheory(rng), [toy_likelihood(rng)], PRIORS))
+
+
+def test_what_cannot_be_folded_is_used_as_it_is(posterior: Posterior, rng: np.random.Generator) -> None:
+    plain = Posterior(LineTheory(rng), [toy_likelihood(rng)], PRIORS)
+    assert compile_if_possible(plain) is plain
+    assert isinstance(compile_if_possible(posterior), CompiledPosterior)

@@ -120,7 +120,7 @@ def test_bad_products(tmp_path, estimate) -> None:
     write_spectra(path, estimate)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SpectrumError, match="expected a SACC file"):
+    with pytest.raises(SpectrumError, match=r"expected (a SACC file|'cmbfit-spectra-1')"):
         read_spectra(path)
     path.write_bytes(whole)
     leakage_path(path).unlink()
@@ -235,7 +235,7 @@ def test_entry_points(tmp_path) -> None:
     window = fetch("pixel_windows/pixel_window_n0032.fits")
     run("estimate_spectra", "--map-a", tmp_path / "V.fits", "--map-b", tmp_path / "W.fits", "--mask", mask,
         "--fiducial", fiducial, "--pixel-window", window, "--fwhm-arcmin-a", 21, "--fwhm-arcmin-b", 13.2,
-        "--edges", *EDGES, "--lmax", 64, "--output", out)  # fmt: skip
+        "--edges", *EDGES, "--output", out)  # fmt: skip
     run("check_spectra", "--spectra", out, "--theory", fiducial, "--output", tmp_path / "checks.json")
     run("plot_spectra", "--spectra", out, "--theory", fiducial, "--output", tmp_path / "spectra")
     run("plot_maps", "--maps", tmp_path / "V.fits", tmp_path / "W.fits", "--names", "V", "W", "--mask", mask,

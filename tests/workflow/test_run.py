@@ -125,7 +125,7 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Pa
         undisturbed = f["samples"][()]
     for path in (target, target.with_name(target.name + ".json")):
         path.unlink()
-    shutil.rmtree(checkpoint)
+    assert not checkpoint.exists(), "a published chain keeps no checkpoint"
     relative = str(target.relative_to(finished.root))
     driver = subprocess.Popen(
         finished.command(relative, config="pipeline/config/tiny.yaml"),
@@ -136,14 +136,14 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Pa
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not list(checkpoint.glob("block_*.npz")):
+    while not list(checkpoint.rglob("block_*.npz")):
         assert time.monotonic() < deadline, "no checkpoint appeared"
         time.sleep(0.02)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     time.sleep(1)
     assert not target.exists(), "the run ended before it was killed: make the chain longer"
-    blocks = len(list(checkpoint.glob("block_*.npz")))
+    blocks = len(list(checkpoint.rglob("block_*.npz")))
     assert finished.snakemake("--unlock").returncode == 0
     again = finished.snakemake("--rerun-incomplete", relative)
     assert again.returncode == 0, again.stderr[-3000:]
@@ -155,21 +155,41 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Pa
     assert 0 < blocks < len(undisturbed) // 200 + 1
 
 
-def test_a_checkpoint_of_other_inputs_is_refused_by_name(finished: Checkout) -> None:
-    results = _results(finished)
-    target = results / "chains" / "lcdm_planck2018.ensemble1.h5"
-    identity = results / "checkpoints" / "lcdm_planck2018.ensemble1" / "identity.json"
-    before = identity.read_text()
+def test_changed_inputs_give_a_new_chain_beside_an_unfinished_one(finished: Checkout) -> None:
+    """A checkpoint of another seed lies there: it is neither resumed nor in the way."""
+    target = _results(finished) / "chains" / "lcdm_planck2018.ensemble1.h5"
+    folder = _results(finished) / "checkpoints" / "lcdm_planck2018.ensemble1"
+    with h5py.File(target) as f:
+        before = f["samples"][:100]
     saved = target.read_bytes()
+    (folder / "of-other-inputs").mkdir(parents=True)
+    (folder / "of-other-inputs" / "block_00000.npz").write_bytes(b"unfinished")
+    tiny = (finished.root / "pipeline/config/tiny.yaml").read_text()
+    (finished.root / "seed.yaml").write_text(tiny.replace("  name: tiny\n", "  name: tiny\n  seed: 7\n"))
     try:
-        identity.write_text(before.replace("0.94", "0.93", 1))
-        target.unlink()
-        run = finished.snakemake(str(target.relative_to(finished.root)))
-        assert run.returncode != 0
-        assert "made from other inputs" in run.stderr + run.stdout
+        run = finished.snakemake(str(target.relative_to(finished.root)), config="seed.yaml")
+        assert run.returncode == 0, run.stderr[-3000:]
+        with h5py.File(target) as f:
+            assert not np.array_equal(f["samples"][:100], before)
     finally:
-        identity.write_text(before)
         target.write_bytes(saved)
+
+
+def test_an_altered_data_file_of_the_run_is_refused(finished: Checkout) -> None:
+    name = "wmap_band_iqumap_r9_7yr_V_v4_udgraded32.fits"
+    path = _results(finished) / "data" / "wmap7" / name
+    before = path.read_bytes()
+    product = _results(finished) / "maps" / "V.fits"
+    kept = product.read_bytes()
+    try:
+        path.write_bytes(before[:-2880] + before[-2880:][::-1])
+        run = finished.snakemake("--force", str(product.relative_to(finished.root)))
+        assert run.returncode != 0
+        assert "altered: sha256" in run.stdout + run.stderr
+        assert "Traceback" not in (_results(finished) / "logs/prepare_maps/V.log").read_text()
+    finally:
+        path.write_bytes(before)
+        product.write_bytes(kept)
 
 
 def test_a_failed_check_fails_the_run_after_the_report(finished: Checkout) -> None:

@@ -40,6 +40,12 @@ def reference_of(name: str) -> dict[str, Any]:
     return dict(_description(name)["reference"])
 
 
+def nuisance_names(name: str) -> list[str]:
+    """Return the nuisance parameters of a data set without loading its data."""
+    spec = _description(name)
+    return [*spec["nuisance"], *(n for row in spec.get("joint_priors", []) for n in row["names"])]
+
+
 def registry_group(name: str) -> str:
     """Return the registry group of a data set's files."""
     return str(_description(name)["files"])

@@ -6,7 +6,6 @@ reference predictions, which are recomputed on load: a damaged or incompatible b
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -223,10 +222,3 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> LinearEmulato
     ) as error:
         raise BundleError(f"{folder}: not a complete bundle ({error!r})") from error
     return emulator
-
-
-def describe(name_or_path: str | Path) -> str:
-    """Return a bundle's manifest as readable JSON."""
-    manifest, _ = read_arrays(bundle_folder(name_or_path))
-    manifest.pop("reference")
-    return json.dumps(manifest, indent=2)

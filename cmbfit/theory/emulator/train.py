@@ -73,7 +73,9 @@ def _principal_components(
     # from the small Gram matrix: the spectra are many numbers each, the rows are few
     values, vectors = np.linalg.eigh(centred @ centred.T)
     order = np.argsort(values)[::-1][:n_components]
-    order = order[values[order] > 1e-14 * values.max()]  # fewer directions than asked for: keep those there are
+    order = order[
+        values[order] > 1e-14 * values.max()
+    ]  # fewer directions than asked for: keep those there are
     basis = (vectors[:, order].T @ centred) / np.sqrt(values[order])[:, None]
     stored = basis.astype(np.float32)  # coordinates are taken on the basis as it is stored
     coordinates = np.linalg.lstsq(stored.astype(float).T, centred.T, rcond=None)[0].T

@@ -1,0 +1,152 @@
+"""Harmonic transforms of sky maps with ducc0: full-sky a_lm of I, Q, U and back.
+
+Signs follow HEALPix: (Q +- iU)(n) = -sum_lm (E_lm +- i B_lm) +-2Y_lm(n), U in the COSMO convention.
+Coefficients are stored as healpy stores them: m-major, m >= 0, l from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import ducc0
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbfit.errors import MapError
+from cmbfit.sky.maps import Array, StokesMap, nside_of
+
+Alm = NDArray[np.complex128]
+
+
+@lru_cache(maxsize=8)
+def _geometry(nside: int) -> dict[str, Any]:
+    return ducc0.healpix.Healpix_Base(nside, "RING").sht_info()
+
+
+def alm_size(lmax: int) -> int:
+    """Return the number of coefficients up to `lmax`."""
+    return (lmax + 1) * (lmax + 2) // 2
+
+
+def lmax_of(alm: Alm) -> int:
+    """Return the lmax of coefficients along the last axis, or raise :class:`MapError`."""
+    lmax = round((np.sqrt(8 * alm.shape[-1] + 1) - 3) / 2)
+    if alm_size(lmax) != alm.shape[-1]:
+        raise MapError(f"a_lm: {alm.shape[-1]} coefficients are no triangle (lmax + 1)(lmax + 2) / 2")
+    return lmax
+
+
+@lru_cache(maxsize=8)
+def ell_of(lmax: int) -> NDArray[np.int64]:
+    """Return the l of every coefficient, shape (alm_size(lmax),)."""
+    out = np.concatenate([np.arange(m, lmax + 1) for m in range(lmax + 1)])
+    out.flags.writeable = False
+    return out
+
+
+def scale_alm(alm: Alm, window: Array) -> Alm:
+    """Return a_lm f_l; `window` has shape (>= lmax + 1,) and acts on the last axis."""
+    lmax = lmax_of(alm)
+    if window.size <= lmax:
+        raise MapError(f"window up to l = {window.size - 1}, the a_lm reach {lmax}")
+    return alm * window[ell_of(lmax)]
+
+
+def change_lmax(alm: Alm, lmax: int) -> Alm:
+    """Return the coefficients cut to, or zero-padded up to, `lmax`."""
+    old = lmax_of(alm)
+    out = np.zeros((*alm.shape[:-1], alm_size(lmax)), dtype=np.complex128)
+    low = min(old, lmax)
+    for m in range(low + 1):
+        source, target = m * (2 * old + 1 - m) // 2 + m, m * (2 * lmax + 1 - m) // 2 + m
+        out[..., target : target + low + 1 - m] = alm[..., source : source + low + 1 - m]
+    return out
+
+
+def alm2cl(a: Alm, b: Alm) -> Array:
+    """Return C_l = sum_m Re(a_lm b*_lm) / (2 l + 1), shape (lmax + 1,)."""
+    lmax = lmax_of(a)
+    power = (a * b.conj()).real
+    power[lmax + 1 :] *= 2  # m < 0
+    return np.bincount(ell_of(lmax), weights=power) / (2 * np.arange(lmax + 1) + 1)
+
+
+def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 1) -> Alm:
+    """Return the coefficients of a spin-0 map, shape (1, npix), or of the pair (Q, U), shape (2, npix).
+
+    Parameters
+    ----------
+    n_iter : int
+        Jacobi iterations a <- a + A (m - S a), as in HEALPix anafast.
+
+    Returns
+    -------
+    ndarray, shape (1 or 2, alm_size(lmax))
+        a_lm, or (E_lm, B_lm).
+    """
+    expected = 1 if spin == 0 else 2
+    if maps.ndim != 2 or maps.shape[0] != expected:
+        raise MapError(f"spin {spin}: expected maps of shape ({expected}, npix), found {maps.shape}")
+    nside = nside_of(maps.shape[1], "transform")
+    if not np.isfinite(maps).all():
+        raise MapError(
+            f"transform: {int((~np.isfinite(maps)).sum())} pixels without data; fill them or apply a mask first"
+        )
+    if not 0 <= lmax <= 4 * nside:
+        raise MapError(f"transform: lmax {lmax} at nside {nside}, expected 0 to {4 * nside}")
+    values = np.ascontiguousarray(maps, dtype=np.float64)
+    area = 4 * np.pi / maps.shape[1]
+
+    def analyse(x: Array) -> Alm:
+        # ducc0 wants lmax >= spin
+        top = max(lmax, spin)
+        alm = ducc0.sht.adjoint_synthesis(map=x, lmax=top, spin=spin, nthreads=nthreads, **_geometry(nside))
+        return area * (alm if top == lmax else change_lmax(alm, lmax))
+
+    alm = analyse(values)
+    for _ in range(n_iter):
+        alm = alm + analyse(values - alm2map(alm, nside, spin, nthreads))
+    return alm
+
+
+def alm2map(alm: Alm, nside: int, spin: int, nthreads: int = 1) -> Array:
+    """Return the map(s) of coefficients of shape (1 or 2, n): shape (1 or 2, 12 nside^2)."""
+    lmax = lmax_of(alm)
+    if lmax < spin:
+        alm, lmax = change_lmax(alm, spin), spin
+    return ducc0.sht.synthesis(
+        alm=np.ascontiguousarray(alm), lmax=lmax, spin=spin, nthreads=nthreads, **_geometry(nside)
+    )
+
+
+def stokes2alm(iqu: Array, lmax: int, n_iter: int = 3, nthreads: int = 1) -> Alm:
+    """Return (T, E, B) coefficients of I, Q, U of shape (3, npix); shape (3, alm_size(lmax))."""
+    return np.concatenate(
+        [map2alm(iqu[:1], lmax, 0, n_iter, nthreads), map2alm(iqu[1:], lmax, 2, n_iter, nthreads)]
+    )
+
+
+def alm2stokes(teb: Alm, nside: int, nthreads: int = 1) -> Array:
+    """Return I, Q, U of (T, E, B) coefficients: inverse of :func:`stokes2alm`, shape (3, npix)."""
+    return np.concatenate([alm2map(teb[:1], nside, 0, nthreads), alm2map(teb[1:], nside, 2, nthreads)])
+
+
+def require_full_sky(stokes: StokesMap, what: str) -> None:
+    """Raise :class:`MapError` when a harmonic step meets a map with missing pixels."""
+    if stokes.missing.any():
+        raise MapError(
+            f"map {stokes.name!r}: {what} works on a_lm and needs every pixel, {int(stokes.missing.sum())} have no "
+            "data; use fill_missing for few isolated pixels, or do this before cutting to a mask"
+        )
+
+
+def common_nside(maps: Sequence[StokesMap], what: str) -> int:
+    """Return the nside that all maps share, or raise :class:`MapError`; coordinates must agree too."""
+    if not maps:
+        raise MapError(f"{what}: no map given")
+    found = {(m.nside, m.coord) for m in maps}
+    if len(found) != 1:
+        raise MapError(f"{what}: maps must share nside and coordinates, found {sorted(found)}")
+    return maps[0].nside

@@ -1,0 +1,158 @@
+"""The general estimator: any list of fields, masks and splits to one data vector of bandpowers.
+
+The spectrum of two fields is the plain mean over all pairs of splits with independent noise, so its
+mean holds no noise. Pseudo-spectra are bilinear: the mean over pairs of different fields is the
+spectrum of the two mean maps, and for one field with n splits
+
+    mean_{s != t} C~^{st} = (n^2 C~[mean, mean] - sum_s C~^{ss}) / (n (n - 1)).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbfit.errors import SpectrumError
+from cmbfit.sky.maps import Array
+from cmbfit.spectra.binning import Bins
+from cmbfit.spectra.fields import AUTO, Field, Noise, check_fields, split_pairs
+from cmbfit.spectra.master import Master, Spectra, prepare
+from cmbfit.spectra.noise import noise_from_auto
+from cmbfit.spectra.transforms import SPECTRA, FieldAlms, masked_alms, pseudo_spectra
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One spectrum of the data vector: first letter of field a, second of field b."""
+
+    spectrum: str
+    a: str
+    b: str
+
+    def __str__(self) -> str:
+        return f"{self.spectrum} {self.a}x{self.b}"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything about a set of fields that does not depend on the pixel values of the maps.
+
+    Attributes
+    ----------
+    masters : mapping (a, b) -> Master
+        For each pair of fields, in the order of the data vector.
+    """
+
+    bins: Bins
+    lmax: int
+    masters: Mapping[Pair, Master]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Data vector: pairs of fields, then spectra; each entry has bins.n values."""
+        return tuple(Entry(s, a, b) for a, b in self.masters for s in (AUTO if a == b else SPECTRA))
+
+    def theory(self, dl: Spectra) -> Array:
+        """Return the expected data vector of theory D_l (uK^2, from l = 0), shape (entries, bins)."""
+        binned = {pair: m.bin_theory(dl) for pair, m in self.masters.items()}
+        return np.array([binned[e.a, e.b][e.spectrum] for e in self.entries])
+
+
+def make_plan(
+    fields: Sequence[Field], bins: Bins, lmax: int | None = None, pairs: Sequence[Pair] | None = None
+) -> Plan:
+    """Compute couplings, operators and windows of all pairs of fields.
+
+    Parameters
+    ----------
+    lmax : int, optional
+        Of the mode coupling; 3 nside - 1 when omitted.
+    pairs : sequence of (str, str), optional
+        Pairs of fields to use; when omitted all of them, a field with itself if it has splits.
+    """
+    check_fields(fields)
+    by_name = {f.name: f for f in fields}
+    top = 3 * fields[0].mask.nside - 1
+    lmax = top if lmax is None else lmax
+    if not bins.lmax <= lmax <= top:
+        raise SpectrumError(f"lmax {lmax}: expected from {bins.lmax} (bins) to {top} (3 nside - 1)")
+    if pairs is None:
+        every = itertools.combinations_with_replacement(fields, 2)
+        pairs = [(f.name, g.name) for f, g in every if f is not g or f.n_splits > 1]
+    if unknown := {n for pair in pairs for n in pair} - set(by_name):
+        raise SpectrumError(f"pairs name {sorted(unknown)}, fields are {sorted(by_name)}")
+    if not pairs or len({frozenset(p) for p in pairs}) != len(pairs):
+        raise SpectrumError(f"pairs {list(pairs)}: expected at least one, and none twice")
+    masters = {}
+    for a, b in pairs:
+        one, two = by_name[a], by_name[b]
+        split_pairs(one, two)  # refuses a spectrum with noise bias
+        masters[a, b] = prepare(one.mask, bins, one.transfer, two.transfer, lmax, two.mask)
+    return Plan(bins, lmax, masters)
+
+
+def mean_alms(alms: Sequence[FieldAlms]) -> FieldAlms:
+    """Return the mean of coefficients of several splits."""
+    t, e, b = (sum(getattr(x, k) for x in alms) / len(alms) for k in "teb")
+    return FieldAlms(t, e, b, alms[0].lmax)
+
+
+def mean_pseudo(a: Sequence[FieldAlms], b: Sequence[FieldAlms] | None = None) -> dict[str, Array]:
+    """Return pseudo-C_l averaged over pairs of splits; over different ones of one field when `b` is None."""
+    if b is not None:
+        return dict(pseudo_spectra(mean_alms(a), mean_alms(b)))
+    n, mean = len(a), mean_alms(a)
+    total = {s: n * n * cl for s, cl in pseudo_spectra(mean, mean).items()}
+    for split in a:
+        for s, cl in pseudo_spectra(split, split).items():
+            total[s] = total[s] - cl
+    return {s: cl / (n * (n - 1)) for s, cl in total.items()}
+
+
+def field_alms(field: Field, lmax: int) -> list[FieldAlms]:
+    """Return the coefficients of every split of a field."""
+    return [masked_alms(split, field.mask, lmax) for split in field.splits]
+
+
+def estimate_bandpowers(plan: Plan, alms: Mapping[str, Sequence[FieldAlms]]) -> Array:
+    """Return the data vector in uK^2, shape (entries, bins).
+
+    Parameters
+    ----------
+    alms : mapping name -> coefficients of each split
+        See :func:`field_alms`.
+    """
+    rows = []
+    for (a, b), master in plan.masters.items():
+        found = master.decouple(mean_pseudo(alms[a], None if a == b else alms[b]))
+        rows += [found[s] for s in (AUTO if a == b else SPECTRA)]
+    return np.array(rows)
+
+
+def noise_from_splits(field: Field, bins: Bins, lmax: int, depth: Array | None = None) -> Noise:
+    """Measure the noise of a field from its splits: mean auto- minus mean cross-spectrum.
+
+    The same sky is in both, so no theory is needed. One level for all splits, E and B alike.
+
+    Parameters
+    ----------
+    depth : ndarray, shape (npix,), optional
+        Relative variance of the pixels, see :class:`~cmbfit.spectra.fields.Noise`.
+    """
+    split_pairs(field, field)
+    alms = field_alms(field, lmax)
+    cross = mean_pseudo(alms)
+    autos = [pseudo_spectra(x, x) for x in alms]
+    weights = field.mask.weights**2
+    norm = float(np.mean(weights if depth is None else weights * depth))
+    padded = bins.padded(lmax)
+    level = {
+        s: noise_from_auto(np.mean([a[s] for a in autos], axis=0), cross[s], padded, norm)
+        for s in ("tt", "ee", "bb")
+    }
+    return Noise(level["tt"], 0.5 * (level["ee"] + level["bb"]), depth)
