@@ -6,6 +6,7 @@ import argparse
 
 from cmbfit.io import write_json
 from cmbfit.spectra import check_bandpowers, read_spectra
+from cmbfit.spectra.checks import SIGNAL
 from cmbfit.theory.textfile import read_arrays
 from pipeline.run_stage import run_stage
 
@@ -15,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spectra", required=True, help="product of estimate_spectra")
     parser.add_argument("--theory", required=True, help="table of D_l (uK^2): ell tt te ee bb ...")
-    parser.add_argument("--signal", nargs="+", required=True, help="spectra compared with the theory")
+    parser.add_argument("--signal", nargs="+", default=list(SIGNAL), help="spectra compared with the theory")
     parser.add_argument("--remark", default="", help="what a reader should know of the maps")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()

@@ -7,6 +7,7 @@ import argparse
 from cmbfit.figures.spectra import plot_spectra, spectra_table
 from cmbfit.figures.style import save_figure
 from cmbfit.spectra import read_spectra
+from cmbfit.spectra.checks import SIGNAL
 from cmbfit.theory.textfile import read_arrays
 from pipeline.run_stage import run_stage
 
@@ -16,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spectra", required=True, help="product of estimate_spectra")
     parser.add_argument("--theory", required=True, help="table of D_l (uK^2): ell tt te ee bb ...")
-    parser.add_argument("--signal", nargs="+", required=True, help="spectra compared with the theory")
+    parser.add_argument("--signal", nargs="+", default=list(SIGNAL), help="spectra compared with the theory")
     parser.add_argument("--label", default="fiducial theory")
     parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
     args = parser.parse_args()

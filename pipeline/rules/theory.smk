@@ -76,7 +76,7 @@ if TRAIN:
             code=code("train_emulator"),
         shell:
             "python -m pipeline.train_emulator --chunks {input} --fit {params.fit:q}"
-            " --held-out {params.held_out} --data planck2018_plik_lite_ttteee --output $(dirname {output.manifest}) > {log} 2>&1"
+            " --held-out {params.held_out} --output $(dirname {output.manifest}) > {log} 2>&1"
 
 
 EXACT_PARTS = 2

@@ -65,7 +65,6 @@ def write_bundle(
     emulator: EmulatorArrays,
     settings: dict[str, Any],
     accuracy: Accuracy,
-    chi2_errors: dict[str, Any] | None = None,
 ) -> None:
     """Publish a bundle: arrays first, the manifest (which names their sha256) last.
 
@@ -77,8 +76,6 @@ def write_bundle(
         How the emulator came to be; from :func:`~cmbfit.theory.emulator.train.training_settings`.
     accuracy : Accuracy
         Errors at held-out points.
-    chi2_errors : dict, optional
-        What the errors do to data sets' chi2 at the same points, for the record.
     """
     folder = Path(folder)
     with atomic_path(folder / "arrays.safetensors") as tmp:
@@ -103,7 +100,7 @@ def write_bundle(
             "n_points": accuracy.n_points,
             "overall": accuracy.overall,
             "derived_max_relative": accuracy.derived,
-            "chi2": chi2_errors or {},
+            "chi2": {},  # by data set; filled when an emulator is shipped
         },
         "arrays_sha256": sha256_file(folder / "arrays.safetensors"),
         "reference": _reference_predictions(LinearEmulator(emulator, settings)),
