@@ -50,7 +50,7 @@ def plot_emulator_error(
             ax.set_xlabel(r"multipole $\ell$")
         for ax in axes[:, 0]:
             ax.set_ylabel(r"$|\Delta D_\ell|\,/\,\sigma_\mathrm{CV}$")
-        axes[1, 1].legend(loc="upper left", fontsize=8, ncols=2, bbox_to_anchor=(0.0, 0.92))
+        axes[1, 1].legend(loc="upper left", fontsize=8, ncols=2, bbox_to_anchor=(0.0, 0.82))
         fig.suptitle(
             f"Emulator against CAMB: {n_box} held-out models of the box, {n_posterior} posterior draws",
             fontsize=10,
