@@ -51,7 +51,9 @@ def main() -> None:
         json.dumps({"posterior": posterior.settings(), "start": args.fit["start"], "code": args.code})
     )
     # other inputs get another folder: a checkpoint is only ever resumed with the inputs that made it
-    folder = Path(args.checkpoint) / sha256_json([identity, seed, args.fit["sampler"]])[:16]
+    # (max_steps only says when to give up: raising it goes on from where the run stopped)
+    sampler = {k: v for k, v in args.fit["sampler"].items() if k != "max_steps"}
+    folder = Path(args.checkpoint) / sha256_json([identity, seed, sampler])[:16]
     chain = run_ensemble(posterior, start, settings, seed, folder, identity)
     write_chain(args.output, chain, {**identity, "seed": seed, "fold_difference": posterior.fold_difference})
     publish_record(args.output, settings=identity, seed=seed, device=str(device), seconds=chain.seconds)

@@ -67,7 +67,7 @@ def code(entry_point):
 
 
 def data_file(name):
-    """A registered file, linked into the run's directory by fetch_data."""
+    """A registered file, copied into the run's directory by fetch_data."""
     return f"<results>/data/{name}"
 
 

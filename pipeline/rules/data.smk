@@ -1,4 +1,4 @@
-# Data: registered files, verified, linked into the run's directory.
+# Data: registered files, verified, copied into the run's directory.
 
 
 rule fetch_data:
