@@ -22,8 +22,9 @@ run: env
 unlock: env
 	$(BIN)/snakemake --unlock
 
+# one process a core, each with one thread: oversubscribed threads spin
 test: env
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow

@@ -75,7 +75,13 @@ class CambSettings:
             )
 
 
-PRESETS: dict[str, CambSettings] = {"planck2018": CambSettings()}
+PRESETS: dict[str, CambSettings] = {
+    "planck2018": CambSettings(),
+    # for ACT and SPT: recombination as CosmoRec has it (ACT DR6's choice), and the lensing potential as
+    # far as CAMB's own rule for this lmax asks: within 0.03 sigma_CV of lens_potential_accuracy 12 up to
+    # l = 4000, 0.18 up to 5000
+    "high": CambSettings(lmax=5000, lens_potential_accuracy=7.0, recfast_approximation="cosmorec"),
+}
 
 
 def camb_parameters(
@@ -168,7 +174,7 @@ def spectra_of_one_background(
     settings: CambSettings,
     background: Mapping[str, float],
     primordial: Sequence[tuple[float, float]],
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute spectra for several (logA, ns) draws on one background.
 
     The time sources (most of the work) are computed once; each further draw costs a quarter and is
@@ -185,6 +191,8 @@ def spectra_of_one_background(
     -------
     dl : numpy.ndarray, shape (n_draws, 5, lmax + 1)
         Lensed D_l [uK^2] of tt, te, ee, bb and [L(L+1)]^2 C_L^pp / 2pi, l from 0.
+    unlensed : numpy.ndarray, shape (n_draws, 3, lmax + 1)
+        Unlensed D_l [uK^2] of tt, te, ee.
     derived : numpy.ndarray, shape (n_draws, len(DERIVED))
 
     Raises
@@ -197,22 +205,27 @@ def spectra_of_one_background(
         data = camb.get_transfer_functions(pars, only_time_sources=True)
         linear = _linear_matter(pars)
         dl = np.empty((len(primordial), 5, settings.lmax + 1))
+        unlensed = np.empty((len(primordial), 3, settings.lmax + 1))
         derived = np.empty((len(primordial), len(DERIVED)))
         for i, (logA, ns) in enumerate(primordial):
             # on data.Params and without an argument: passing parameters recomputes the sources
             data.Params.InitPower.set_params(As=math.exp(logA) * 1e-10, ns=ns)
             data.calc_power_spectra()
             got = data.get_cmb_power_spectra(
-                CMB_unit="muK", spectra=["total", "lens_potential"], lmax=settings.lmax
+                CMB_unit="muK",
+                spectra=["total", "unlensed_scalar", "lens_potential"],
+                lmax=settings.lmax,
             )
             total = dict(zip(CAMB_COLUMNS, got["total"].T, strict=True))
             dl[i] = [total["tt"], total["te"], total["ee"], total["bb"], got["lens_potential"][:, 0]]
+            bare = dict(zip(CAMB_COLUMNS, got["unlensed_scalar"].T, strict=True))
+            unlensed[i] = [bare["tt"], bare["te"], bare["ee"]]
             derived[i] = list(_derived(pars, data, linear, logA, ns).values())
     except camb.baseconfig.CAMBError as error:
         raise ParameterError(f"CAMB failed at {dict(background)}: {error}") from error
-    if not (np.isfinite(dl).all() and np.isfinite(derived).all()):
+    if not all(np.isfinite(x).all() for x in (dl, unlensed, derived)):
         raise ParameterError(f"CAMB gave non-finite spectra at {dict(background)}")
-    return dl, derived
+    return dl, unlensed, derived
 
 
 class CambTheory:
@@ -254,7 +267,8 @@ class CambTheory:
         for i, row in enumerate(theta.tolist()):
             point = dict(zip(self.parameters, row, strict=True))
             primordial = [(point.pop("logA"), point.pop("ns"))]
-            dl[i], derived[i] = (x[0] for x in spectra_of_one_background(self._settings, point, primordial))
+            lensed, _, table = spectra_of_one_background(self._settings, point, primordial)
+            dl[i], derived[i] = lensed[0], table[0]
         tables = torch.from_numpy(derived)
         return Spectra(
             {

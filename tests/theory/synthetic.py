@@ -54,6 +54,11 @@ class Universe:
         dl[:, :, :2] = 0
         return dl, 10 * np.exp(x @ self.logs.T)
 
+    def training_arrays(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return dl, unlensed (here: the lensed tt, te, ee) and derived."""
+        dl, derived = self.spectra(theta)
+        return dl, dl[:, :3].copy(), derived
+
     def training_set(self, n: int) -> TrainingSet:
         theta = self.theta(n)
-        return TrainingSet(theta, *self.spectra(theta), np.arange(n) // 2, [], {"code": "synthetic"})
+        return TrainingSet(theta, *self.training_arrays(theta), np.arange(n) // 2, [], {"code": "synthetic"})

@@ -95,10 +95,11 @@ def test_lensed_reference_numbers() -> None:
 
 def test_draws_on_one_background_are_bit_identical_to_fresh_runs() -> None:
     draws = [(3.045, 0.965), (2.9, 1.0), (3.2, 0.93)]
-    together, derived = spectra_of_one_background(SMALL, BACKGROUND, draws)
+    together, unlensed, derived = spectra_of_one_background(SMALL, BACKGROUND, draws)
     for i in (0, 2):
-        alone, alone_derived = spectra_of_one_background(SMALL, BACKGROUND, [draws[i]])
+        alone, alone_unlensed, alone_derived = spectra_of_one_background(SMALL, BACKGROUND, [draws[i]])
         np.testing.assert_array_equal(together[i], alone[0])
+        np.testing.assert_array_equal(unlensed[i], alone_unlensed[0])
         np.testing.assert_array_equal(derived[i], alone_derived[0])
     # primordial draws change sigma8, and nothing of the background
     assert len(set(derived[:, DERIVED.index("sigma8")])) == 3

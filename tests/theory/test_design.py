@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError
-from cmbfit.theory.emulator.design import BACKGROUND, LCDM_BOX, PRIMORDIAL, Design
+from cmbfit.theory.emulator.design import BACKGROUND, LCDM_BOX, LCDM_FOCUS, PRIMORDIAL, Design
 
 DESIGN = Design(n_backgrounds=64, draws=3, per_chunk=10)
 
@@ -60,6 +60,22 @@ def test_the_seed_and_nothing_else_moves_the_points() -> None:
     np.testing.assert_array_equal(unit(DESIGN), unit(Design(n_backgrounds=80, draws=3))[:64])
 
 
+def test_the_focus_follows_the_box_and_lies_inside_its_own_ranges() -> None:
+    design = Design(n_backgrounds=64, draws=3, per_chunk=10, n_focus=16)
+    assert design.n_chunks == 8
+    background, primordial = design.backgrounds()
+    np.testing.assert_array_equal(background[:64], DESIGN.backgrounds()[0])
+    last, draws = design.chunk(7)
+    np.testing.assert_array_equal(last, background[70:])
+    for values, names in ((background[64:], BACKGROUND), (primordial[64:].reshape(-1, 2), PRIMORDIAL)):
+        low, high = np.array([LCDM_FOCUS[n] for n in names]).T
+        assert (low <= values).all()
+        assert (values <= high).all()
+        # sixteen or more points spread over the whole focus
+        assert (np.ptp(values, axis=0) > 0.85 * (high - low)).all()
+    assert draws.shape == (10, 3, 2)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -67,6 +83,9 @@ def test_the_seed_and_nothing_else_moves_the_points() -> None:
         ({"draws": 0}, "draws must be at least 1"),
         ({"box": {"ns": (0.9, 1.0)}}, "expected ranges for"),
         ({"box": LCDM_BOX | {"ns": (1.0, 0.9)}}, "ns: expected low < high"),
+        ({"n_focus": -1}, "n_focus must not be negative"),
+        ({"n_focus": 8, "focus": {"ns": (0.9, 1.0)}}, "focus: expected ranges for"),
+        ({"n_focus": 8, "focus": LCDM_FOCUS | {"ns": (0.9, 1.1)}}, "ns: .* is no range inside the box"),
     ],
 )
 def test_malformed_designs_are_refused(change: dict, message: str) -> None:

@@ -92,8 +92,7 @@ def test_too_few_spectra_are_refused(universe: Universe) -> None:
 def test_a_design_that_cannot_tell_terms_apart_is_refused(training: TrainingSet, universe: Universe) -> None:
     theta = training.theta.copy()
     theta[:, 5] = 0.97
-    dl, derived = universe.spectra(theta)
-    frozen = TrainingSet(theta, dl, derived, training.background, [], {})
+    frozen = TrainingSet(theta, *universe.training_arrays(theta), training.background, [], {})
     with pytest.raises(DataError, match="determines only 21 of 28"):  # quadratics of five parameters
         fit_emulator(frozen, SETTINGS, LCDM_BOX)
 
@@ -125,7 +124,7 @@ def chunks(tmp_path: Path, training: TrainingSet) -> list[Path]:
 
 def test_chunks_join_to_what_was_written(chunks: list[Path], training: TrainingSet) -> None:
     joined = read_training_set(chunks)
-    for name in ("theta", "dl", "derived", "background"):
+    for name in ("theta", "dl", "unlensed", "derived", "background"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(training, name))
     assert joined.settings == training.settings
 
@@ -158,7 +157,8 @@ def test_missing_chunks_and_other_files_are_refused(chunks: list[Path], tmp_path
 def test_chunks_of_mixed_settings_are_refused(chunks: list[Path], training: TrainingSet) -> None:
     other = training.select(np.arange(4))
     write_chunk(
-        chunks[2], TrainingSet(other.theta, other.dl, other.derived, other.background, [], {"code": "class"})
+        chunks[2],
+        TrainingSet(other.theta, other.dl, other.unlensed, other.derived, other.background, [], {"code": "class"}),
     )
     with pytest.raises(DataError, match=r"other settings than .*: code differ"):
         read_training_set(chunks)

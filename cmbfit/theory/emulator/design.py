@@ -1,7 +1,8 @@
-"""Which points of parameter space are computed to train an emulator: a scrambled Sobol design.
+"""Which points of parameter space are computed to train an emulator: scrambled Sobol designs.
 
-Several (logA, ns) draws share one background, since a further primordial spectrum costs CAMB a
-quarter of a new background. One Sobol sequence spans the background and all its primordial draws.
+A first set fills the box; a second, smaller one fills a `focus` inside it, where published posteriors
+lie and the emulator has to be best. Several (logA, ns) draws share one background, since a further primordial spectrum costs CAMB a
+quarter of a new background. One Sobol sequence spans the backgrounds of a set and all their primordial draws.
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ LCDM_BOX: dict[str, tuple[float, float]] = {
     "ns": (0.88, 1.06),
 }
 
+LCDM_FOCUS: dict[
+    str, tuple[float, float]
+] = {  # Planck 2018, ACT DR6, SPT-3G and their unions, about +-4 sigma
+    "ombh2": (0.0216, 0.0233),
+    "omch2": (0.112, 0.129),
+    "theta_mc": (1.0385, 1.0430),
+    "tau": (0.03, 0.09),
+    "logA": (2.98, 3.12),
+    "ns": (0.94, 1.00),
+}
+
 
 @dataclass(frozen=True)
 class Design:
@@ -46,6 +58,10 @@ class Design:
         Seed of the Sobol scrambling.
     box : mapping of str to (float, float)
         Range of each of :data:`~cmbfit.theory.parameters.LCDM`.
+    n_focus : int
+        Further backgrounds inside `focus`, numbered after those of the box.
+    focus : mapping of str to (float, float)
+        Where the design is denser; inside `box`.
     """
 
     n_backgrounds: int = 768
@@ -53,6 +69,8 @@ class Design:
     per_chunk: int = 16
     seed: int = 20260101
     box: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(LCDM_BOX))
+    n_focus: int = 0
+    focus: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(LCDM_FOCUS))
 
     def __post_init__(self) -> None:
         if set(self.box) != set(LCDM):
@@ -62,38 +80,63 @@ class Design:
         for name, (low, high) in self.box.items():
             if not low < high:
                 raise ConfigError(f"design box: {name}: expected low < high, found [{low}, {high}]")
+        if self.n_focus < 0:
+            raise ConfigError(f"design: n_focus must not be negative, found {self.n_focus}")
+        if self.n_focus:
+            self._check_focus()
         for name in ("n_backgrounds", "draws", "per_chunk"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"design: {name} must be at least 1, found {getattr(self, name)}")
 
+    def _check_focus(self) -> None:
+        if set(self.focus) != set(LCDM):
+            raise ConfigError(
+                f"design focus: expected ranges for {', '.join(LCDM)}, found {', '.join(self.focus)}"
+            )
+        for name, (low, high) in self.focus.items():
+            if not self.box[name][0] <= low < high <= self.box[name][1]:
+                raise ConfigError(
+                    f"design focus: {name}: [{low}, {high}] is no range inside the box {list(self.box[name])}"
+                )
+
     @property
     def n_chunks(self) -> int:
         """Number of chunks; the last one may be smaller."""
-        return -(-self.n_backgrounds // self.per_chunk)
+        return -(-(self.n_backgrounds + self.n_focus) // self.per_chunk)
 
     def settings(self) -> dict[str, Any]:
         """Return what defines the points, JSON-able."""
-        return {**asdict(self), "box": {k: list(v) for k, v in self.box.items()}}
+        boxes = {"box": self.box, "focus": self.focus}
+        return {**asdict(self), **{name: {k: list(v) for k, v in box.items()} for name, box in boxes.items()}}
 
-    def backgrounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all backgrounds and their primordial draws.
-
-        Returns
-        -------
-        background : numpy.ndarray, shape (n_backgrounds, 4)
-            Columns as in :data:`BACKGROUND`.
-        primordial : numpy.ndarray, shape (n_backgrounds, draws, 2)
-            Columns as in :data:`PRIMORDIAL`.
-        """
+    def _sobol(
+        self, n: int, box: Mapping[str, tuple[float, float]], seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         names = [*BACKGROUND, *PRIMORDIAL * self.draws]
-        sobol = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(self.seed))
+        sobol = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(seed))
         with warnings.catch_warnings():
             # a design may stop before a power of two; balance matters little for least squares
             warnings.filterwarnings("ignore", message="The balance properties", category=UserWarning)
-            unit = sobol.random(self.n_backgrounds)
-        low, high = np.array([self.box[n] for n in names]).T
+            unit = sobol.random(n)
+        low, high = np.array([box[name] for name in names]).T
         points = low + unit * (high - low)
-        return points[:, :4], points[:, 4:].reshape(self.n_backgrounds, self.draws, 2)
+        return points[:, :4], points[:, 4:].reshape(n, self.draws, 2)
+
+    def backgrounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all backgrounds (of the box, then of the focus) and their primordial draws.
+
+        Returns
+        -------
+        background : numpy.ndarray, shape (n_backgrounds + n_focus, 4)
+            Columns as in :data:`BACKGROUND`.
+        primordial : numpy.ndarray, shape (n_backgrounds + n_focus, draws, 2)
+            Columns as in :data:`PRIMORDIAL`.
+        """
+        parts = [self._sobol(self.n_backgrounds, self.box, self.seed)]
+        if self.n_focus:
+            parts.append(self._sobol(self.n_focus, self.focus, self.seed + 1))
+        background, primordial = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return background, primordial
 
     def chunk(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the backgrounds and primordial draws of one chunk (0 <= index < n_chunks)."""

@@ -37,6 +37,8 @@ class TrainingSet:
         Columns as in :data:`~cmbfit.theory.parameters.LCDM`.
     dl : numpy.ndarray, shape (n, 5, lmax + 1)
         D_l [uK^2] of tt, te, ee, bb and [L(L+1)]^2 C_L^pp / 2pi, l from 0.
+    unlensed : numpy.ndarray, shape (n, 3, lmax + 1)
+        Unlensed D_l [uK^2] of tt, te, ee: what a change of the lensing potential starts from.
     derived : numpy.ndarray, shape (n, len(DERIVED))
     background : numpy.ndarray, shape (n,)
         Which background a row belongs to: held-out sets must not share one with the training set.
@@ -48,6 +50,7 @@ class TrainingSet:
 
     theta: np.ndarray
     dl: np.ndarray
+    unlensed: np.ndarray
     derived: np.ndarray
     background: np.ndarray
     failures: list[dict[str, Any]]
@@ -58,6 +61,7 @@ class TrainingSet:
         return TrainingSet(
             self.theta[rows],
             self.dl[rows],
+            self.unlensed[rows],
             self.derived[rows],
             self.background[rows],
             self.failures,
@@ -70,17 +74,18 @@ def compute_chunk(
 ) -> TrainingSet:
     """Run CAMB over one chunk of a design, with a progress line per background."""
     backgrounds, primordial = design.chunk(index)
-    theta, dl, derived, number, failures = [], [], [], [], []
+    theta, dl, unlensed, derived, number, failures = [], [], [], [], [], []
     start = time.perf_counter()
     for i, (row, draws) in enumerate(zip(backgrounds, primordial, strict=True)):
         background = dict(zip(BACKGROUND, row.tolist(), strict=True))
         try:
-            d, q = spectra_of_one_background(settings, background, [tuple(x) for x in draws.tolist()])
+            d, u, q = spectra_of_one_background(settings, background, [tuple(x) for x in draws.tolist()])
         except ParameterError as error:
             failures.append({**background, "draws": draws.tolist(), "reason": str(error)})
             log(f"chunk {index}: point {background} failed: {error}")
             continue
         dl.append(d)
+        unlensed.append(u)
         derived.append(q)
         number += [index * design.per_chunk + i] * len(draws)
         theta += [[*row, *draw] for draw in draws]
@@ -93,6 +98,7 @@ def compute_chunk(
     return TrainingSet(
         np.array(theta),
         np.concatenate(dl),
+        np.concatenate(unlensed),
         np.concatenate(derived),
         np.array(number),
         failures,
@@ -106,16 +112,18 @@ def compute_points(
     log: Callable[[str], None] = print,
 ) -> TrainingSet:
     """Run CAMB at given points, each with a background of its own; a failure raises ParameterError."""
-    dl, derived = [], []
+    dl, unlensed, derived = [], [], []
     for i, row in enumerate(theta.tolist()):
         point = dict(zip(LCDM, row, strict=True))
         background = {name: point[name] for name in BACKGROUND}
-        d, q = spectra_of_one_background(settings, background, [(point["logA"], point["ns"])])
+        d, u, q = spectra_of_one_background(settings, background, [(point["logA"], point["ns"])])
         dl.append(d)
+        unlensed.append(u)
         derived.append(q)
         log(f"point {i + 1}/{len(theta)}")
     record = {"camb": {"version": camb.__version__, **asdict(settings)}}
-    return TrainingSet(theta, np.concatenate(dl), np.concatenate(derived), np.arange(len(theta)), [], record)
+    arrays = (np.concatenate(x) for x in (dl, unlensed, derived))
+    return TrainingSet(theta, *arrays, np.arange(len(theta)), [], record)
 
 
 def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
@@ -126,6 +134,7 @@ def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
             f,
             theta=chunk.theta,
             dl=chunk.dl,
+            unlensed=chunk.unlensed,
             derived=chunk.derived,
             background=chunk.background,
             record=np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8),
@@ -147,9 +156,8 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
         try:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
                 record = json.loads(f["record"].tobytes())
-                part = TrainingSet(
-                    f["theta"], f["dl"], f["derived"], f["background"], record["failures"], record["settings"]
-                )
+                arrays = (f[name] for name in ("theta", "dl", "unlensed", "derived", "background"))
+                part = TrainingSet(*arrays, record["failures"], record["settings"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: not a chunk of a training set ({error}); remove it and run again"
@@ -165,6 +173,7 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
     return TrainingSet(
         theta=np.concatenate([p.theta for p in parts]),
         dl=np.concatenate([p.dl for p in parts]),
+        unlensed=np.concatenate([p.unlensed for p in parts]),
         derived=np.concatenate([p.derived for p in parts]),
         background=np.concatenate([p.background for p in parts]),
         failures=[failure for p in parts for failure in p.failures],
