@@ -122,8 +122,15 @@ def compute_points(
         derived.append(q)
         log(f"point {i + 1}/{len(theta)}")
     record = {"camb": {"version": camb.__version__, **asdict(settings)}}
-    arrays = (np.concatenate(x) for x in (dl, unlensed, derived))
-    return TrainingSet(theta, *arrays, np.arange(len(theta)), [], record)
+    return TrainingSet(
+        theta,
+        np.concatenate(dl),
+        np.concatenate(unlensed),
+        np.concatenate(derived),
+        np.arange(len(theta)),
+        [],
+        record,
+    )
 
 
 def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
@@ -156,8 +163,15 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
         try:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
                 record = json.loads(f["record"].tobytes())
-                arrays = (f[name] for name in ("theta", "dl", "unlensed", "derived", "background"))
-                part = TrainingSet(*arrays, record["failures"], record["settings"])
+                part = TrainingSet(
+                    f["theta"],
+                    f["dl"],
+                    f["unlensed"],
+                    f["derived"],
+                    f["background"],
+                    record["failures"],
+                    record["settings"],
+                )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: not a chunk of a training set ({error}); remove it and run again"
