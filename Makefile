@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs
 
-.PHONY: env run unlock test test-slow check format bench emulator lock clean
+.PHONY: env run unlock test test-slow slurm docs check format bench emulator lock clean
 
 env: .venv/.stamp
 
@@ -24,10 +24,19 @@ unlock: env
 
 # one process a core, each with one thread: oversubscribed threads spin
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow
+
+# a real one-node SLURM on this machine (Debian, root): submit, kill, restart, compare with the local run
+slurm: env
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge
+	$(BIN)/python -m pytest -m slurm -s tests/slurm
+
+docs: env
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 check: env
 	$(BIN)/ruff check

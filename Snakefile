@@ -19,11 +19,29 @@ pathvars:
 
 include: "pipeline/rules/common.smk"
 include: "pipeline/rules/data.smk"
-include: "pipeline/rules/maps.smk"
+
+
+if MANY:
+
+    include: "pipeline/rules/survey.smk"
+
+else:
+
+    include: "pipeline/rules/maps.smk"
+
+
 include: "pipeline/rules/theory.smk"
+
+
+if LOWL:
+
+    include: "pipeline/rules/lowl.smk"
+
+
 include: "pipeline/rules/spectra.smk"
 include: "pipeline/rules/likelihood.smk"
 include: "pipeline/rules/fits.smk"
+include: "pipeline/rules/exact.smk"
 include: "pipeline/rules/figures.smk"
 include: "pipeline/rules/report.smk"
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit import __version__, cli_data
-from cmbfit.errors import CmbfitError, LikelihoodError, ParameterError, SpectrumError
+from cmbfit import __version__, cli_data, cli_early, cli_emulator, cli_fit, cli_spectra
+from cmbfit.errors import CmbfitError, ConfigError, LikelihoodError, ParameterError, SpectrumError
 from cmbfit.io import publish_record
 
 if TYPE_CHECKING:
@@ -27,12 +27,20 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_emulator.app, name="emulator")
+app.add_typer(cli_fit.bench, name="bench")
+app.command()(cli_fit.fit)
+app.command()(cli_spectra.spectra)
+app.command()(cli_early.firas)
+app.command()(cli_early.hawking)
+app.add_typer(cli_early.primordial_app, name="primordial")
 
 
 class Code(StrEnum):
     """Where theory spectra come from."""
 
     camb = "camb"
+    class_ = "class"
     emulator = "emulator"
 
 
@@ -68,24 +76,44 @@ def _assignments(words: Sequence[str] | None, option: str) -> dict[str, float]:
 
 
 def _compute_spectra(
-    code: Code, values: dict[str, float], lmax: int, emulator: str
+    code: Code,
+    values: dict[str, float],
+    lmax: int,
+    emulator: str,
+    preset: str = "planck2018",
+    *,
+    lensed: bool = True,
 ) -> tuple[Spectra, dict[str, Any]]:
     """Return spectra up to `lmax` and the settings behind them."""
     # torch and CAMB take seconds to import: not for `--help`
     from cmbfit.theory.base import Theory, point_from_values  # noqa: PLC0415
+    from cmbfit.theory.extensions import EXTENSIONS  # noqa: PLC0415
     from cmbfit.theory.spectra import Spectra  # noqa: PLC0415
 
     theory: Theory
+    extra = [name for name in values if name in EXTENSIONS]
     if code is Code.camb:
-        from cmbfit.theory.camb_code import PRESETS, CambTheory  # noqa: PLC0415
+        from cmbfit.theory.camb_code import CambTheory, get_preset  # noqa: PLC0415
 
-        settings = PRESETS["planck2018"]
+        settings = get_preset(preset)
         # below the preset's lmax the spectra are cut, not recomputed: numbers do not depend on --lmax
         if lmax > settings.lmax:
             accuracy = max(settings.lens_potential_accuracy, (lmax - 1500) / 500)
             settings = dataclasses.replace(settings, lmax=lmax, lens_potential_accuracy=accuracy)
-        theory = CambTheory(settings)
+        theory = CambTheory(settings, extra, lensed=lensed)
+    elif code is Code.class_:
+        from cmbfit.theory import class_code  # noqa: PLC0415
+
+        of_class = class_code.get_preset(preset)
+        if lmax > of_class.lmax:
+            of_class = dataclasses.replace(of_class, lmax=lmax)
+        theory = class_code.ClassTheory(of_class, extra, lensed=lensed)
     else:
+        if not lensed or preset != "planck2018":
+            raise ConfigError(
+                "--unlensed and --preset need a Boltzmann code: add --code camb or --code class "
+                "(an emulator holds the settings that it was trained with)"
+            )
         from cmbfit.theory.emulator.bundle import load_emulator  # noqa: PLC0415
 
         theory = load_emulator(emulator)
@@ -99,24 +127,31 @@ def _compute_spectra(
 def theory(
     output: Annotated[Path, typer.Option("--output", "-o", help="Text file to write.")],
     code: Annotated[
-        Code, typer.Option(help="CAMB (seconds, exact) or the emulator (instant).")
+        Code, typer.Option(help="CAMB or CLASS (seconds, exact) or the emulator (instant).")
     ] = Code.emulator,
     values: SetOption = None,
     lmax: Annotated[int, typer.Option(help="Largest multipole.")] = 2508,
     emulator: EmulatorOption = "lcdm_planck2018",
+    preset: Annotated[
+        str, typer.Option(help="Pinned settings of the Boltzmann code: planck2018, or high for ACT and SPT.")
+    ] = "planck2018",
+    unlensed: Annotated[bool, typer.Option(help="Spectra before lensing (Boltzmann codes).")] = False,
 ) -> None:
-    """Compute lensed CMB spectra of flat LCDM and write them as text.
+    """Compute CMB spectra, lensed unless asked otherwise, and write them as text.
 
     The file's header names the columns (ell tt te ee bb pp); rows are D_l in uK^2 from l = 2. What a
     code does not give (the emulator has no bb) is left out. Settings follow Planck 2018: one 0.06 eV
-    neutrino, RECFAST, HMcode 2016; FILE.json beside it records them and the derived parameters.
+    neutrino, RECFAST, HMcode 2016; FILE.json beside it records them and the derived parameters. The
+    Boltzmann codes also take mnu, nnu, omk, w, wa, YHe, nrun, Alens, r and nt.
 
     Example: cmbfit theory --code camb --set ombh2=0.02237 --set omch2=0.12 --set H0=67.36
     --set tau=0.0544 --set logA=3.044 --set ns=0.9649 -o spectra.txt
     """
     from cmbfit.theory.textfile import write_spectrum  # noqa: PLC0415
 
-    spectra, settings = _compute_spectra(code, _assignments(values, "--set"), lmax, emulator)
+    spectra, settings = _compute_spectra(
+        code, _assignments(values, "--set"), lmax, emulator, preset, lensed=not unlensed
+    )
     write_spectrum(output, spectra)
     parameters = {name: x.item() for name, x in spectra.parameters.items()}
     publish_record(output, settings=settings, parameters=parameters)
@@ -125,7 +160,15 @@ def theory(
 
 @app.command()
 def loglike(
-    data: Annotated[list[str], typer.Option("--data", metavar="NAME", help="Data set; repeat for several.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="Data set, combination (p_act), candl definition (FILE.yaml) or SACC file (FILE.fits, with "
+            "--unit); options as in a configuration: '{NAME: {cuts: {tt: [30, 1000]}}}'. Repeat for several.",
+        ),
+    ],
     spectrum: Annotated[
         Path | None, typer.Option(help="Text file of D_l [uK^2] from l = 2, columns named in its header.")
     ] = None,
@@ -136,6 +179,10 @@ def loglike(
     ] = None,
     code: Annotated[Code, typer.Option(help="Where spectra come from with --set.")] = Code.emulator,
     emulator: EmulatorOption = "lcdm_planck2018",
+    unit: Annotated[str | None, typer.Option(help="dl or cl [uK^2]: what SACC files hold.")] = None,
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="Compare each data set with its published number first.")
+    ] = False,
 ) -> None:
     """Print ln L and chi2 of data sets as JSON, for given spectra or parameters.
 
@@ -146,24 +193,34 @@ def loglike(
     """
     import torch  # noqa: PLC0415
 
-    from cmbfit.likelihood import Gaussian, load_likelihood  # noqa: PLC0415
-    from cmbfit.likelihood.base import refuse_double_counting  # noqa: PLC0415
+    from cmbfit.likelihood import Gaussian  # noqa: PLC0415
+    from cmbfit.likelihood.build import likelihoods_from_config  # noqa: PLC0415
+    from cmbfit.likelihood.datasets import check_reference, reference_of  # noqa: PLC0415
     from cmbfit.likelihood.priors import sum_log_prior  # noqa: PLC0415
+    from cmbfit.likelihood.selection import read_words, select  # noqa: PLC0415
     from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
     from cmbfit.theory.textfile import read_spectrum  # noqa: PLC0415
 
     if (spectrum is None) == (not values):
         raise SpectrumError("give either --spectrum FILE or the parameters with --set, not both")
-    likelihoods = [load_likelihood(name) for name in data]
-    refuse_double_counting([like.info for like in likelihoods])
+    items = read_words(data, unit)
+    likelihoods = likelihoods_from_config({"data": items})
+    checked: dict[str, float | None] = {}
+    if self_check:
+        for chosen, like in zip(select(items), likelihoods, strict=True):
+            if chosen.kind == "dataset" and not chosen.options:
+                checked[chosen.name] = check_reference(like, reference_of(chosen.name))
     priors = {name: prior for like in likelihoods for name, prior in like.info.nuisance.items()}
     joint = list(dict.fromkeys(prior for like in likelihoods for prior in like.info.joint_priors))
     given = _assignments(nuisance, "--nuisance")
     for name in given:
         if name not in priors:
             raise ParameterError(unknown_name("nuisance parameter", name, priors))
+    calibrations = {n for like in likelihoods for n in like.settings().get("calibration", {})}
     if outside := [
-        n for n, x in given.items() if not priors[n].support[0] <= x <= priors[n].support[1] or x <= 0
+        n
+        for n, x in given.items()
+        if not priors[n].support[0] <= x <= priors[n].support[1] or (n in calibrations and x <= 0)
     ]:
         raise ParameterError(
             f"nuisance parameter {outside[0]} = {given[outside[0]]:g} is outside its range (calibrations are positive)"
@@ -185,6 +242,8 @@ def loglike(
         "log_prior": sum_log_prior(point, priors, joint).item() if point else 0.0,
         "nuisance": {n: x.item() for n, x in point.items()},
     }
+    if checked:
+        result["self_check"] = checked
     typer.echo(json.dumps(result, indent=2))
 
 

@@ -14,6 +14,10 @@ class ConfigError(CmbfitError):
     """A configuration value is missing, unknown or out of range."""
 
 
+class MissingCodeError(CmbfitError):
+    """An optional external code was asked for and is not installed."""
+
+
 class DataError(CmbfitError):
     """A data file is missing, truncated, altered or not in the documented format."""
 
@@ -56,3 +60,15 @@ class ResumeError(CmbfitError):
 
 class SamplerError(CmbfitError):
     """A chain cannot start or did not converge within its limits."""
+
+
+class SolverError(CmbfitError):
+    """A differential equation cannot be integrated as asked."""
+
+
+class InflationError(SolverError):
+    """A potential does not inflate as asked (too few e-folds, no end, negative energy)."""
+
+
+class FormulaError(ParameterError):
+    """A formula does not parse, or uses something that is not allowed in formulas."""

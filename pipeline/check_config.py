@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from cmbfit.errors import ConfigError
-from cmbfit.inference.ensemble import EnsembleSettings
-from cmbfit.likelihood.datasets.load import nuisance_names
+from cmbfit.inference.sampling import settings_from_config
 from cmbfit.likelihood.priors import prior_from_config
+from cmbfit.likelihood.selection import select
 from cmbfit.theory.parameters import DERIVED, LCDM, unknown_name
 
 
@@ -23,9 +23,9 @@ def _require_known(where: str, names: Iterable[str], known: Iterable[str]) -> No
             raise ConfigError(f"{where}: {unknown_name('name', name, known)}")
 
 
-def check_edges(edges: list[int]) -> None:
-    """Raise :class:`ConfigError` unless the bins' edges rise."""
-    if any(b <= a for a, b in pairwise(edges)):
+def check_edges(edges: list[int] | str) -> None:
+    """Raise :class:`ConfigError` unless the bins' edges rise; the schema knows the names of sets of bins."""
+    if not isinstance(edges, str) and any(b <= a for a, b in pairwise(edges)):
         raise ConfigError(f"spectra.edges: expected rising multipoles, found {edges}")
 
 
@@ -41,7 +41,7 @@ def check_fit(name: str, fit: Mapping[str, Any], box: Mapping[str, tuple[float, 
         Range of the emulator.
     """
     where = f"fits.{name}"
-    nuisances = [n for data in fit["data"] if data != "own_spectra" for n in nuisance_names(data)]
+    nuisances = [n for data in select(fit["data"]) for n in data.nuisance_names]
     sampled = list(dict.fromkeys([*LCDM, *nuisances]))
     _require_known(f"{where}.priors", fit["priors"], sampled)
     _require_known(f"{where}.start", fit["start"], sampled)
@@ -66,6 +66,6 @@ def check_fit(name: str, fit: Mapping[str, Any], box: Mapping[str, tuple[float, 
     for parameter, (_, sigma) in fit["reference"]["parameters"].items():
         if sigma is not None and sigma <= 0:
             raise ConfigError(f"{where}.reference.parameters.{parameter}: sigma must be positive or null")
-    settings = EnsembleSettings(**fit["sampler"])
+    settings = settings_from_config(fit["sampler"])
     if settings.walkers < 2 * len(sampled):
         raise ConfigError(f"{where}.sampler.walkers: {len(sampled)} parameters need {2 * len(sampled)}")

@@ -1,4 +1,4 @@
-"""Compute exact CAMB spectra at draws from a fit's posterior, to judge the emulator where it is used."""
+"""Compute exact CAMB spectra at draws from a fit's posterior, to judge the emulator and re-weight the chain."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ import json
 
 import numpy as np
 
-from cmbfit.inference.products import read_samples
+from cmbfit.errors import ConfigError
+from cmbfit.inference.products import Samples, read_samples
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
 from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
 from cmbfit.theory.parameters import LCDM
 from pipeline.run_stage import run_stage
+
+
+def chosen_rows(samples: Samples, draws: int, seed: list[int]) -> np.ndarray:
+    """Return which rows of a chain get exact spectra: the same ones whenever the seed is the same."""
+    if draws > len(samples.joined):
+        raise ConfigError(
+            f"theory.emulator.check.draws is {draws}, but the chain has {len(samples.joined)} samples: lower it"
+        )
+    return np.random.default_rng(seed).choice(len(samples.joined), draws, replace=False)
 
 
 def main() -> None:
@@ -26,7 +36,7 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     samples = read_samples(args.samples)
-    rows = np.random.default_rng(args.seed).choice(len(samples.joined), args.draws, replace=False)
+    rows = chosen_rows(samples, args.draws, args.seed)
     part, parts = args.part
     columns = [samples.names.index(name) for name in LCDM]
     theta = samples.joined[rows[part::parts]][:, columns]

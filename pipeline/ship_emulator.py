@@ -14,9 +14,9 @@ import torch
 
 from cmbfit.io import atomic_path, write_json
 from cmbfit.likelihood import load_likelihood
+from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.accuracy import spectra_from_arrays
 from cmbfit.theory.emulator.bundle import load_emulator, read_arrays
-from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.train import split_by_background
 from cmbfit.theory.emulator.trainingset import TrainingSet, read_training_set
 from pipeline.run_stage import run_stage
@@ -41,7 +41,7 @@ def main() -> None:
     print(manifest["accuracy"]["chi2"])
 
 
-def _chi2_error(name: str, emulator: LinearEmulator, held_out: TrainingSet) -> dict[str, float]:
+def _chi2_error(name: str, emulator: Theory, held_out: TrainingSet) -> dict[str, float]:
     """Percentiles of |delta chi2| over the held-out points, and the size of chi2 itself there."""
     like, one = load_likelihood(name), torch.ones(len(held_out.theta), dtype=torch.float64)
     nuisance = dict.fromkeys(like.info.nuisance, one)

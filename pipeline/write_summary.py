@@ -7,7 +7,7 @@ import json
 
 from cmbfit.data import load_registry
 from cmbfit.io import provenance, read_json, sha256_json, write_json
-from cmbfit.likelihood.datasets.load import registry_group
+from cmbfit.likelihood.datasets.load import dataset_names, registry_group
 from cmbfit.report.checks import read_checks
 from pipeline.run_stage import run_stage
 
@@ -17,20 +17,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", nargs="+", required=True)
     parser.add_argument("--fits", nargs="+", required=True)
+    parser.add_argument("--reweighted", nargs="+", required=True, help="products of reweight, one a fit")
     parser.add_argument("--checks", nargs="+", required=True)
     parser.add_argument("--emulator", required=True, help="manifest of the bundle")
     parser.add_argument("--config", type=json.loads, required=True)
     parser.add_argument("--files", nargs="+", required=True, help="registered files that the run used")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    fits = {name: read_json(path) for name, path in zip(args.names, args.fits, strict=True)}
+    fits = {
+        name: read_json(fit) | {"reweighted": read_json(weights)}
+        for name, fit, weights in zip(args.names, args.fits, args.reweighted, strict=True)
+    }
     registry = load_registry()
     groups = {
         registry_group(info["name"])
         for fit in fits.values()
         for info in fit["data"]
-        if info["name"] != "own_spectra"
-    }
+        if info["name"] in dataset_names()
+    } - {""}
     entries = [registry[name] for name in args.files]
     entries += [entry for group in sorted(groups) for entry in registry.select(group).values()]
     data = [
@@ -47,7 +51,7 @@ def main() -> None:
     manifest = read_json(args.emulator)
     emulator = {k: manifest[k] for k in ("arrays_sha256", "box", "lmax", "settings", "accuracy")}
     record = provenance(
-        inputs=[*args.fits, *args.checks],
+        inputs=[*args.fits, *args.reweighted, *args.checks],
         settings=args.config,
         config_sha256=sha256_json(args.config),
         data=data,

@@ -1,8 +1,8 @@
 """The registry of data files: what each file is, where it comes from and which bytes it must have.
 
 ``data/registry.yaml`` is read strictly: an unknown key, a repeated key or a malformed value is an
-error that names its place. A user may add files, or pin unpinned ones, in an overlay of the same
-form named by the environment variable ``CMBFIT_REGISTRY``.
+error that names its place. A user may add files, pin unpinned ones, or name mirrors of sites, in an
+overlay of the same form named by the environment variable ``CMBFIT_REGISTRY``.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _entry(where: str, group: _Fields, group_name: str, file: str, value: Any) -
 
 
 def _parse(path: Path, *, overlay: bool) -> tuple[dict[str, Entry], dict[str, str], dict[str, Any]]:
-    """Read one registry file; return entries, group descriptions and the overlay's pins."""
+    """Read one registry file; return entries, group descriptions and what only an overlay has."""
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a safe loader)
     except FileNotFoundError as error:
@@ -155,7 +155,8 @@ def _parse(path: Path, *, overlay: bool) -> tuple[dict[str, Entry], dict[str, st
         raise DataError(f"{path}: expected a YAML registry, found: {error}") from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    top = _Fields(f"{path}: registry", document, ("version", "groups", *(("pins",) if overlay else ())))
+    only_overlay = ("pins", "mirrors") if overlay else ()
+    top = _Fields(f"{path}: registry", document, ("version", "groups", *only_overlay))
     if top.value.get("version") != _SCHEMA_VERSION:
         raise DataError(f"{path}: version: expected {_SCHEMA_VERSION}, found {top.value.get('version')!r}")
     entries: dict[str, Entry] = {}
@@ -175,10 +176,40 @@ def _parse(path: Path, *, overlay: bool) -> tuple[dict[str, Entry], dict[str, st
         for file, item in files.items():
             entry = _entry(f"{where}.files.{file}", group, name, str(file), item)
             entries[entry.name] = entry
-    pins = top.value.get("pins", {})
-    if not isinstance(pins, dict):
-        raise DataError(f"{path}: pins: expected a mapping, found {pins!r}")
-    return entries, descriptions, pins
+    extra = {key: top.value.get(key, {}) for key in ("pins", "mirrors")}
+    for key, value in extra.items():
+        if not isinstance(value, dict):
+            raise DataError(f"{path}: {key}: expected a mapping, found {value!r}")
+    return entries, descriptions, extra
+
+
+_LOOPBACK = r"http://127\.0\.0\.1:\d+/"
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether an address is plain http on this machine, which only an overlay's mirror can name."""
+    return re.match(_LOOPBACK, url) is not None
+
+
+def _mirrored(path: Path, entry: Entry, mirrors: dict[str, Any]) -> Entry:
+    """Return `entry` with a mirror's address before each of its own that the mirror covers.
+
+    A mirror changes where bytes come from, never which bytes are accepted.
+    """
+    sources: list[Source] = []
+    for source in entry.sources:
+        for prefix, target in mirrors.items():
+            where = f"{path}: mirrors.{prefix}"
+            if not re.fullmatch(r"https://[^\s/@]+/\S*", str(prefix)):
+                raise DataError(f"{where}: expected the https address of a site")
+            if not isinstance(target, str) or not re.fullmatch(
+                rf"(https://[^\s/@]+/|{_LOOPBACK})\S*", target
+            ):
+                raise DataError(f"{where}: expected an https address, or http on 127.0.0.1, found {target!r}")
+            if isinstance(source, HttpsSource) and source.url.startswith(prefix):
+                sources.append(HttpsSource(target + source.url[len(prefix) :]))
+        sources.append(source)
+    return replace(entry, sources=tuple(sources))
 
 
 def _pinned(path: Path, entry: Entry, value: Any) -> Entry:
@@ -212,7 +243,7 @@ def data_root() -> Path:
 def _load(path: Path, overlay: Path | None, _stamp: tuple[int, ...]) -> Registry:
     entries, descriptions, _ = _parse(path, overlay=False)
     if overlay is not None:
-        more, more_descriptions, pins = _parse(overlay, overlay=True)
+        more, more_descriptions, extra = _parse(overlay, overlay=True)
         for name in more:
             if name in entries:
                 raise DataError(
@@ -223,8 +254,10 @@ def _load(path: Path, overlay: Path | None, _stamp: tuple[int, ...]) -> Registry
         entries |= more
         descriptions = more_descriptions | descriptions
         lookup = Registry(entries, path.parent)
-        for name, value in pins.items():
+        for name, value in extra["pins"].items():
             entries[str(name)] = _pinned(overlay, lookup[str(name)], value)
+        if extra["mirrors"]:
+            entries = {name: _mirrored(overlay, entry, extra["mirrors"]) for name, entry in entries.items()}
     return Registry(MappingProxyType(entries), path.parent, MappingProxyType(descriptions))
 
 
@@ -236,8 +269,9 @@ def load_registry(path: str | Path | None = None, *, overlay: str | Path | None 
     path : str or Path, optional
         The registry file; the one that comes with cmbfit by default.
     overlay : str or Path, optional
-        A file with ``pins`` (sha256 and bytes of unpinned entries) and further ``groups``; by
-        default the one named by the environment variable ``CMBFIT_REGISTRY``.
+        A file with ``pins`` (sha256 and bytes of unpinned entries), further ``groups`` and ``mirrors``
+        (the start of an https address: what stands in its place); by default the one named by the
+        environment variable ``CMBFIT_REGISTRY``.
 
     Raises
     ------

@@ -18,7 +18,7 @@ import pooch
 from cmbfit.data.download import digest_mismatch, download
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, PackageSource, Registry
 from cmbfit.data.package import read_package_member
-from cmbfit.data.registry import data_root, load_registry
+from cmbfit.data.registry import data_root, is_loopback, load_registry
 from cmbfit.errors import ChecksumError, DataError, DownloadError
 from cmbfit.io import atomic_path
 
@@ -156,7 +156,7 @@ def _from_source(
             size=size,
             md5=entry.md5,
             progress=progress,
-            allow_insecure_loopback=allow_insecure_loopback,
+            allow_insecure_loopback=allow_insecure_loopback or is_loopback(source.url),
         )
         return
     if isinstance(source, EmbeddedSource):

@@ -95,10 +95,22 @@ def maps_table(maps: Sequence[StokesMap], mask: Mask) -> dict[str, NDArray[Any]]
 
 def plot_mask(mask: Mask) -> Figure:
     """Return one Mollweide panel of the mask's weights."""
+    return plot_masks([("Mask", mask)])
+
+
+def plot_masks(masks: Sequence[tuple[str, Mask]]) -> Figure:
+    """Return a Mollweide panel of weights for each mask, two in a row."""
+    columns = min(2, len(masks))
+    rows = -(-len(masks) // columns)
     with style():
-        fig = new_figure(6, 3.9)
-        ax = fig.add_subplot(projection="mollweide")
-        mesh = _draw(ax, mask.weights, np.ones(mask.weights.size, dtype=bool), (0.0, 1.0), "gray")
-        ax.set_title(rf"Mask: $\langle w \rangle$ = {mask.fsky:.3f}, {COORDINATES[mask.coord]}")
-        fig.colorbar(mesh, ax=ax, orientation="horizontal", shrink=0.6, aspect=30, pad=0.04, label="weight")
+        fig = new_figure(6 * columns, 3.3 * rows + 0.6)
+        axes = fig.subplots(rows, columns, subplot_kw={"projection": "mollweide"}, squeeze=False)
+        for ax, (name, mask) in zip(axes.flat, masks, strict=False):
+            mesh = _draw(ax, mask.weights, np.ones(mask.weights.size, dtype=bool), (0.0, 1.0), "gray")
+            ax.set_title(rf"{name}: $\langle w \rangle$ = {mask.fsky:.3f}, {COORDINATES[mask.coord]}")
+        for ax in axes.flat[len(masks) :]:
+            ax.set_visible(False)
+        fig.colorbar(
+            mesh, ax=axes, orientation="horizontal", shrink=0.6 / columns, aspect=30, pad=0.04, label="weight"
+        )
     return fig

@@ -29,14 +29,17 @@ class Block:
     log_prob : numpy.ndarray, shape (steps, walkers)
     accepted : numpy.ndarray of int, shape (walkers,)
         Accepted moves within the block.
-    random_state : tuple
-        State of numpy's legacy MT19937 generator, which emcee uses.
+    state : mapping of str to numpy.ndarray
+        What the sampler needs to go on: its random generator, what it has learnt in its warm-up.
     """
 
     chain: np.ndarray
     log_prob: np.ndarray
     accepted: np.ndarray
-    random_state: tuple[Any, ...]
+    state: Mapping[str, np.ndarray]
+
+
+_PREFIX = "state_"
 
 
 class ChainStore:
@@ -73,40 +76,23 @@ class ChainStore:
 
     def append(self, index: int, block: Block) -> None:
         """Publish block number `index`."""
-        name, keys, position, has_gauss, cached = block.random_state
-        if name != "MT19937":
-            raise DataError(f"expected the state of an MT19937 generator, found {name}")
+        state: dict[str, Any] = {_PREFIX + name: value for name, value in block.state.items()}
         with atomic_path(self._path(index)) as tmp, tmp.open("wb") as f:
-            np.savez(
-                f,
-                chain=block.chain,
-                log_prob=block.log_prob,
-                accepted=block.accepted,
-                keys=keys,
-                position=position,
-                has_gauss=has_gauss,
-                cached=cached,
-            )
+            np.savez(f, chain=block.chain, log_prob=block.log_prob, accepted=block.accepted, **state)
 
-    def load(self) -> list[Block]:
-        """Return all blocks in order; stops at the first gap."""
-        blocks: list[Block] = []
-        while (path := self._path(len(blocks))).exists():
-            try:
-                with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
-                    state = (
-                        "MT19937",
-                        f["keys"],
-                        int(f["position"]),
-                        int(f["has_gauss"]),
-                        float(f["cached"]),
-                    )
-                    blocks.append(Block(f["chain"], f["log_prob"], f["accepted"], state))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                raise DataError(
-                    f"{path}: damaged checkpoint ({error}); remove the folder to start again"
-                ) from error
-        return blocks
+    def read(self, index: int) -> Block | None:
+        """Return block number `index`, None where there is none."""
+        path = self._path(index)
+        if not path.exists():
+            return None
+        try:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
+                state = {n.removeprefix(_PREFIX): f[n] for n in f.files if n.startswith(_PREFIX)}
+                return Block(f["chain"], f["log_prob"], f["accepted"], state)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(
+                f"{path}: damaged checkpoint ({error}); remove the folder to start again"
+            ) from error
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cmbfit.errors import SamplerError
-from cmbfit.inference.ensemble import Chain
+from cmbfit.inference.chain import Chain
 
 
 def burn_in(chain: Chain) -> int:
@@ -25,25 +25,26 @@ def kept_samples(chain: Chain) -> tuple[np.ndarray, np.ndarray]:
     log_prob : numpy.ndarray, shape (n,)
     """
     start = burn_in(chain)
-    thin = max(1, int(chain.tau.min() / 2))
+    stride = max(1, int(chain.tau.min() / 2 / chain.thin))
     if start >= chain.steps:
         raise SamplerError(f"nothing is left of {chain.steps} steps after a burn-in of {start}")
-    samples = chain.samples[start::thin]
-    return samples.reshape(-1, samples.shape[2]), chain.log_prob[start::thin].reshape(-1)
+    rows = slice(start // chain.thin, None, stride)
+    samples = chain.samples[rows]
+    return samples.reshape(-1, samples.shape[2]), chain.log_prob[rows].reshape(-1)
 
 
 def effective_samples(chain: Chain) -> np.ndarray:
     """Return the effective number of independent samples of each parameter after burn-in."""
-    steps, walkers, _ = chain.samples.shape
-    return (steps - burn_in(chain)) * walkers / chain.tau
+    return (chain.steps - burn_in(chain)) * chain.samples.shape[1] / chain.tau
 
 
 def gelman_rubin(chains: Sequence[Chain]) -> np.ndarray:
-    """Return R - 1 of each parameter between independent ensembles.
+    """Return split R - 1 of each parameter over independent ensembles.
 
-    Gelman & Rubin (1992): R^2 = (W (n-1)/n + B/n) / W with ensembles as the chains. Walkers of one
-    ensemble depend on each other and must not be used as chains. With n effective samples, R - 1
-    scatters by about 1/n around zero when all is well.
+    Gelman & Rubin (1992), with every ensemble cut into an earlier and a later half (Gelman et al. 2013,
+    Bayesian Data Analysis, section 11.4), so that a common drift shows too: R^2 = (W (n-1)/n + B/n) / W
+    over all halves. Walkers of one ensemble depend on each other and must not be used as chains. With n
+    effective samples in a half, R - 1 scatters by about 1/n around zero when all is well.
 
     Returns
     -------
@@ -51,8 +52,13 @@ def gelman_rubin(chains: Sequence[Chain]) -> np.ndarray:
     """
     if len(chains) < 2:
         raise SamplerError("R - 1 needs at least two independent ensembles")
-    samples = [kept_samples(c)[0] for c in chains]
-    within = np.mean([s.var(0, ddof=1) for s in samples], axis=0)
-    between = np.var([s.mean(0) for s in samples], axis=0, ddof=1)
-    n_effective = np.mean([effective_samples(c) for c in chains], axis=0)
+    halves = []
+    for chain in chains:
+        samples = kept_samples(chain)[0]
+        steps = samples.reshape(-1, chain.samples.shape[1], samples.shape[1])
+        middle = len(steps) // 2
+        halves += [half.reshape(-1, samples.shape[1]) for half in (steps[:middle], steps[-middle:])]
+    within = np.mean([s.var(0, ddof=1) for s in halves], axis=0)
+    between = np.var([s.mean(0) for s in halves], axis=0, ddof=1)
+    n_effective = np.mean([effective_samples(c) for c in chains], axis=0) / 2
     return np.sqrt((n_effective - 1) / n_effective + between / within) - 1

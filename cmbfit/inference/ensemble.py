@@ -1,35 +1,31 @@
 """emcee over a batched posterior: vectorised over walkers, run until the chain is long enough.
 
 emcee's half-ensemble updates call the posterior with walkers/2 points at a time (Foreman-Mackey et
-al. 2013, PASP 125, 306). The stopping rule is the integrated autocorrelation time (Goodman & Weare
-2010): every parameter's chain must be `tau_multiple` times longer than its tau, and tau stable.
+al. 2013, PASP 125, 306).
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import emcee
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from cmbfit.errors import ConfigError, SamplerError
-from cmbfit.inference.checkpoint import Block, ChainStore
+from cmbfit.inference.chain import Chain, check_stopping, run_sampler
+from cmbfit.inference.checkpoint import Block
+from cmbfit.inference.moves import DifferentialEvolution, Snooker, Stretch
 from cmbfit.likelihood.posterior import Posterior
-
-log = logging.getLogger(__name__)
 
 # Differential evolution with snooker updates decorrelates correlated posteriors about three times
 # faster than the stretch move at these dimensions.
 _MOVES = {
-    "differential_evolution": lambda: [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)],
-    "stretch": lambda: [(emcee.moves.StretchMove(), 1.0)],
+    "differential_evolution": lambda: [(DifferentialEvolution(), 0.8), (Snooker(), 0.2)],
+    "stretch": lambda: [(Stretch(), 1.0)],
 }
 
 
@@ -63,65 +59,7 @@ class EnsembleSettings:
     def __post_init__(self) -> None:
         if self.moves not in _MOVES:
             raise ConfigError(f"moves: expected one of {', '.join(_MOVES)}, found {self.moves!r}")
-        if self.walkers < 4 or self.walkers % 2:
-            raise ConfigError(f"walkers: expected an even number of at least 4, found {self.walkers}")
-        if not 0 < self.block_steps <= self.max_steps:
-            raise ConfigError(
-                f"expected 0 < block_steps <= max_steps, found {self.block_steps}, {self.max_steps}"
-            )
-
-
-@dataclass
-class Chain:
-    """An ensemble's chain.
-
-    Attributes
-    ----------
-    parameters : tuple of str
-    samples : numpy.ndarray, shape (steps, walkers, n_parameters)
-    log_prob : numpy.ndarray, shape (steps, walkers)
-    tau : numpy.ndarray, shape (n_parameters,)
-        Integrated autocorrelation time in steps.
-    tau_history : list of (int, list of float)
-        Steps and tau at each check.
-    acceptance : float
-        Mean acceptance fraction.
-    converged : bool
-    seconds : float
-        Wall time of the sampling in this process.
-    evaluations : int
-        Posterior evaluations in this process.
-    counts : dict
-        Points with probability zero, by reason.
-    """
-
-    parameters: tuple[str, ...]
-    samples: np.ndarray
-    log_prob: np.ndarray
-    tau: np.ndarray
-    tau_history: list[tuple[int, list[float]]]
-    acceptance: float
-    converged: bool
-    seconds: float
-    evaluations: int
-    counts: dict[str, int]
-
-    @property
-    def steps(self) -> int:
-        """Number of steps."""
-        return len(self.samples)
-
-
-def autocorrelation_time(
-    samples: np.ndarray,  # shape: (steps, walkers, n_parameters)
-) -> np.ndarray:  # shape: (n_parameters,)
-    """Return emcee's estimate of the integrated autocorrelation time, in steps.
-
-    The first fifth is left out as burn-in, so that a start away from the typical set does not count
-    as correlation. The estimate is biased low until the chain is some tens of tau long.
-    """
-    kept = samples[len(samples) // 5 :]
-    return emcee.autocorr.integrated_time(kept, tol=0, quiet=True)
+        check_stopping(self)
 
 
 def initial_walkers(
@@ -140,18 +78,79 @@ def initial_walkers(
     """
     mean = np.array([centre[p] for p in posterior.parameters])
     width = np.array([scale[p] for p in posterior.parameters])
+    return draw_starts(posterior, mean, np.diag(width), walkers, rng)
+
+
+def draw_starts(
+    posterior: Posterior,
+    mean: np.ndarray,  # shape: (n_parameters,)
+    factor: np.ndarray,  # shape: (n_parameters, n_parameters)
+    n: int,
+    rng: np.random.Generator,
+) -> np.ndarray:  # shape: (n, n_parameters)
+    """Draw points of non-zero probability from the normal of covariance factor factor^T."""
     points = np.empty((0, len(mean)))
     for _ in range(100):
-        draw = mean + width * rng.standard_normal((walkers, len(mean)))
+        draw = mean + rng.standard_normal((n, len(mean))) @ factor.T
         with torch.no_grad():
             good = torch.isfinite(posterior.log_prob(torch.from_numpy(draw).to(posterior.device)))
-        points = np.concatenate([points, draw[good.cpu().numpy()]])[:walkers]
-        if len(points) == walkers:
+        points = np.concatenate([points, draw[good.cpu().numpy()]])[:n]
+        if len(points) == n:
             return points
     raise SamplerError(
-        f"only {len(points)} of {walkers} starting points have a non-zero probability; "
-        f"check the starting centre {dict(centre)} against the priors"
+        f"only {len(points)} of {n} starting points have a non-zero probability; check the starting centre "
+        f"{dict(zip(posterior.parameters, mean.tolist(), strict=True))} against the priors"
     )
+
+
+class _Emcee:
+    """An `emcee.EnsembleSampler` that goes from block to block."""
+
+    kind = "emcee"
+
+    def __init__(
+        self, posterior: Posterior, start: np.ndarray, settings: EnsembleSettings, seed: int
+    ) -> None:
+        def log_prob(theta: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                return posterior.log_prob(torch.from_numpy(theta).to(posterior.device)).cpu().numpy()
+
+        self._sampler = emcee.EnsembleSampler(
+            *start.shape, log_prob, vectorize=True, moves=_MOVES[settings.moves]()
+        )
+        self._log_prob, self._start, self._seed = log_prob, start, seed
+
+    def prepare(self) -> Block:
+        state = np.random.RandomState(self._seed).get_state()
+        return Block(
+            np.empty((0, *self._start.shape)),
+            np.empty((0, len(self._start))),
+            np.zeros(len(self._start), dtype=np.int64),
+            {"position": self._start, "log_prob": self._log_prob(self._start), **_pack(state)},
+        )
+
+    def advance(self, last: Block, steps: int) -> Block:
+        self._sampler.random_state = _unpack(last.state)
+        self._sampler.reset()
+        state = emcee.State(last.state["position"], log_prob=last.state["log_prob"], copy=True)
+        state = self._sampler.run_mcmc(state, steps, skip_initial_state_check=len(last.chain) > 0)
+        return Block(
+            self._sampler.get_chain(),
+            self._sampler.get_log_prob(),
+            self._sampler.backend.accepted.astype(np.int64),
+            {"position": state.coords, "log_prob": state.log_prob, **_pack(self._sampler.random_state)},
+        )
+
+
+def _pack(state: Any) -> dict[str, np.ndarray]:
+    """Turn the state of numpy's MT19937 generator, which emcee uses, into arrays."""
+    _, keys, position, has_gauss, cached = state
+    return {"keys": keys, "numbers": np.array([position, has_gauss]), "cached": np.array(cached)}
+
+
+def _unpack(state: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
+    position, has_gauss = state["numbers"].tolist()
+    return "MT19937", state["keys"], position, has_gauss, float(state["cached"])
 
 
 def run_ensemble(
@@ -164,7 +163,7 @@ def run_ensemble(
     *,
     progress: bool = True,
 ) -> Chain:
-    """Run (or resume) one ensemble until it has converged.
+    """Run (or resume) one emcee ensemble until it has converged.
 
     Parameters
     ----------
@@ -174,117 +173,13 @@ def run_ensemble(
     settings : EnsembleSettings
     seed : int
         Seeds emcee's own generator; the same seed gives the same chain.
-    checkpoint : path
-        Folder of the checkpoint blocks.
-    identity : mapping
-        What defines the posterior; with settings and seed it identifies the checkpoint.
-    progress : bool
-        Show a tqdm bar with tau and rate.
-
-    Raises
-    ------
-    ResumeError
-        If the checkpoint belongs to other inputs.
-    SamplerError
-        If `max_steps` are reached before convergence; the checkpoint is kept.
+    checkpoint, identity, progress
+        See :func:`~cmbfit.inference.chain.run_sampler`, which also says when it stops and raises.
     """
     n_parameters = len(posterior.parameters)
     if settings.walkers < 2 * n_parameters:
         raise ConfigError(
             f"walkers: {n_parameters} parameters need at least {2 * n_parameters}, found {settings.walkers}"
         )
-    full_identity = {
-        "parameters": list(posterior.parameters),
-        "sampler": {k: v for k, v in asdict(settings).items() if k != "max_steps"},
-        "seed": seed,
-        **identity,
-    }
-    store = ChainStore(checkpoint, full_identity)
-    blocks = store.load()
-    if blocks:
-        log.info("resuming after %d steps", sum(len(b.chain) for b in blocks))
-
-    def log_prob(theta: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return posterior.log_prob(torch.from_numpy(theta).to(posterior.device)).cpu().numpy()
-
-    sampler = emcee.EnsembleSampler(
-        settings.walkers, n_parameters, log_prob, vectorize=True, moves=_MOVES[settings.moves]()
-    )
-    if blocks:
-        state = emcee.State(blocks[-1].chain[-1], log_prob=blocks[-1].log_prob[-1])
-        sampler.random_state = blocks[-1].random_state
-    else:
-        state = emcee.State(start)
-        sampler.random_state = np.random.RandomState(seed).get_state()
-    history: list[tuple[int, list[float]]] = []
-    evaluations_before = posterior.counts.evaluations
-    begun = time.perf_counter()
-    converged = _converged(blocks, settings, history)
-    with tqdm(total=settings.max_steps, initial=_steps(blocks), unit="step", disable=not progress) as bar:
-        while not converged and _steps(blocks) < settings.max_steps:
-            sampler.reset()
-            state = sampler.run_mcmc(state, settings.block_steps)
-            block = Block(
-                sampler.get_chain(),
-                sampler.get_log_prob(),
-                sampler.backend.accepted.astype(np.int64),
-                sampler.random_state,
-            )
-            store.append(len(blocks), block)
-            blocks.append(block)
-            converged = _converged(blocks, settings, history)
-            rate = (posterior.counts.evaluations - evaluations_before) / (time.perf_counter() - begun)
-            bar.update(settings.block_steps)
-            bar.set_postfix(
-                tau=f"{max(history[-1][1]):.0f}",
-                N_over_tau=f"{_steps(blocks) / max(history[-1][1]):.0f}",
-                evals_per_s=f"{rate:.0f}",
-            )
-            log.info(
-                "%d steps, tau %.1f (%s), %.0f evaluations/s",
-                _steps(blocks),
-                max(history[-1][1]),
-                posterior.parameters[int(np.argmax(history[-1][1]))],
-                rate,
-            )
-    if not converged:
-        raise SamplerError(
-            f"not converged after {_steps(blocks)} steps: the longest tau is {max(history[-1][1]):.0f} steps "
-            f"and {settings.tau_multiple:g} tau are required; raise max_steps (the checkpoint goes on from here)"
-        )
-    samples = np.concatenate([b.chain for b in blocks])
-    counts = asdict(posterior.counts)
-    counts.pop("evaluations")
-    return Chain(
-        posterior.parameters,
-        samples,
-        np.concatenate([b.log_prob for b in blocks]),
-        np.array(history[-1][1]),
-        history,
-        float(sum(b.accepted for b in blocks).mean() / len(samples)),  # type: ignore[union-attr]
-        converged,
-        time.perf_counter() - begun,
-        posterior.counts.evaluations - evaluations_before,
-        counts,
-    )
-
-
-def _steps(blocks: list[Block]) -> int:
-    return sum(len(b.chain) for b in blocks)
-
-
-def _converged(
-    blocks: list[Block], settings: EnsembleSettings, history: list[tuple[int, list[float]]]
-) -> bool:
-    """Append tau after each block not yet in `history`; say whether the last one ends the run."""
-    done = len(history)
-    samples = np.concatenate([b.chain for b in blocks]) if blocks else np.empty((0, 0, 0))
-    ends = np.cumsum([len(b.chain) for b in blocks])
-    history += [(end, autocorrelation_time(samples[:end]).tolist()) for end in ends[done:].tolist()]
-    if len(history) < 2:
-        return False
-    (steps, now), (_, before) = history[-1], history[-2]
-    tau, tau_before = np.array(now), np.array(before)
-    stable = np.all(np.abs(tau - tau_before) <= settings.tau_rtol * tau)
-    return bool(np.all(np.isfinite(tau)) and steps > settings.tau_multiple * tau.max() and stable)
+    sampler = _Emcee(posterior, start, settings, seed)
+    return run_sampler(sampler, posterior, settings, seed, checkpoint, identity, progress=progress)

@@ -1,9 +1,10 @@
-"""The best fit, by gradients."""
+"""The best fit and the curvature around it, by gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +25,28 @@ class BestFit:
     chi2 : dict of str to float
         -2 ln L of each data set there.
     evaluations : int
+    starts : int
+        Starting points of the optimiser.
+    agreed : int
+        How many of them ended within 0.01 of this maximum, in ln (L prior).
     """
 
     point: dict[str, float]
     log_prob: float
     chi2: dict[str, float]
     evaluations: int
+    starts: int = 1
+    agreed: int = 1
 
 
-def find_maximum(posterior: Posterior, start: Mapping[str, float], scale: Mapping[str, float]) -> BestFit:
+def find_maximum(
+    posterior: Posterior,
+    start: Mapping[str, float],
+    scale: Mapping[str, float],
+    *,
+    starts: int = 1,
+    rng: np.random.Generator | None = None,
+) -> BestFit:
     """Maximise ln (L prior) by L-BFGS-B with autograd gradients, in units of `scale`.
 
     Parameters
@@ -40,6 +54,11 @@ def find_maximum(posterior: Posterior, start: Mapping[str, float], scale: Mappin
     posterior : Posterior
     start, scale : mapping of str to float
         A point of non-zero probability and the rough width of each parameter.
+    starts : int
+        Above 1, the optimiser also starts from the likeliest of 200 `starts` points that are drawn
+        within 5 `scale`: a second maximum, or a stuck optimiser, shows in :attr:`BestFit.agreed`.
+    rng : numpy.random.Generator, optional
+        Draws them; needed for `starts` above 1.
 
     Raises
     ------
@@ -49,8 +68,48 @@ def find_maximum(posterior: Posterior, start: Mapping[str, float], scale: Mappin
     names = posterior.parameters
     origin = np.array([start[p] for p in names])
     width = np.array([scale[p] for p in names])
+    first = np.zeros((1, len(names)))
+    if not np.isfinite(_log_prob(posterior, origin[None])[0]):
+        raise SamplerError(f"the starting point has zero probability: {dict(start)}")
+    if starts > 1:
+        if rng is None:
+            raise SamplerError("several starts need a random generator")
+        drawn = 5 * rng.standard_normal((200 * starts, len(names)))
+        order = np.argsort(-_log_prob(posterior, origin + width * drawn))
+        first = np.concatenate([first, drawn[order[: starts - 1]]])
+    results = [_ascend(posterior, origin, width, x) for x in first]
+    best = min(results, key=lambda r: r.fun)
+    point = origin + width * best.x
+    with torch.no_grad():
+        terms = posterior.log_likelihoods(torch.from_numpy(point).to(posterior.device)[None])
+    return BestFit(
+        dict(zip(names, point.tolist(), strict=True)),
+        -float(best.fun),
+        {name: -2 * value.item() for name, value in terms.items()},
+        sum(int(r.nfev) for r in results),
+        len(results),
+        sum(bool(r.fun < best.fun + 0.01) for r in results),
+    )
+
+
+def _log_prob(posterior: Posterior, theta: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return posterior.log_prob(torch.from_numpy(theta).to(posterior.device)).cpu().numpy()
+
+
+def _value_and_gradient(posterior: Posterior, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ln (L prior), shape (n,), and its gradient, shape (n, n_parameters); zero outside."""
+    x = torch.from_numpy(theta).to(posterior.device).requires_grad_(True)
+    value = posterior.log_prob(x)
+    if not value.requires_grad:
+        return value.cpu().numpy(), np.zeros_like(theta)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    return value.detach().cpu().numpy(), gradient.cpu().numpy()
+
+
+def _ascend(posterior: Posterior, origin: np.ndarray, width: np.ndarray, first: np.ndarray) -> Any:
     bounds = []
-    for i, p in enumerate(names):
+    for i, p in enumerate(posterior.parameters):
         low, high = posterior.priors[p].support
         box_low, box_high = posterior.theory.box.get(p, (-np.inf, np.inf))
         bounds.append(
@@ -58,33 +117,62 @@ def find_maximum(posterior: Posterior, start: Mapping[str, float], scale: Mappin
         )
 
     def minus_log_prob(x: np.ndarray) -> tuple[float, np.ndarray]:
-        theta = torch.from_numpy(origin + width * x).to(posterior.device)[None].requires_grad_(True)
-        value = posterior.log_prob(theta)[0]
-        if not torch.isfinite(value):
+        value, gradient = _value_and_gradient(posterior, (origin + width * x)[None])
+        if not np.isfinite(value[0]):
             return np.inf, np.zeros_like(x)
-        (gradient,) = torch.autograd.grad(value, theta)
-        return -value.item(), -gradient[0].cpu().numpy() * width
+        return -float(value[0]), -gradient[0] * width
 
-    first, _ = minus_log_prob(np.zeros_like(origin))
-    if not np.isfinite(first):
-        raise SamplerError(f"the starting point has zero probability: {dict(start)}")
+    before, _ = minus_log_prob(first)
     # maxls: the SimAll table is piecewise linear, so line searches near the maximum meet kinks
     result = minimize(
         minus_log_prob,
-        np.zeros_like(origin),
+        first,
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
         options={"maxiter": 500, "maxls": 60, "ftol": 1e-13, "gtol": 1e-6},
     )
-    if not result.fun <= first:
+    if not result.fun <= before:
         raise SamplerError(f"the optimiser found nothing better than its start: {result.message}")
-    point = origin + width * result.x
-    with torch.no_grad():
-        terms = posterior.log_likelihoods(torch.from_numpy(point).to(posterior.device)[None])
-    return BestFit(
-        dict(zip(names, point.tolist(), strict=True)),
-        -float(result.fun),
-        {name: -2 * value.item() for name, value in terms.items()},
-        int(result.nfev),
-    )
+    return result
+
+
+def laplace_factor(
+    posterior: Posterior, best: Mapping[str, float], scale: Mapping[str, float], *, rounds: int = 3
+) -> np.ndarray:  # shape: (n_parameters, n_parameters)
+    """Return F with F F^T the covariance of the normal approximation around the maximum.
+
+    The curvature is taken from differences of gradients over one standard deviation on both sides, in
+    coordinates that are whitened anew in each round: tables with a kink at each row (SimAll) have no
+    second derivative worth the name, but a mean slope of the gradient. Where one side lies beyond a
+    wall the other side alone counts; a direction without any curvature keeps its `scale`.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    best : mapping of str to float
+        The maximum.
+    scale : mapping of str to float
+        Rough widths, for the first round.
+    rounds : int
+    """
+    names = posterior.parameters
+    centre = np.array([best[p] for p in names])
+    n = len(names)
+    factor = np.diag([scale[p] for p in names])
+    for _ in range(rounds):
+        points = np.concatenate([centre[None], centre + factor.T, centre - factor.T])
+        value, gradient = _value_and_gradient(posterior, points)
+        inside = np.isfinite(value)
+        slope = gradient @ factor  # in units of the factor's columns; shape: (1 + 2n, n)
+        curvature = np.eye(n)
+        for j in range(n):
+            up, down = (j + 1, inside[j + 1]), (j + 1 + n, inside[j + 1 + n])
+            if up[1] or down[1]:
+                high, low = up[0] if up[1] else 0, down[0] if down[1] else 0
+                curvature[j] = -(slope[high] - slope[low]) / (2 if high and low else 1)
+        values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
+        # no direction becomes more than ten times wider or narrower in a round, whatever the kinks say
+        root = vectors / np.sqrt(np.clip(values, 0.01, 100.0))
+        factor = np.linalg.cholesky(factor @ root @ root.T @ factor.T)
+    return factor

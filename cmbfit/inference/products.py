@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from cmbfit.errors import DataError
+from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
-from cmbfit.inference.ensemble import Chain
 from cmbfit.io import atomic_path, write_text
 from cmbfit.theory.parameters import PARAMETERS
 
@@ -30,7 +30,7 @@ def write_chain(path: str | Path, chain: Chain, settings: Mapping[str, Any]) -> 
         f.attrs["parameters"] = json.dumps(chain.parameters)
         f.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
         f.attrs["counts"] = json.dumps(chain.counts)
-        for name in ("acceptance", "converged", "seconds", "evaluations"):
+        for name in ("acceptance", "converged", "seconds", "evaluations", "thin", "kind"):
             f.attrs[name] = getattr(chain, name)
 
 
@@ -59,6 +59,8 @@ def read_chain(path: str | Path) -> tuple[Chain, dict[str, Any]]:
                 float(f.attrs["seconds"]),
                 int(f.attrs["evaluations"]),
                 json.loads(f.attrs["counts"]),
+                int(f.attrs["thin"]),
+                str(f.attrs["kind"]),
             )
             return chain, json.loads(f.attrs["settings"])
     except (OSError, KeyError, ValueError) as error:
@@ -141,10 +143,17 @@ def read_samples(path: str | Path) -> Samples:
         raise DataError(f"{path}: not samples of cmbfit ({error})") from error
 
 
-def write_getdist(root: str | Path, samples: Samples) -> list[Path]:
+def write_getdist(
+    root: str | Path, samples: Samples, weights: Sequence[np.ndarray] | None = None
+) -> list[Path]:
     """Publish GetDist chains: ``root.<i>.txt``, ``root.paramnames`` and ``root.ranges``.
 
-    Columns are weight (1), -ln posterior and the parameters; derived names carry a ``*``.
+    Columns are weight, -ln posterior and the parameters; derived names carry a ``*``.
+
+    Parameters
+    ----------
+    weights : sequence of numpy.ndarray, shape (n_samples,) per ensemble
+        Importance weights; 1 when omitted. Weighted files hold -ln (posterior x weight).
 
     Returns
     -------
@@ -153,10 +162,14 @@ def write_getdist(root: str | Path, samples: Samples) -> list[Path]:
     """
     root = Path(root)
     written = []
-    for i, (values, log_prob) in enumerate(zip(samples.values, samples.log_prob, strict=True), start=1):
+    if weights is None:
+        weights = [np.ones(len(values)) for values in samples.values]
+    for i, (values, log_prob, w) in enumerate(
+        zip(samples.values, samples.log_prob, weights, strict=True), start=1
+    ):
         path = root.with_name(f"{root.name}.{i}.txt")
         with atomic_path(path) as tmp:
-            np.savetxt(tmp, np.column_stack([np.ones(len(values)), -log_prob, values]), fmt="%.9e")
+            np.savetxt(tmp, np.column_stack([w, -log_prob - np.log(w), values]), fmt="%.9e")
         written.append(path)
     lines = [
         f"{name}{'*' if i >= samples.n_sampled else ''}\t{PARAMETERS[name].latex}"
@@ -188,7 +201,7 @@ def write_arviz(path: str | Path, samples: Samples) -> None:
     data = az.from_dict(
         posterior=posterior,
         sample_stats={"lp": np.array([lp[:n] for lp in samples.log_prob])},
-        attrs={"note": "chain = independent emcee ensemble; draws are ordered by step, then walker"},
+        attrs={"note": "chain = independent ensemble; draws are ordered by step, then walker"},
     )
     with atomic_path(path) as tmp:
         data.to_netcdf(str(tmp))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import burn_in, effective_samples, gelman_rubin
-from cmbfit.inference.ensemble import Chain
 from cmbfit.inference.maximum import BestFit
 from cmbfit.inference.products import Samples
 
@@ -55,6 +55,7 @@ def summarise(
         "chi2": {**best.chi2, "total": sum(best.chi2.values())},
         "best_fit": {"point": best.point, "log_posterior": best.log_prob, "evaluations": best.evaluations},
         "convergence": {
+            "sampler": chains[0].kind,
             "ensembles": len(chains),
             "walkers": chains[0].samples.shape[1],
             "steps": [c.steps for c in chains],

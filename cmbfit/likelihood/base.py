@@ -10,7 +10,7 @@ import torch
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.priors import JointGaussian, Prior
-from cmbfit.theory.spectra import Spectra
+from cmbfit.theory.spectra import PAIRS, Spectra
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class DataSetInfo:
         Nuisance parameter to its recommended prior.
     joint_priors : tuple of JointGaussian
         Correlated priors of nuisance parameters; they replace the single ones of the same names.
+    allow_overlap : str
+        Why this data set may count what another one counts too; empty forbids it. A user's word only.
     """
 
     name: str
@@ -44,6 +46,7 @@ class DataSetInfo:
     approximation: str = ""
     nuisance: Mapping[str, Prior] = field(default_factory=dict)
     joint_priors: tuple[JointGaussian, ...] = ()
+    allow_overlap: str = ""
 
 
 class Likelihood(Protocol):
@@ -100,17 +103,72 @@ def nuisance_values(
     return out
 
 
+# Surveys of the whole sky measure the same modes: at these multipoles the sky, not the noise, limits them.
+_FULL_SKY = ("planck", "wmap", "cobe")
+
+
+def _region(survey: str) -> str:
+    return "full sky" if survey.lower().startswith(_FULL_SKY) else survey.lower()
+
+
+def measures_tau(info: DataSetInfo) -> bool:
+    """Return whether a data set counts the sky's low-l EE, from which tau is known."""
+    return any(_region(s) == "full sky" and r.get("ee", (30, 0))[0] < 30 for s, r in info.sky.items())
+
+
 def refuse_double_counting(infos: Sequence[DataSetInfo]) -> None:
-    """Raise :class:`LikelihoodError` if two data sets count the same multipoles of the same sky."""
+    """Raise :class:`LikelihoodError` if two data sets count the same multipoles of the same sky.
+
+    Planck, WMAP and COBE see the same modes, so that two low-l likelihoods, or one and a prior on tau
+    made from low-l EE, are refused whoever made them. `DataSetInfo.allow_overlap` of either lifts it.
+    """
     for i, a in enumerate(infos):
         for b in infos[i + 1 :]:
             if a.name == b.name:
                 raise LikelihoodError(f"data set {a.name} is listed twice")
-            for survey in set(a.sky) & set(b.sky):
-                for pair in set(a.sky[survey]) & set(b.sky[survey]):
-                    (la, ha), (lb, hb) = a.sky[survey][pair], b.sky[survey][pair]
-                    if la <= hb and lb <= ha:
-                        raise LikelihoodError(
-                            f"{a.name} (l {la}-{ha}) and {b.name} (l {lb}-{hb}) count the same {survey} "
-                            f"{pair.upper()} multipoles {max(la, lb)}-{min(ha, hb)}; use one, or cut one"
-                        )
+            if a.allow_overlap or b.allow_overlap:
+                continue
+            for survey, ranges in a.sky.items():
+                for other in (s for s in b.sky if _region(s) == _region(survey)):
+                    _refuse_overlap(a, b, other, ranges, b.sky[other])
+
+
+def _refuse_overlap(
+    a: DataSetInfo,
+    b: DataSetInfo,
+    survey: str,
+    one: Mapping[str, tuple[int, int]],
+    two: Mapping[str, tuple[int, int]],
+) -> None:
+    shared = [
+        pair
+        for pair in PAIRS
+        if pair in one and pair in two and max(one[pair][0], two[pair][0]) <= min(one[pair][1], two[pair][1])
+    ]
+    if not shared:
+        return
+    (la, ha), (lb, hb) = one[shared[0]], two[shared[0]]
+    if shared == ["ee"] and min(ha, hb) < 30:
+        remedy = "both measure tau: use one of them"
+    elif wide := next((x for x in (a, b) if all(_starts_lower(x, a, one, two, p) for p in shared)), None):
+        other = two if wide is a else one
+        own = one if wide is a else two
+        cuts = ", ".join(f"{p}: [{own[p][0]}, {other[p][0] - 1}]" for p in shared)
+        remedy = f"use one of them, or cut one: {{{wide.name}: {{cuts: {{{cuts}}}}}}}"
+    else:
+        remedy = "use one of them"
+    raise LikelihoodError(
+        f"{a.name} (l {la}-{ha}) and {b.name} (l {lb}-{hb}) count the same {survey} {shared[0].upper()} "
+        f"multipoles {max(la, lb)}-{min(ha, hb)}; {remedy} (or give one of them allow_overlap with the reason)"
+    )
+
+
+def _starts_lower(
+    x: DataSetInfo,
+    a: DataSetInfo,
+    one: Mapping[str, tuple[int, int]],
+    two: Mapping[str, tuple[int, int]],
+    pair: str,
+) -> bool:
+    """Return whether `x`, which is `a` or the other, starts at lower multipoles of a pair."""
+    return one[pair][0] < two[pair][0] if x is a else two[pair][0] < one[pair][0]

@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cmbfit.errors import ConfigError
-from cmbfit.likelihood.base import Likelihood
+from cmbfit.errors import ConfigError, LikelihoodError
+from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
 from cmbfit.likelihood.datasets import load_likelihood
+from cmbfit.likelihood.datasets.load import options_from_config
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Uniform, prior_from_config
 from cmbfit.likelihood.sacc_data import read_own_spectra
+from cmbfit.likelihood.selection import Selection, select
+from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
 from cmbfit.theory.base import Theory
 
 
 def likelihoods_from_config(fit: Mapping[str, Any]) -> list[Likelihood]:
-    """Load a fit's data sets; `own_spectra` is the run's own product, described under that key."""
-    out: list[Likelihood] = []
-    for name in fit["data"]:
-        if name == "own_spectra":
-            own = fit["own_spectra"]
+    """Load a fit's data sets.
+
+    Parameters
+    ----------
+    fit : mapping
+        ``data``, see :func:`~cmbfit.likelihood.selection.select`; ``own_spectra`` describes the run's
+        own product where it is among them.
+
+    Raises
+    ------
+    LikelihoodError
+        If a data set is unknown, or two count the same sky.
+    """
+    likelihoods = [load_selection(s, fit.get("own_spectra", {})) for s in select(fit["data"])]
+    infos = [like.info for like in likelihoods]
+    refuse_double_counting(infos)
+    _refuse_tau_twice(infos, fit.get("priors", {}))
+    return likelihoods
+
+
+def load_selection(selection: Selection, own: Mapping[str, Any] | None = None) -> Likelihood:
+    """Load one data set of a fit.
+
+    Parameters
+    ----------
+    own : mapping, optional
+        Path, survey, pairs and ranges of the run's own spectra.
+    """
+    match selection.kind:
+        case "own":
+            if not own:
+                raise ConfigError("data: own_spectra, but nothing says where they are")
             ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
-            out.append(
-                read_own_spectra(own["path"], name, survey=own["survey"], pairs=own["pairs"], ranges=ranges)
+            return read_own_spectra(
+                own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges
             )
-        else:
-            out.append(load_likelihood(name))
-    return out
+        case "dataset":
+            return load_likelihood(selection.name, **options_from_config(selection.name, selection.options))
+        case "candl":
+            reader: Callable[..., Likelihood] = read_user_candl
+        case _:
+            reader = read_user_sacc
+    try:
+        return reader(selection.name, **selection.options)
+    except TypeError as error:  # an unknown key
+        raise ConfigError(f"data: {{{selection.kind}: {selection.name}}}: {error}") from error
+
+
+def _refuse_tau_twice(infos: Sequence[DataSetInfo], priors: Mapping[str, Any]) -> None:
+    """Refuse a Gaussian prior on tau, which is made from low-l EE, beside low-l EE itself."""
+    if "gaussian" not in priors.get("tau", {}):
+        return
+    if twice := [info.name for info in infos if measures_tau(info) and not info.allow_overlap]:
+        raise LikelihoodError(
+            f"{twice[0]} measures tau by low-l EE, and priors: tau is Gaussian: the same measurement twice. Make the "
+            "prior uniform, or leave the data set out (or give it allow_overlap with the reason)"
+        )
 
 
 def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
@@ -35,7 +83,7 @@ def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
     Parameters
     ----------
     fit : mapping
-        ``data``: names of data sets; ``priors``: parameter to ``{uniform: [low, high]}`` or
+        ``data``: see :func:`likelihoods_from_config`; ``priors``: parameter to ``{uniform: [low, high]}`` or
         ``{gaussian: [mean, std]}``. Priors of nuisance parameters default to the data sets' own.
     theory : Theory
     """

@@ -1,24 +1,23 @@
-"""A posterior with every linear step folded into one small matrix.
+"""A posterior whose linear steps are folded: same numbers, a hundred times faster.
 
-A linear-decoder emulator gives spectra D = s (a + B C h) with features h(theta), coefficients C,
-decoder B and an amplitude s. Windows, calibration scale and whitening are linear too, so for all
-Gaussian data sets together chi2 = |sum_g s_g (a_g + B_g C h) - d|^2, where g counts the groups of
-data that share a calibration. A QR decomposition of [a_g, B_g] rotates the hundreds of bandpowers
-onto the few directions that the decoder can reach; what is orthogonal to them is a constant. All of
-this is exact up to rounding: :attr:`CompiledPosterior.fold_difference` states the measured difference.
+Only polynomials of the parameters, a few small matrices and the priors are left; see
+:mod:`cmbfit.likelihood.fold` for the algebra. The measured difference from the path through full
+spectra is stated by :attr:`CompiledPosterior.fold_difference`.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.fold import component_coefficients, fold
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
 from cmbfit.likelihood.simall import TabulatedSpectrum
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
@@ -26,56 +25,11 @@ from cmbfit.theory.emulator.linear import LinearEmulator
 
 log = logging.getLogger(__name__)
 
-Powers = tuple[tuple[str, float], ...]
+_CPU_CHUNK = 512
+"""Points whose features (two copies) stay in a core's cache; larger chunks are slower, not faster."""
 
-
-@dataclass
-class _Folded:
-    """One folded Gaussian: chi2 = |sum_g s_g (matrix_g h) - target|^2 + constant."""
-
-    groups: list[Powers]  # calibration powers of each group
-    matrix: torch.Tensor  # shape: (n_groups * n_rows, n_terms)
-    target: torch.Tensor  # shape: (n_rows,)
-    constant: torch.Tensor  # shape: ()
-
-    def to(self, device: torch.device | str) -> _Folded:
-        return _Folded(self.groups, self.matrix.to(device), self.target.to(device), self.constant.to(device))
-
-
-def _calibration_powers(like: GaussianBandpowers, pair: str) -> Powers:
-    calibration = like.settings()["calibration"]
-    return tuple(sorted((name, p[pair]) for name, p in calibration.items() if p.get(pair, 0)))
-
-
-def _fold(emulator: LinearEmulator, likelihoods: list[GaussianBandpowers]) -> _Folded:
-    """Stack the whitened data sets and rotate them onto the decoder's directions."""
-    n_rows = sum(len(like.data) for like in likelihoods)
-    matrices: dict[Powers, dict[str, torch.Tensor]] = {}
-    targets, start = [], 0
-    for like in likelihoods:
-        whitened, target = like.whitened()
-        rows = slice(start, start + len(target))
-        start = rows.stop
-        targets.append(target)
-        for pair, block in whitened.items():
-            group = matrices.setdefault(_calibration_powers(like, pair), {})
-            if pair not in group:
-                group[pair] = torch.zeros(n_rows, emulator.lmax + 1, dtype=block.dtype, device=block.device)
-            group[pair][rows, : block.shape[1]] = block
-    columns = []
-    for group in matrices.values():
-        offset, matrix = emulator.fold(group)
-        columns.append(torch.cat([offset[:, None], matrix], dim=1))
-    basis, upper = torch.linalg.qr(torch.cat(columns, dim=1))
-    data = torch.cat(targets)
-    target = basis.T @ data
-    coefficients = emulator.component_coefficients
-    unit = torch.zeros_like(coefficients[:1])
-    unit[0, 0] = 1.0  # the first feature is the constant 1
-    extended = torch.cat([unit, coefficients], dim=0)  # (1 + n_components, n_terms)
-    width = len(extended)
-    parts = [upper[:, g * width : (g + 1) * width] @ extended for g in range(len(matrices))]
-    return _Folded(list(matrices), torch.cat(parts, dim=0), target, (data - basis @ target).square().sum())
+_LARGEST_DIFFERENCE = 1e-9
+"""Relative to ln L; rounding gives 1e-13 to 1e-12. More means that a data set is not what it seems."""
 
 
 class CompiledPosterior(Posterior):
@@ -84,8 +38,8 @@ class CompiledPosterior(Posterior):
     Parameters
     ----------
     posterior : Posterior
-        With a :class:`~cmbfit.theory.emulator.linear.LinearEmulator`, Gaussian bandpowers of tt, te,
-        ee (ee above the log emulator's multipoles), and at most tables of low-l EE besides.
+        With a :class:`~cmbfit.theory.emulator.linear.LinearEmulator`, any number of sets of Gaussian
+        bandpowers of tt, te, ee, pp and bb with their calibrations, and tables of low-l EE.
     n_check : int
         Points at which folded and unfolded paths are compared.
 
@@ -100,11 +54,13 @@ class CompiledPosterior(Posterior):
     Raises
     ------
     LikelihoodError
-        If the theory or a data set cannot be folded; use the posterior as it is then.
+        If the theory or a data set cannot be folded, or the two paths differ; use the posterior as
+        it is then.
     """
 
     def __init__(self, posterior: Posterior, n_check: int = 64) -> None:
-        if not isinstance(posterior.theory, LinearEmulator):
+        theory = posterior.theory
+        if not isinstance(theory, LinearEmulator):
             raise LikelihoodError("only posteriors of a linear-decoder emulator can be compiled")
         gaussian = [like for like in posterior.likelihoods if isinstance(like, GaussianBandpowers)]
         tables = [like for like in posterior.likelihoods if isinstance(like, TabulatedSpectrum)]
@@ -117,53 +73,82 @@ class CompiledPosterior(Posterior):
         self.__dict__.update(copy.copy(posterior).__dict__)
         self.counts = EvaluationCounts()
         self._tables = tables
-        self._folded = _fold(posterior.theory, gaussian) if gaussian else None
-        self._assemble()
+        self._folded = fold(theory, gaussian)
+        self._assemble(theory)
+        self.chunk = self._default_chunk()
         self.fold_difference = self._measure_difference(posterior, n_check)
+        if not self.fold_difference < _LARGEST_DIFFERENCE:
+            raise LikelihoodError(
+                f"the folded ln L differs from the unfolded one by {self.fold_difference:.1e} of itself"
+            )
 
-    def _assemble(self) -> None:
-        """One matrix on the features: folded bandpowers first, low-l EE below."""
-        theory: LinearEmulator = self.theory  # type: ignore[assignment]
-        parts = [] if self._folded is None else [self._folded.matrix]
-        self._n_folded = 0 if self._folded is None else len(self._folded.matrix)
+    def _assemble(self, theory: LinearEmulator) -> None:
+        """Stack the polynomials that are needed, each source of components once."""
+        sources = dict.fromkeys(group[0] for part in self._folded for group in part.groups)
         if self._tables:
-            parts.append(theory.lowl_ee_coefficients)
-        self._matrix = torch.cat(parts, dim=0)
+            sources["lowl_ee"] = None
+        coefficients = {source: component_coefficients(theory, source) for source in sources}
+        if len(self._folded) == 1 and len(self._folded[0].groups) == 1:
+            (part,), (source, _) = self._folded, self._folded[0].groups[0]
+            if source != "lowl_ee" and part.matrix is not None:
+                # one group: the rotation goes into the coefficients
+                coefficients[source] = part.matrix @ coefficients[source]
+                self._folded = [replace(part, matrix=None)]
+        self._sources: dict[str, slice] = {}
+        start = 0
+        for source, rows in coefficients.items():
+            self._sources[source] = slice(start, start + len(rows))
+            start += len(rows)
+        self._rows = PolynomialRows(
+            theory.coordinates.box, theory.arrays.degrees, torch.cat(list(coefficients.values()))
+        )
+
+    def _default_chunk(self) -> int:
+        if self.device.type == "cpu":
+            return _CPU_CHUNK
+        n_rows, n_terms = self._rows.matrix.shape
+        return max(1, torch.cuda.mem_get_info(self.device)[0] // (4 * 8 * (4 * n_terms + 6 * n_rows)))
 
     @property
     def n_directions(self) -> int:
         """Length of the folded residual."""
-        return 0 if self._folded is None else len(self._folded.target)
+        return sum(len(part.target) for part in self._folded)
 
     def to(self, device: torch.device | str) -> CompiledPosterior:
         """Return a copy that computes on `device`."""
         moved: CompiledPosterior = super().to(device)  # type: ignore[assignment]
         moved._tables = [like.to(device) for like in self._tables]
-        moved._folded = None if self._folded is None else self._folded.to(device)
-        moved._assemble()
+        moved._folded = [part.to(device) for part in self._folded]
+        moved._rows = self._rows.to(device)
+        moved.chunk = moved._default_chunk()
         return moved
 
     def _log_like(self, theta: torch.Tensor) -> torch.Tensor:
         theory: LinearEmulator = self.theory  # type: ignore[assignment]
         point, nuisance = self._split(theta)
-        product = self._matrix @ theory.features(point)  # shape: (rows, batch)
+        rows = self._rows(theory.coordinates(point))
+        components = {source: rows[where] for source, where in self._sources.items()}
+        amplitudes = {
+            source: theory.scalar_amplitude(point)
+            if source == "lowl_ee"
+            else theory.block_amplitude(source, point)
+            for source in components
+        }
+        if "lowl_ee" in components:
+            components["lowl_ee"] = torch.exp(components["lowl_ee"])
         total = torch.zeros(len(theta), dtype=theta.dtype, device=theta.device)
-        if self._folded is not None:
-            amplitude = theory.amplitude(point)
-            residual = -self._folded.target[:, None]
-            for i, powers in enumerate(self._folded.groups):
-                scale = amplitude
-                for name, power in powers:
+        for part in self._folded:
+            scales = {}
+            for group in part.groups:
+                scale = amplitudes[group[0]]
+                for name, power in group[1]:
                     scale = scale * nuisance[name] ** power
-                rows = product[i * self.n_directions : (i + 1) * self.n_directions]
-                residual = torch.addcmul(residual, rows, scale)
-            total = total - 0.5 * (residual.square().sum(0) + self._folded.constant)
-        if self._tables:
-            ln_ee = product[self._n_folded :]
-            dl = (torch.exp(ln_ee) * theory.scalar_amplitude(point)).T
-            for like in self._tables:
-                values = {name: nuisance[name] for name in like.info.nuisance}
-                total = total + like.log_prob_of_multipoles(dl[:, like.lmin - 2 : like.lmax - 1], values)
+                scales[group] = scale
+            total = total - 0.5 * part.chi2(components, scales)
+        for like in self._tables:
+            dl = (components["lowl_ee"] * amplitudes["lowl_ee"]).T
+            values = {name: nuisance[name] for name in like.info.nuisance}
+            total = total + like.log_prob_of_multipoles(dl[:, like.lmin - 2 : like.lmax - 1], values)
         return total
 
     def _measure_difference(self, posterior: Posterior, n: int) -> float:
@@ -174,17 +159,19 @@ class CompiledPosterior(Posterior):
             low, high = self.theory.box.get(name, (-np.inf, np.inf))
             columns.append(np.clip(self.priors[name].sample(rng, n), low, high))
         theta = torch.from_numpy(np.stack(columns, axis=1)).to(self.device)
-        unfolded = Posterior._log_like(posterior, theta)
-        folded = self._log_like(theta)
+        with torch.no_grad():
+            unfolded = Posterior._log_like(posterior, theta)
+            folded = self._log_like(theta)
         same = torch.isneginf(unfolded) & torch.isneginf(folded)
         difference = (folded - unfolded).abs() / unfolded.abs().clamp(min=1.0)
-        return float(torch.where(same, 0.0, difference).max())
+        return float(torch.where(same, 0.0, difference).nan_to_num(nan=torch.inf).max())
 
 
 def compile_if_possible(posterior: Posterior) -> Posterior:
-    """Fold a posterior's linear steps, or return it as it is and log why not."""
+    """Fold a posterior's linear steps, or return it with the reason in its `not_folded`."""
     try:
         return CompiledPosterior(posterior)
     except LikelihoodError as error:
-        log.info("not folded: %s", error)
+        posterior.not_folded = str(error)
+        log.warning("not folded, so slower: %s", error)
         return posterior

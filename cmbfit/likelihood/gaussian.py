@@ -14,6 +14,15 @@ from cmbfit.likelihood.base import DataSetInfo, nuisance_values
 from cmbfit.theory.spectra import Spectra
 
 
+def _row_name(windows: Mapping[str, np.ndarray], row: int) -> str:
+    """Name the bandpower of a row of the data vector."""
+    for pair, window in windows.items():
+        if row < len(window):
+            return f"{pair} bandpower {row + 1}"
+        row -= len(window)
+    return "beyond the bandpowers"
+
+
 class GaussianBandpowers:
     r"""ln L = -chi2 / 2 with chi2 = r^T C^-1 r and r = c(nuisance) W D - d.
 
@@ -37,7 +46,7 @@ class GaussianBandpowers:
     Raises
     ------
     LikelihoodError
-        If shapes disagree or the covariance is not symmetric and positive definite.
+        If shapes disagree, a window is empty, or the covariance is not symmetric and positive definite.
     """
 
     def __init__(
@@ -61,7 +70,16 @@ class GaussianBandpowers:
             raise LikelihoodError(f"{info.name}: the covariance is not symmetric")
         cholesky, failed = torch.linalg.cholesky_ex(torch.from_numpy(covariance))
         if failed:
-            raise LikelihoodError(f"{info.name}: the covariance is not positive definite (row {int(failed)})")
+            raise LikelihoodError(
+                f"{info.name}: the covariance is not positive definite (row {int(failed)}, "
+                f"{_row_name(windows, int(failed) - 1)}); it must be the covariance itself, both triangles, in "
+                "the order of the bandpowers"
+            )
+        for pair, window in windows.items():
+            if bad := np.flatnonzero(~np.isfinite(window).all(1) | ~window.any(1)).tolist():
+                raise LikelihoodError(
+                    f"{info.name}: the window of {pair} bandpower {bad[0] + 1} is empty or not finite"
+                )
         if unknown := set(calibration or {}) - set(info.nuisance):
             raise LikelihoodError(f"{info.name}: calibration by {sorted(unknown)} without a prior for it")
         self.info = info

@@ -6,18 +6,23 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from cmbfit.errors import LikelihoodError, ParameterError
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
-from cmbfit.likelihood.priors import JointGaussian, Prior, sum_log_prior
+from cmbfit.likelihood.prior_table import PriorTable
+from cmbfit.likelihood.priors import JointGaussian, Prior
 from cmbfit.theory.base import Theory
 from cmbfit.theory.parameters import unknown_name
 from cmbfit.theory.spectra import Spectra
 
 log = logging.getLogger(__name__)
+
+
+_CHUNK_BYTES = 2**29
+"""Memory that one chunk of points may take."""
 
 
 @dataclass
@@ -28,6 +33,24 @@ class EvaluationCounts:
     outside_prior: int = 0
     outside_box: int = 0
     not_a_number: int = 0
+
+    def __add__(self, other: EvaluationCounts) -> EvaluationCounts:
+        return EvaluationCounts(
+            *(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
+        )
+
+
+class Evaluation(NamedTuple):
+    """ln (L prior) of a batch, and why points among it had probability zero.
+
+    Attributes
+    ----------
+    log_prob : torch.Tensor, shape (batch,)
+    counts : EvaluationCounts
+    """
+
+    log_prob: torch.Tensor
+    counts: EvaluationCounts
 
 
 class Posterior:
@@ -48,6 +71,12 @@ class Posterior:
         Columns of `theta`: the theory's parameters, then the nuisances.
     counts : EvaluationCounts
         Running totals over all calls of :meth:`log_prob`.
+    chunk : int
+        Points that are computed at once; larger batches are cut. Halved when memory runs out.
+    fold_difference : float or None
+        See :class:`~cmbfit.likelihood.compiled.CompiledPosterior`; None for this slower path.
+    not_folded : str or None
+        Why this posterior could not be compiled, once that was tried.
 
     Raises
     ------
@@ -82,8 +111,11 @@ class Posterior:
                     f"{like.info.name} needs l = {like.lmax}, the theory stops at {theory.lmax}"
                 )
         self.counts = EvaluationCounts()
-        self.fold_difference: float | None = None  # see CompiledPosterior
+        self.fold_difference: float | None = None
+        self.not_folded: str | None = None
         self.device = torch.device("cpu")
+        self._prior_table = PriorTable(self.parameters, self.priors, self.joint_priors, theory.box)
+        self.chunk = self._default_chunk()
 
     def settings(self) -> dict[str, Any]:
         """Return everything that defines the numbers, JSON-able."""
@@ -105,14 +137,18 @@ class Posterior:
                 f"found {tuple(theta.shape)}"
             )
 
+    def _default_chunk(self) -> int:
+        """Points whose spectra, with some ten copies in flight, fill the memory of one chunk."""
+        return max(1, _CHUNK_BYTES // (10 * 4 * 8 * (self.theory.lmax + 1)))
+
     def log_prior(
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,)
-        """Return the sum of the log prior densities, each parameter once."""
+        """Return the sum of the log prior densities, each parameter once; -inf outside their support."""
         self._check_shape(theta)
-        values = {p: theta[:, i] for i, p in enumerate(self.parameters)}
-        return sum_log_prior(values, self.priors, self.joint_priors)
+        value, allowed, _ = self._prior_table(theta)
+        return torch.where(allowed, value, -torch.inf)
 
     def log_likelihoods(
         self,
@@ -144,25 +180,78 @@ class Posterior:
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,)
         """Return ln (L prior): -inf outside the prior or the theory's box, never NaN; differentiable."""
+        value, counts = self.evaluate(theta)
+        self.counts += counts
+        return value
+
+    def evaluate(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> Evaluation:
+        """Return ln (L prior) with the reasons of zero probabilities; leaves :attr:`counts` alone.
+
+        A batch larger than :attr:`chunk` is cut. When memory runs out, the chunk is halved and the
+        points are computed again; when a GPU has no room for a single point, the CPU takes over.
+
+        Raises
+        ------
+        LikelihoodError
+            If the CPU has no memory for a single point.
+        """
         self._check_shape(theta)
-        prior = self.log_prior(theta)
-        allowed = torch.isfinite(prior)
-        inside = torch.ones_like(allowed)
-        for i, name in enumerate(self.theory.parameters):
-            low, high = self.theory.box[name]
-            inside &= (theta[:, i] >= low) & (theta[:, i] <= high)
+        parts: list[torch.Tensor] = []
+        counts, start = EvaluationCounts(), 0
+        while start < len(theta) or not parts:
+            rows = theta[start : start + self.chunk].to(self.device)
+            try:
+                value, more = self._evaluate_chunk(rows)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                self._shrink(len(rows), error)
+                continue
+            parts.append(value.to(theta.device))
+            counts += more
+            start += len(rows)
+        return Evaluation(parts[0] if len(parts) == 1 else torch.cat(parts), counts)
+
+    def _evaluate_chunk(self, theta: torch.Tensor) -> Evaluation:
+        prior, allowed, inside = self._prior_table(theta)
         use = allowed & inside
-        # -inf, not NaN * 0, for rows that are skipped: the gradient of the rest stays clean
-        out = torch.full_like(prior, -torch.inf)
-        if bool(use.any()):
-            value = prior[use] + self._log_like(theta[use])
-            bad = torch.isnan(value)
-            out = out.masked_scatter(use, torch.where(bad, -torch.inf, value))
-            self.counts.not_a_number += int(bad.sum())
-        self.counts.evaluations += len(theta)
-        self.counts.outside_prior += int((~allowed).sum())
-        self.counts.outside_box += int((allowed & ~inside).sum())
-        return out
+        counts = EvaluationCounts(len(theta))
+        if bool(use.all()):
+            value = prior + self._log_like(theta)
+        else:
+            # -inf, not NaN * 0, for rows that are skipped: the gradient of the rest stays clean
+            value = torch.full_like(prior, -torch.inf)
+            if bool(use.any()):
+                value = value.masked_scatter(use, prior[use] + self._log_like(theta[use]))
+            counts.outside_prior = int((~allowed).sum())
+            counts.outside_box = int((allowed & ~inside).sum())
+        # written so that NaN is bad, and +inf, which comes from overflow as NaN does
+        good = value < torch.inf
+        if not bool(good.all()):
+            bad = ~good
+            counts.not_a_number = int(bad.sum())
+            value = torch.where(bad, -torch.inf, value)
+        return Evaluation(value, counts)
+
+    def _shrink(self, rows: int, error: BaseException) -> None:
+        """Halve the chunk; below one point leave the GPU for the CPU, or give up."""
+        if rows > 1:
+            self.chunk = rows // 2
+            log.warning("out of memory with %d points at once: going on with %d", rows, self.chunk)
+        elif self.device.type != "cpu":
+            log.warning("%s has no memory for a single point: going on with the CPU", self.device)
+            counts = self.counts
+            self.__dict__.update(self.to("cpu").__dict__)
+            self.counts, self.chunk = counts, self._default_chunk()
+        else:
+            raise LikelihoodError(
+                "no memory for a single point of this posterior; free memory or fit fewer data sets at once"
+            ) from error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def to(self, device: torch.device | str) -> Posterior:
         """Return a copy that computes on `device`."""
@@ -171,6 +260,7 @@ class Posterior:
         moved.likelihoods = tuple(like.to(device) for like in self.likelihoods)
         if hasattr(self.theory, "to"):
             moved.theory = self.theory.to(device)
+        moved._prior_table = self._prior_table.to(device)
         moved.counts = EvaluationCounts()
         return moved
 
@@ -205,6 +295,14 @@ def _joint_priors(likelihoods: Sequence[Likelihood], given: Mapping[str, Prior])
             if not replaced and joint not in out:
                 out.append(joint)
     return tuple(out)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Tell torch's and Python's ways to say that memory ran out from other failures."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in text for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
 
 
 def pick_device(name: str) -> torch.device:

@@ -10,84 +10,16 @@ from typing import Any
 
 import numpy as np
 import sacc
-import torch
 
 from cmbfit.errors import LikelihoodError, SpectrumError
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.leaky import LeakyBandpowers
+from cmbfit.likelihood.priors import Prior
 from cmbfit.spectra.product import Bandpowers, read_spectra
-from cmbfit.theory.spectra import Spectra
 
 PAIR_OF_TYPE = {"cl_00": "tt", "cl_0e": "te", "cl_0b": "tb", "cl_ee": "ee", "cl_eb": "eb", "cl_bb": "bb"}
 """SACC's data types; "cl_be" is read as eb."""
-
-
-class LeakyBandpowers(GaussianBandpowers):
-    """Gaussian bandpowers whose windows also respond to other spectra: E leaks into B under a mask.
-
-    Parameters
-    ----------
-    leakage : mapping (pair, source) -> numpy.ndarray, shape (n_bins of the pair, lmax + 1)
-        Response of the pair's bandpowers to the source's D_l.
-    others
-        As for :class:`~cmbfit.likelihood.gaussian.GaussianBandpowers`, without calibration.
-    """
-
-    def __init__(
-        self,
-        info: DataSetInfo,
-        windows: Mapping[str, np.ndarray],
-        data: np.ndarray,
-        covariance: np.ndarray,
-        leakage: Mapping[tuple[str, str], np.ndarray],
-        files: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(info, windows, data, covariance, files=files)
-        for (pair, source), window in leakage.items():
-            if pair not in windows or window.shape != windows[pair].shape:
-                raise LikelihoodError(
-                    f"{info.name}: leakage of {source} into {pair} has windows of shape {window.shape}, "
-                    f"expected {windows[pair].shape if pair in windows else 'no such pair'}"
-                )
-        self._leakage = {key: torch.from_numpy(np.ascontiguousarray(w)) for key, w in leakage.items()}
-        self.pairs = (*self.pairs, *dict.fromkeys(s for _, s in leakage if s not in windows))
-
-    def to(self, device: torch.device | str) -> LeakyBandpowers:
-        """Return a copy whose arrays live on `device`."""
-        moved: LeakyBandpowers = super().to(device)  # type: ignore[assignment]
-        moved._leakage = {key: w.to(device) for key, w in self._leakage.items()}
-        return moved
-
-    def bandpowers(
-        self,
-        spectra: Spectra,
-        nuisance: Mapping[str, torch.Tensor],
-    ) -> torch.Tensor:  # shape: (batch, n_bins)
-        """Return the model bandpowers, leakage included."""
-        total = super().bandpowers(spectra, nuisance)
-        parts, start = [], 0
-        for pair, window in self._windows.items():
-            part = total[:, start : start + len(window)]
-            start += len(window)
-            for (to, source), leak in self._leakage.items():
-                if to == pair:
-                    part = part + spectra.dl[source][:, : leak.shape[1]] @ leak.T
-            parts.append(part)
-        return torch.cat(parts, dim=1)
-
-    def whitened(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Return L^-1 W per source, leakage included; see :meth:`GaussianBandpowers.whitened`."""
-        out, data = super().whitened()
-        start = 0
-        for pair, window in self._windows.items():
-            for (to, source), leak in self._leakage.items():
-                if to == pair:
-                    rows = torch.zeros(len(self._data), leak.shape[1], dtype=leak.dtype, device=leak.device)
-                    rows[start : start + len(leak)] = leak
-                    term = torch.linalg.solve_triangular(self._cholesky, rows, upper=False)
-                    out[source] = out[source] + term if source in out else term
-            start += len(window)
-        return out, data
 
 
 def read_own_spectra(
@@ -163,6 +95,8 @@ def read_sacc(
     ranges: Mapping[str, tuple[int, int]] | None = None,
     title: str = "",
     citation: str = "",
+    nuisance: Mapping[str, Prior] | None = None,
+    calibration: Mapping[str, Mapping[str, float]] | None = None,
 ) -> GaussianBandpowers:
     """Return the Gaussian likelihood of any SACC file with bandpower windows.
 
@@ -176,6 +110,8 @@ def read_sacc(
         turned into windows on D_l.
     ranges : mapping pair -> (lmin, lmax), optional
         Bandpowers whose mean multipole, weighted with the window, lies inside are kept.
+    nuisance, calibration : mapping, optional
+        Priors and powers as for :class:`~cmbfit.likelihood.gaussian.GaussianBandpowers`.
 
     Raises
     ------
@@ -230,9 +166,11 @@ def read_sacc(
         n_data=len(index),
         citation=citation,
         approximation="Gaussian bandpowers; one theory for all tracers",
+        nuisance=dict(nuisance or {}),
     )
     mean = np.asarray(file.mean, dtype=np.float64)[index]
-    return GaussianBandpowers(info, windows, mean, 0.5 * (covariance + covariance.T), files=_checksum(path))
+    covariance = 0.5 * (covariance + covariance.T)
+    return GaussianBandpowers(info, windows, mean, covariance, calibration, _checksum(path))
 
 
 def _windows_from_zero(file: Any, points: np.ndarray, unit: str, where: str) -> np.ndarray:
@@ -249,6 +187,11 @@ def _windows_from_zero(file: Any, points: np.ndarray, unit: str, where: str) -> 
     whole = np.rint(ell).astype(int)
     if not np.allclose(ell, whole) or whole.min() < 0 or len(set(whole.tolist())) != whole.size:
         raise LikelihoodError(f"{where}: the windows' multipoles are not distinct whole numbers")
+    if missing := sorted(set(range(int(whole.min()), int(whole.max()) + 1)) - set(whole.tolist())):
+        raise LikelihoodError(
+            f"{where}: the windows miss l = {missing[0]}; expected every multipole from {whole.min()} to {whole.max()} "
+            "(theory between them would not be counted)"
+        )
     weight = np.asarray(window.weight, dtype=np.float64)
     if unit == "cl":
         factor = np.where(whole > 1, 2 * np.pi / np.maximum(whole * (whole + 1.0), 1), 0)

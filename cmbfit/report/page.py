@@ -19,7 +19,15 @@ _CAPTIONS = {
     "mask": "Apodised mask: weight of each pixel.",
     "spectra": "Cross-spectra of the two bands with the fiducial model. TT must follow the curve; EB and TB are nulls, "
     "and so are EE and BB where noise dominates. Maps are not foreground-cleaned.",
+    "lowl": "Temperature power of single low multipoles by the pixel likelihood of the WMAP 7-year V map (V-W, csc|b|, "
+    "monopole and dipole marginalised). Points must scatter about the line as their errors say.",
+    "lowl_maps": "The averaged V map as used, what the fitted templates take off, and what is left: look for a Galactic "
+    "pattern near the mask in the right panel.",
+    "nulls": "Probability to exceed the chi2 of every null and consistency test, in order: points must lie along the "
+    "diagonal.",
     "emulator": "Error of the emulator against CAMB in units of cosmic variance (full sky, per multipole).",
+    "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
+    "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "traces": "Mean and 68% band of the walkers by step, and the longest autocorrelation time against chain length.",
@@ -55,7 +63,7 @@ def read_costs(folder: str | Path) -> list[dict[str, Any]]:
 
 def _figure(path: str | Path) -> dict[str, str]:
     path = Path(path)
-    kind = path.stem.split("_")[0]
+    kind = path.stem if path.stem in _CAPTIONS else path.stem.split("_")[0]
     if not path.is_file():
         raise DataError(f"{path}: figure is missing")
     data = base64.b64encode(path.read_bytes()).decode()

@@ -265,19 +265,58 @@ def read_mask(
     return Mask(weights, coord=system, name=name, history=(record,))
 
 
+def read_column(
+    path: str | Path, column: str, *, ordering: str | None = None, hdu: int | str = 1
+) -> tuple[Array, str]:
+    """Read one more column of a map file: hits, a variance.
+
+    Returns
+    -------
+    values : ndarray, shape (12 nside^2,)
+        RING, NaN where the file has UNSEEN, in the file's unit.
+    unit : str
+        TUNIT, empty when absent.
+
+    Raises
+    ------
+    MapError
+        When there is no such column.
+    """
+    path = Path(path)
+    with open_table(path, hdu) as table:
+        names = [n.strip().upper() for n in table.columns.names]
+        if column.upper() not in names:
+            raise MapError(f"{path}: no column {column!r} among {table.columns.names}")
+        k = names.index(column.upper())
+        order, _ = _ordering(table.header, ordering.upper() if ordering else None, path)
+        values = _pixels(table.data.field(k), order, path, column)
+        nside_of(values.size, str(path))
+        return values, (table.columns[k].unit or "").strip()
+
+
+def column_names(path: str | Path, hdu: int | str = 1) -> tuple[str, ...]:
+    """Return the names of a table's columns in upper case."""
+    with open_table(path, hdu) as table:
+        return tuple(n.strip().upper() for n in table.columns.names)
+
+
 def _write(
-    path: str | Path, columns: dict[str, tuple[Array, str]], coord: str, history: Sequence[Record]
+    path: str | Path,
+    columns: dict[str, tuple[Array, str]],
+    coord: str,
+    history: Sequence[Record],
+    fits_format: str = "D",
 ) -> None:
     npix = next(iter(columns.values()))[0].size
     table = fits.BinTableHDU.from_columns(
-        [fits.Column(name=n, format="D", unit=u or None, array=x) for n, (x, u) in columns.items()],
+        [fits.Column(name=n, format=fits_format, unit=u or None, array=x) for n, (x, u) in columns.items()],
         name="MAP",
     )
     head = table.header
     head["PIXTYPE"], head["ORDERING"], head["NSIDE"] = "HEALPIX", "RING", nside_of(npix, str(path))
     head["FIRSTPIX"], head["LASTPIX"], head["INDXSCHM"] = 0, npix - 1, "IMPLICIT"
     head["COORDSYS"] = coord
-    if len(columns) == 3:
+    if "Q_STOKES" in columns:
         head["POLCCONV"], head["POLAR"], head["BAD_DATA"] = "COSMO", True, UNSEEN
     for record in history:
         head["HISTORY"] = f"cmbfit: {record['step']}"
@@ -307,6 +346,22 @@ def write_product(path: str | Path, stokes: StokesMap) -> None:
         for key, x in zip("IQU", stokes.iqu, strict=True)
     }
     _write(path, columns, stokes.coord, stokes.history)
+
+
+def write_split(path: str | Path, stokes: StokesMap, weight: Array) -> None:
+    """Publish one split of a field: I, Q, U and the column WEIGHT, single precision, with its history.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (npix,)
+        Inverse variance of a pixel up to one factor, for example hits; 0 without data.
+    """
+    columns = {
+        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB")
+        for key, x in zip("IQU", (stokes.i, stokes.q, stokes.u), strict=True)
+    }
+    columns["WEIGHT"] = (np.asarray(weight, dtype=np.float64), "")
+    _write(path, columns, stokes.coord, stokes.history, fits_format="E")
 
 
 def read_product(path: str | Path, name: str = "") -> StokesMap:

@@ -1,5 +1,6 @@
-"""Harmonic transforms of sky maps with ducc0: full-sky a_lm of I, Q, U and back.
+"""Harmonic transforms on the HEALPix grid with ducc0: a_lm of I, Q, U and back, and their spectra.
 
+The one transform layer of the package: preparation of maps and estimation of spectra both stand on it.
 Signs follow HEALPix: (Q +- iU)(n) = -sum_lm (E_lm +- i B_lm) +-2Y_lm(n), U in the COSMO convention.
 Coefficients are stored as healpy stores them: m-major, m >= 0, l from 0.
 """
@@ -21,7 +22,8 @@ Alm = NDArray[np.complex128]
 
 
 @lru_cache(maxsize=8)
-def _geometry(nside: int) -> dict[str, Any]:
+def geometry(nside: int) -> dict[str, Any]:
+    """Return the HEALPix rings in the words of ducc0.sht."""
     return ducc0.healpix.Healpix_Base(nside, "RING").sht_info()
 
 
@@ -78,13 +80,23 @@ def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 
 
     Parameters
     ----------
+    lmax : int
+        At most 4 nside, above which iterations do not converge; at most 6 nside - 2 without iterations:
+        twice 3 nside - 1, what the mode coupling of a mask asks for.
     n_iter : int
-        Jacobi iterations a <- a + A (m - S a), as in HEALPix anafast.
+        Jacobi iterations a <- a + A (m - S a), as in HEALPix anafast. With 0 the transform is the plain
+        pixel sum (4 pi / npix) sum_p m_p Y*_lm(p), for which the coupling matrix of the pixel-sum mask
+        spectrum is exact: pseudo-spectra (:mod:`cmbfit.spectra`) are taken without iterations.
 
     Returns
     -------
     ndarray, shape (1 or 2, alm_size(lmax))
         a_lm, or (E_lm, B_lm).
+
+    Raises
+    ------
+    MapError
+        For wrong shapes, pixels without data, or an lmax beyond the pixels.
     """
     expected = 1 if spin == 0 else 2
     if maps.ndim != 2 or maps.shape[0] != expected:
@@ -94,15 +106,18 @@ def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 
         raise MapError(
             f"transform: {int((~np.isfinite(maps)).sum())} pixels without data; fill them or apply a mask first"
         )
-    if not 0 <= lmax <= 4 * nside:
-        raise MapError(f"transform: lmax {lmax} at nside {nside}, expected 0 to {4 * nside}")
+    top = 4 * nside if n_iter else 6 * nside - 2
+    if not 0 <= lmax <= top:
+        raise MapError(
+            f"transform: lmax {lmax} at nside {nside} with {n_iter} iterations, expected 0 to {top}"
+        )
     values = np.ascontiguousarray(maps, dtype=np.float64)
     area = 4 * np.pi / maps.shape[1]
 
     def analyse(x: Array) -> Alm:
         # ducc0 wants lmax >= spin
         top = max(lmax, spin)
-        alm = ducc0.sht.adjoint_synthesis(map=x, lmax=top, spin=spin, nthreads=nthreads, **_geometry(nside))
+        alm = ducc0.sht.adjoint_synthesis(map=x, lmax=top, spin=spin, nthreads=nthreads, **geometry(nside))
         return area * (alm if top == lmax else change_lmax(alm, lmax))
 
     alm = analyse(values)
@@ -117,7 +132,7 @@ def alm2map(alm: Alm, nside: int, spin: int, nthreads: int = 1) -> Array:
     if lmax < spin:
         alm, lmax = change_lmax(alm, spin), spin
     return ducc0.sht.synthesis(
-        alm=np.ascontiguousarray(alm), lmax=lmax, spin=spin, nthreads=nthreads, **_geometry(nside)
+        alm=np.ascontiguousarray(alm), lmax=lmax, spin=spin, nthreads=nthreads, **geometry(nside)
     )
 
 

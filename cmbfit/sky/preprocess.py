@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import healpy
 import numpy as np
 
 from cmbfit.errors import MapError
-from cmbfit.sky.maps import Array, Mask, StokesMap, check_together, unit_vectors
+from cmbfit.sky.maps import Array, Mask, StokesMap, check_together
+
+_PIECE = 1 << 20
+"""Pixels taken at once: the vectors of a whole nside 2048 map would fill gigabytes."""
 
 
 def require_data(stokes: StokesMap, mask: Mask) -> None:
@@ -57,12 +61,23 @@ def fit_monopole_dipole(values: Array, mask: Mask) -> tuple[Array, Array]:
     w, m = mask.weights[keep], values[keep]
     if not np.isfinite(m).all():
         raise MapError("monopole and dipole: non-finite pixels under the mask's support")
-    a = np.column_stack([np.ones(m.size), unit_vectors(mask.nside)[keep]])
-    normal = a.T @ (w[:, None] * a)
-    coefficients = np.linalg.solve(normal, a.T @ (w * m))
-    residual = m - a @ coefficients
+    pixels = np.flatnonzero(keep)
+    pieces = [slice(k, k + _PIECE) for k in range(0, pixels.size, _PIECE)]
+
+    def design(piece: slice) -> Array:
+        return np.column_stack([np.ones(pixels[piece].size), *healpy.pix2vec(mask.nside, pixels[piece])])
+
+    normal, rhs, middle = np.zeros((4, 4)), np.zeros(4), np.zeros((4, 4))
+    for piece in pieces:
+        a = design(piece)
+        normal += a.T @ (w[piece, None] * a)
+        rhs += a.T @ (w[piece] * m[piece])
+    coefficients = np.linalg.solve(normal, rhs)
+    for piece in pieces:
+        a = design(piece)
+        middle += a.T @ ((w[piece] * (m[piece] - a @ coefficients))[:, None] ** 2 * a)
     inverse = np.linalg.inv(normal)
-    covariance = inverse @ (a.T @ ((w * residual)[:, None] ** 2 * a)) @ inverse
+    covariance = inverse @ middle @ inverse
     return np.asarray(coefficients, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
 
 
@@ -83,4 +98,8 @@ def remove_monopole_dipole(stokes: StokesMap, mask: Mask) -> StokesMap:
         "monopole_error_uk": float(error[0]),
         "dipole_error_uk": error[1:].tolist(),
     }
-    return stokes.step(record, i=stokes.i - c[0] - unit_vectors(stokes.nside) @ c[1:])
+    i = np.array(stokes.i)
+    for start in range(0, i.size, _PIECE):
+        vectors = healpy.pix2vec(stokes.nside, np.arange(start, min(start + _PIECE, i.size)))
+        i[start : start + _PIECE] -= c[0] + c[1:] @ np.stack(vectors)
+    return stokes.step(record, i=i)

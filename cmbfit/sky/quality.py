@@ -52,8 +52,14 @@ def data_mask(
     return Mask(good.astype(np.float64), coord=stokes.coord, name=f"data {stokes.name}", history=(record,))
 
 
-def combine_masks(masks: Sequence[Mask], name: str = "") -> Mask:
-    """Return the product of weights: a pixel cut by any mask is cut (the union of the holes).
+def combine_masks(masks: Sequence[Mask], name: str = "", how: str = "product") -> Mask:
+    """Return one mask for many: a pixel cut by any mask is cut (the union of the holes).
+
+    Parameters
+    ----------
+    how : {"product", "min"}
+        "min" takes the lowest weight: for masks that are apodised already along one edge, whose
+        product would be tapered twice.
 
     Raises
     ------
@@ -62,6 +68,8 @@ def combine_masks(masks: Sequence[Mask], name: str = "") -> Mask:
     """
     if not masks:
         raise MapError("combine masks: none given")
+    if how not in {"product", "min"}:
+        raise MapError(f"combine masks by {how!r}: expected 'product' or 'min'")
     first = masks[0]
     for mask in masks[1:]:
         if (mask.nside, mask.coord) != (first.nside, first.coord):
@@ -69,9 +77,12 @@ def combine_masks(masks: Sequence[Mask], name: str = "") -> Mask:
                 f"combine masks: {first.name!r} is nside {first.nside}, {first.coord} but {mask.name!r} is nside "
                 f"{mask.nside}, {mask.coord}"
             )
-    weights = np.prod([mask.weights for mask in masks], axis=0)
+    weights = np.array(first.weights)
+    for mask in masks[1:]:  # one by one: a stack of all would be large
+        weights = weights * mask.weights if how == "product" else np.minimum(weights, mask.weights)
     record = {
         "step": "combine masks",
+        "how": how,
         "masks": [m.name for m in masks],
         "fsky_each": [m.fsky for m in masks],
         "histories": [[dict(r) for r in m.history] for m in masks],

@@ -26,7 +26,7 @@ def open_table(path: str | Path, hdu: int | str = 1) -> Iterator[fits.BinTableHD
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of truncation
-            handle = fits.open(path, memmap=False)
+            handle = fits.open(path, memmap=True)  # columns that nobody asks for are not read
     except (OSError, AstropyUserWarning) as error:
         raise MapError(f"{path}: expected a whole FITS file, found: {error}") from error
     with handle:

@@ -175,7 +175,7 @@ def fit_templates(
     covariance = (inverse @ middle @ inverse)[:k, :k]
     residual = y - solution @ design
     sigma2 = total + (np.diag(cmb) if full else cmb)
-    a, jacobian = _a_of_b(b, shared)
+    a, jacobian = a_of_b(b, shared)
     return TemplateFit(
         b=b,
         covariance_b=covariance,
@@ -202,7 +202,7 @@ def _score_covariance(weighted: Array, total: Array, both: Array, cmb: Array, in
     return np.asarray(out, dtype=np.float64)
 
 
-def _a_of_b(b: Array, shared: Array) -> tuple[Array, Array]:
+def a_of_b(b: Array, shared: Array) -> tuple[Array, Array]:
     """Return a = b / (1 + B) and da_i / db_j."""
     scale = 1 + shared @ b
     a = b / scale

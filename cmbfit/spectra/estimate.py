@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap
 from cmbfit.spectra.binning import Bins, dl_factor
-from cmbfit.spectra.covariance import covariance, field_spectra
-from cmbfit.spectra.master import Master, Spectra, Transfer, couple, prepare
+from cmbfit.spectra.coupling import coupling
+from cmbfit.spectra.fields import Field, Noise, same_mask
+from cmbfit.spectra.general_covariance import multi_covariance
+from cmbfit.spectra.master import Master, Spectra, Transfer, couple
+from cmbfit.spectra.multi import Plan, coupling_lmax, estimate_bandpowers, field_alms, make_plan
 from cmbfit.spectra.noise import noise_from_auto
-from cmbfit.spectra.transforms import FieldAlms, masked_alms, pseudo_spectra
+from cmbfit.spectra.transforms import FieldAlms, mask_spectrum, pseudo_spectra
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +58,32 @@ def cl_from_dl(dl: Spectra, lmax: int) -> dict[str, Array]:
 
 
 def measure_noise(
-    a: FieldAlms, b: FieldAlms, master: Master, signal: Spectra, w2: float
-) -> dict[str, Spectra]:
-    """Return the noise C_l of each map in T, E and B; E and B share one level."""
-    cross = pseudo_spectra(a, b)
-    bins = master.bins.padded(master.lmax)
-    noise: dict[str, Spectra] = {}
-    for key, alms, transfer in (("a", a, master.transfer_a), ("b", b, master.transfer_b)):
-        auto = pseudo_spectra(alms, alms)
-        expected = couple(signal, master.coupling, transfer, transfer)
-        tt = noise_from_auto(auto["tt"], cross["tt"], bins, w2)
-        pol = [noise_from_auto(auto[s], expected[s], bins, w2) for s in ("ee", "bb")]
-        mean = 0.5 * (pol[0] + pol[1])
-        noise[key] = {"tt": tt, "ee": mean, "bb": mean}
-    return noise
+    fields: Sequence[Field], alms: Sequence[FieldAlms], plan: Plan, signal: Spectra
+) -> list[Noise]:
+    """Return the noise of each of two maps, E and B of one level.
+
+    T: auto- minus cross-spectrum, which holds this sky's own signal. E and B: auto-spectrum minus the
+    coupled theory, since the scatter of noisy polarisation is as large as the noise; E alone where B is pure.
+    """
+    one, two = fields
+    cross = pseudo_spectra(*alms)["tt"] / np.mean(one.mask.weights * two.mask.weights)
+    bins = plan.bins.padded(plan.lmax)
+    out = []
+    for f, a in zip(fields, alms, strict=True):
+        shared = plan.masters[one.name, two.name].coupling
+        own = (
+            shared
+            if same_mask(one.mask, two.mask)
+            else coupling(mask_spectrum(f.mask, 2 * plan.lmax), plan.lmax)
+        )
+        expected = couple(signal, own, f.transfer, f.transfer)
+        auto, w2 = pseudo_spectra(a, a), f.mask.moment(2)
+        t = noise_from_auto(auto["tt"] / w2, cross, bins, 1.0)
+        p = [
+            noise_from_auto(auto[s], expected[s], bins, w2) for s in (("ee",) if f.purify_b else ("ee", "bb"))
+        ]
+        out.append(Noise(t, np.mean(p, axis=0)))
+    return out
 
 
 def cross_spectra(
@@ -81,8 +96,14 @@ def cross_spectra(
     transfer_b: Transfer,
     fiducial_dl: Spectra,
     lmax: int | None = None,
+    mask_b: Mask | None = None,
+    purify_b: bool = False,
+    nthreads: int = 1,
 ) -> Estimate:
     """Estimate the nine cross-spectra of two maps whose noise is independent.
+
+    The general estimator (:mod:`cmbfit.spectra.multi`) for two fields of one map each, with the noise of the
+    covariance measured from the maps themselves.
 
     Parameters
     ----------
@@ -96,33 +117,48 @@ def cross_spectra(
         Signal for the covariance: D_l in uK^2 from l = 0, at least "tt", "te", "ee".
     lmax : int, optional
         Of the mode coupling; 3 nside - 1 when omitted.
+    mask_b : Mask, optional
+        Of map b; `mask` when omitted.
+    purify_b : bool
+        Take pure B modes of both maps.
+
+    Raises
+    ------
+    MapError
+        When a mask keeps a pixel without data, or maps and masks do not share a grid.
+    SpectrumError
+        For an lmax beyond the pixels, short theory or beams, or a covariance that is not positive definite.
     """
-    top = 3 * mask.nside - 1
-    lmax = top if lmax is None else lmax
-    if not bins.lmax <= lmax <= top:
-        raise SpectrumError(f"lmax {lmax}: expected from {bins.lmax} (bins) to {top} (3 nside - 1)")
     missing = {"tt", "te", "ee"} - set(fiducial_dl)
     if missing:
         raise SpectrumError(f"fiducial theory without {sorted(missing)}")
+    # a map may meet itself here (its own name twice), fields may not
+    fields = [
+        Field("a", [map_a], mask, transfer_a, purify_b=purify_b),
+        Field("b", [map_b], mask if mask_b is None else mask_b, transfer_b, purify_b=purify_b),
+    ]
+    lmax = coupling_lmax(mask.nside, bins, lmax)
     signal = cl_from_dl({k: fiducial_dl[k] for k in ("tt", "te", "ee", "bb") if k in fiducial_dl}, lmax)
-    master = prepare(mask, bins, transfer_a, transfer_b, lmax)
-    a, b = masked_alms(map_a, mask, lmax), masked_alms(map_b, mask, lmax)
-    bandpowers = master.decouple(pseudo_spectra(a, b))
-    w2 = mask.moment(2)
-    noise = measure_noise(a, b, master, signal, w2)
-    matrix = covariance(master, mask, field_spectra(master, signal, noise, w2))
+    plan = make_plan(fields, bins, lmax, nthreads=nthreads)
+    alms = {f.name: field_alms(f, lmax, nthreads=nthreads) for f in fields}
+    values = estimate_bandpowers(plan, alms)
+    noise = measure_noise(fields, [alms["a"][0], alms["b"][0]], plan, signal)
+    noisy = [replace(f, noise=n) for f, n in zip(fields, noise, strict=True)]
+    matrix = multi_covariance(plan, noisy, signal, nthreads=nthreads)
     info = {
         "map_a": map_a.name,
         "map_b": map_b.name,
         "fsky": mask.fsky,
-        "w2": w2,
+        "w2": mask.moment(2),
         "fsky_modes": mask.fsky_modes,
         "nside": mask.nside,
         "lmax_coupling": lmax,
         "edges": list(bins.edges),
+        "purify_b": purify_b,
         "noise_cl_uk2": {
-            k: {s: float(np.median(v[s][bins.edges[-2] : bins.edges[-1]])) for s in ("tt", "ee")}
-            for k, v in noise.items()
+            f.name: {s: float(np.median(n.of(s[0])[bins.edges[-2] : bins.edges[-1]])) for s in ("tt", "ee")}
+            for f, n in zip(fields, noise, strict=True)
         },
     }
-    return Estimate(bandpowers, matrix, master, info)
+    bandpowers = {e.spectrum: v for e, v in zip(plan.entries, values, strict=True)}
+    return Estimate(bandpowers, matrix, plan.masters["a", "b"], info)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import healpy
 import numpy as np
 
 from cmbfit.errors import SpectrumError
@@ -71,6 +72,24 @@ def noise_from_hits(
     return Noise(sigma0_t**2 * level, sigma0_p**2 * level, inverse / mean)
 
 
+def require_apodised(mask: Mask, highest: float = 0.3) -> None:
+    """Raise :class:`SpectrumError` when a mask does not go smoothly to zero: pure B takes its second derivative.
+
+    Pixels next to a hole of an apodised mask have small weights; `highest` is what C1 and C2 leave there
+    when they taper over four pixels.
+    """
+    holes = np.flatnonzero(~mask.support)
+    if holes.size == 0:
+        return
+    neighbours = healpy.get_all_neighbours(mask.nside, holes)
+    worst = float(mask.weights[neighbours[neighbours >= 0]].max())
+    if worst > highest:
+        raise SpectrumError(
+            f"pure B under mask {mask.name!r}: its weight falls from {worst:.2f} to zero within a pixel; expected "
+            f"an apodised mask (below {highest:g} at its edges): use C1 or C2 over several pixels"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Field:
     """One channel of the analysis: splits that see the same sky through one beam and one mask.
@@ -87,6 +106,8 @@ class Field:
     noise : sequence of Noise, or one for all splits, optional
         Needed for a covariance only; see :func:`noise_from_hits` and
         :func:`cmbfit.spectra.multi.noise_from_splits`.
+    purify_b : bool
+        Take pure B modes (:mod:`cmbfit.spectra.purify`); the mask must be apodised.
     """
 
     name: str
@@ -94,12 +115,15 @@ class Field:
     mask: Mask
     transfer: Transfer
     noise: Noise | Sequence[Noise] | None = None
+    purify_b: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or not self.splits:
             raise SpectrumError(f"field {self.name!r}: expected a name and at least one map")
         for split in self.splits:
             check_together(split, self.mask)
+        if self.purify_b:
+            require_apodised(self.mask)
         if isinstance(self.noise, Sequence) and len(self.noise) != len(self.splits):
             raise SpectrumError(
                 f"field {self.name!r}: {len(self.noise)} noise models for {len(self.splits)} splits"
@@ -134,6 +158,11 @@ def split_pairs(one: Field, two: Field) -> list[tuple[int, int]]:
             "give splits or leave this pair out"
         )
     return pairs
+
+
+def same_mask(one: Mask, two: Mask) -> bool:
+    """Return whether two masks have the same weights."""
+    return one is two or np.array_equal(one.weights, two.weights)
 
 
 def check_fields(fields: Sequence[Field]) -> None:

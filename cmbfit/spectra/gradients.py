@@ -1,26 +1,48 @@
-"""Products of masks and of their gradients: the weights with which fields enter a covariance."""
+"""Derivatives of masks: where leaked power lies, and what purification multiplies the sky with."""
 
 from __future__ import annotations
 
 import ducc0
 import numpy as np
 
-from cmbfit.sky.maps import Array
-from cmbfit.spectra.transforms import _geometry, map2alm
+from cmbfit.sky.harmonic import alm2map, geometry, map2alm, scale_alm
+from cmbfit.sky.maps import Array, Mask
+
+
+def eth_norm(lmax: int) -> Array:
+    """Return 1 / N_l = sqrt((l + 2)! / (l - 2)!), zero at l = 0 and 1; shape (lmax + 1,)."""
+    ell = np.arange(lmax + 1.0)
+    return np.sqrt(np.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0))
 
 
 def gradient(weights: Array, lmax: int) -> Array:
     """Return (d/d theta, 1/sin(theta) d/d phi) of a map, band-limited at lmax and 2 nside, shape (2, npix).
 
-    Above 2 nside pixel sums alias, and a derivative amplifies that. The plain pixel sum of :func:`~cmbfit.spectra.transforms.map2alm` is refined by three Jacobi
-    iterations, since a gradient weighs the small scales of the map.
+    Above 2 nside pixel sums alias, and a derivative amplifies that. Three Jacobi iterations refine the pixel sum,
+    since a gradient weighs the small scales of the map.
     """
     nside = round((weights.size / 12) ** 0.5)
     lmax = min(lmax, 2 * nside)
     alm = map2alm(weights[None], lmax, 0, n_iter=3)
-    return ducc0.sht.synthesis(alm=alm, lmax=lmax, spin=1, mode="DERIV1", **_geometry(nside))
+    return ducc0.sht.synthesis(alm=alm, lmax=lmax, spin=1, mode="DERIV1", **geometry(nside))
 
 
 def gradient_product(one: Array, two: Array) -> Array:
     """Return grad(one) . grad(two) of two gradients, shape (npix,)."""
     return np.asarray((one * two).sum(axis=0))
+
+
+def mask_derivatives(mask: Mask) -> tuple[Array, Array]:
+    """Return -eth(w) and -eth^2(w) as (real, imaginary) maps, each of shape (2, npix).
+
+    From the mask's coefficients up to l = 2 nside, refined by three Jacobi iterations: above, the
+    pixel sums alias, and derivatives amplify that (at l = 3 nside - 1 the poles are off by 0.4).
+    """
+    lmax = 2 * mask.nside
+    alm = map2alm(mask.weights[None], lmax, 0, n_iter=3)[0]
+    ell = np.arange(lmax + 1.0)
+    out = []
+    for spin, factor in ((1, np.sqrt(ell * (ell + 1))), (2, eth_norm(lmax))):
+        scaled = scale_alm(alm, factor)
+        out.append(alm2map(np.stack([scaled, np.zeros_like(scaled)]), mask.nside, spin))
+    return out[0], out[1]

@@ -19,13 +19,13 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask
 from cmbfit.spectra.binning import Bins, dl_factor
-from cmbfit.spectra.coupling import Coupling, coupling, master_matrix
+from cmbfit.spectra.coupling import Coupling, coupling, responses
 from cmbfit.spectra.transforms import SPECTRA, mask_cross_spectrum
 
 GROUPS: tuple[tuple[str, ...], ...] = (
-    ("tt",), ("te",), ("et",), ("tb",), ("bt",), ("ee", "eb", "be", "bb"),
+    ("tt",), ("te",), ("et",), ("tb",), ("bt",), ("ee", "bb"), ("eb", "be"),
 )  # fmt: skip
-"""Spectra that mix with each other under a mask."""
+"""Spectra that mix with each other under a mask: parity keeps EE and BB apart from EB and BE."""
 
 Spectra = Mapping[str, Array]
 
@@ -40,21 +40,6 @@ class Transfer:
     def of(self, letter: str) -> Array:
         """Return the transfer function of the field "t", "e" or "b"."""
         return self.t if letter == "t" else self.p
-
-
-def _group_matrix(group: tuple[str, ...], c: Coupling) -> Array:
-    """Return M of one group, shape (n, l, n, l')."""
-    if group == ("tt",):
-        return master_matrix(c.x00)[None, :, None, :]
-    if len(group) == 1:
-        return master_matrix(c.x02)[None, :, None, :]
-    pp, mm = master_matrix(c.xpp), master_matrix(c.xmm)
-    out = np.zeros((4, pp.shape[0], 4, pp.shape[1]))
-    for k in range(4):
-        out[k, :, k] = pp
-        # EE <- BB with +, EB <- BE with -: k and 3 - k are the partners in (ee, eb, be, bb)
-        out[k, :, 3 - k] = mm if k in (0, 3) else -mm
-    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +60,8 @@ class Master:
         K^-1 B: how each pseudo-spectrum enters each bandpower.
     windows : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
         W: response of the first spectrum's D_b to the second's D_l. Zero at l = 0, 1.
+    pure : (bool, bool)
+        Whether B of map a, and of map b, is pure (:mod:`cmbfit.spectra.purify`).
     """
 
     bins: Bins
@@ -84,6 +71,7 @@ class Master:
     coupling: Coupling
     operators: Mapping[tuple[str, str], Array] = field(repr=False)
     windows: Mapping[tuple[str, str], Array] = field(repr=False)
+    pure: tuple[bool, bool] = (False, False)
 
     def decouple(self, pseudo: Spectra) -> dict[str, Array]:
         """Return the bandpowers D_b in uK^2 of pseudo-C_l given from l = 0 to lmax."""
@@ -112,23 +100,27 @@ class Master:
 
     def couple(self, cl: Spectra) -> dict[str, Array]:
         """Return the expected pseudo-C_l of theory C_l of maps a x b; see :func:`couple`."""
-        return couple(cl, self.coupling, self.transfer_a, self.transfer_b)
+        return couple(cl, self.coupling, self.transfer_a, self.transfer_b, self.pure)
 
 
-def couple(cl: Spectra, c: Coupling, transfer_a: Transfer, transfer_b: Transfer) -> dict[str, Array]:
+def couple(
+    cl: Spectra,
+    c: Coupling,
+    transfer_a: Transfer,
+    transfer_b: Transfer,
+    pure: tuple[bool, bool] = (False, False),
+) -> dict[str, Array]:
     """Return the expected pseudo-C_l of theory C_l (uK^2, from l = 0), beams and pixel windows included."""
     size = c.x00.shape[0]
     out = {}
-    for group in GROUPS:
-        matrix = _group_matrix(group, c)
-        for k, name in enumerate(group):
-            total = np.zeros(size)
-            for j, source in enumerate(group):
-                theory = spectrum_of(cl, source)
-                if theory is not None:
-                    gain = transfer_a.of(source[0])[:size] * transfer_b.of(source[1])[:size]
-                    total += matrix[k, :, j] @ (gain * theory[:size])
-            out[name] = total
+    for name in SPECTRA:
+        total = np.zeros(size)
+        for r in responses(name, c, pure):
+            theory = spectrum_of(cl, r.source)
+            if theory is not None:
+                gain = transfer_a.of(r.source[0])[:size] * transfer_b.of(r.source[1])[:size]
+                total += r.apply(gain * theory[:size])
+        out[name] = total
     return out
 
 
@@ -146,6 +138,10 @@ def prepare(
     transfer_b: Transfer,
     lmax: int,
     mask_b: Mask | None = None,
+    *,
+    pure: tuple[bool, bool] = (False, False),
+    mask_coupling: Coupling | None = None,
+    nthreads: int = 1,
 ) -> Master:
     """Compute coupling matrices, bandpower operators and windows.
 
@@ -157,6 +153,15 @@ def prepare(
         From l = 0 to at least `lmax`.
     lmax : int
         3 nside - 1 for HEALPix maps; bins beyond the last published one are added up to here.
+    pure : (bool, bool)
+        Whether B of map a, and of map b, is pure.
+    mask_coupling : Coupling, optional
+        Of these masks, when it is at hand already.
+
+    Raises
+    ------
+    SpectrumError
+        When beams are too short, or the binned coupling cannot be inverted.
     """
     gains = {}
     for name in SPECTRA:
@@ -167,31 +172,36 @@ def prepare(
             )
         gains[name] = a[: lmax + 1] * b[: lmax + 1]
     short_a, short_b = (Transfer(x.t[: lmax + 1], x.p[: lmax + 1]) for x in (transfer_a, transfer_b))
-    c = coupling(mask_cross_spectrum(mask, mask_b, 2 * lmax), lmax)
+    if mask_coupling is None:
+        mask_coupling = coupling(
+            mask_cross_spectrum(mask, mask_b, 2 * lmax, nthreads), lmax, nthreads=nthreads
+        )
     padded = bins.padded(lmax)
     binning, unbinning = padded.binning(lmax), padded.unbinning(lmax)
     factor = dl_factor(lmax)
     factor[:2] = np.inf  # monopole and dipole are not part of any theory
     operators, windows = {}, {}
     for group in GROUPS:
-        n, size = len(group), padded.n
-        gain = np.stack([gains[s] for s in group])
-        matrix = _group_matrix(group, c) * gain
-        binned = np.einsum("bl,iljm->ibjm", binning, matrix)
-        k = np.einsum("ibjm,mc->ibjc", binned, unbinning).reshape(n * size, n * size)
-        if np.linalg.cond(k) > 1e10:
+        # B M b of each spectrum on each source, never the whole of M: (row B) X is a product of thin matrices
+        binned = {
+            (name, r.source): ((binning * r.row) @ r.x) * (r.column * gains[r.source])
+            for name in group
+            for r in responses(name, mask_coupling, pure)
+        }
+        zero = np.zeros((padded.n, padded.n))
+        k = np.block([[binned[i, j] @ unbinning if (i, j) in binned else zero for j in group] for i in group])
+        if not np.linalg.cond(k) < 1e10:
             raise SpectrumError(
                 f"the binned coupling matrix of {group} is singular: use wider bins or a larger sky"
             )
-        spread = np.zeros((n, size, n, lmax + 1))
-        for i in range(n):
-            spread[i, :, i] = binning
-        solved = np.linalg.solve(k, spread.reshape(n * size, -1)).reshape(spread.shape)
-        response = np.linalg.solve(k, binned.reshape(n * size, -1)).reshape(binned.shape) / factor
+        inverse = np.linalg.inv(k).reshape(len(group), padded.n, len(group), padded.n)[:, : bins.n]
         for i, to in enumerate(group):
             for j, source in enumerate(group):
-                if n > 1 and j not in (i, 3 - i):
-                    continue  # parity: EE and BB never mix with EB and BE
-                operators[to, source] = solved[i, : bins.n, j]
-                windows[to, source] = response[i, : bins.n, j]
-    return Master(bins, lmax, short_a, short_b, c, operators, windows)
+                if inverse[i, :, j].any():
+                    operators[to, source] = inverse[i, :, j] @ binning
+                window = sum(
+                    inverse[i, :, m] @ binned[n, source] for m, n in enumerate(group) if (n, source) in binned
+                )
+                if np.any(window):
+                    windows[to, source] = window / factor
+    return Master(bins, lmax, short_a, short_b, mask_coupling, operators, windows, pure)

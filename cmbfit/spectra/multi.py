@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.sky.maps import Array
+from cmbfit.sky.maps import Array, Mask
 from cmbfit.spectra.binning import Bins
-from cmbfit.spectra.fields import AUTO, Field, Noise, check_fields, split_pairs
+from cmbfit.spectra.coupling import Coupling
+from cmbfit.spectra.fields import AUTO, Field, Noise, check_fields, same_mask, split_pairs
+from cmbfit.spectra.gradients import mask_derivatives
 from cmbfit.spectra.master import Master, Spectra, prepare
 from cmbfit.spectra.noise import noise_from_auto
+from cmbfit.spectra.purify import pure_alms
 from cmbfit.spectra.transforms import SPECTRA, FieldAlms, masked_alms, pseudo_spectra
 
 Pair = tuple[str, str]
@@ -63,8 +66,22 @@ class Plan:
         return np.array([binned[e.a, e.b][e.spectrum] for e in self.entries])
 
 
+def coupling_lmax(nside: int, bins: Bins, lmax: int | None = None) -> int:
+    """Return the lmax of the mode coupling, 3 nside - 1 when omitted; raise where bins or pixels do not reach it."""
+    top = 3 * nside - 1
+    lmax = top if lmax is None else lmax
+    if not bins.lmax <= lmax <= top:
+        raise SpectrumError(f"lmax {lmax}: expected from {bins.lmax} (bins) to {top} (3 nside - 1)")
+    return lmax
+
+
 def make_plan(
-    fields: Sequence[Field], bins: Bins, lmax: int | None = None, pairs: Sequence[Pair] | None = None
+    fields: Sequence[Field],
+    bins: Bins,
+    lmax: int | None = None,
+    pairs: Sequence[Pair] | None = None,
+    *,
+    nthreads: int = 1,
 ) -> Plan:
     """Compute couplings, operators and windows of all pairs of fields.
 
@@ -77,10 +94,7 @@ def make_plan(
     """
     check_fields(fields)
     by_name = {f.name: f for f in fields}
-    top = 3 * fields[0].mask.nside - 1
-    lmax = top if lmax is None else lmax
-    if not bins.lmax <= lmax <= top:
-        raise SpectrumError(f"lmax {lmax}: expected from {bins.lmax} (bins) to {top} (3 nside - 1)")
+    lmax = coupling_lmax(fields[0].mask.nside, bins, lmax)
     if pairs is None:
         every = itertools.combinations_with_replacement(fields, 2)
         pairs = [(f.name, g.name) for f, g in every if f is not g or f.n_splits > 1]
@@ -88,12 +102,26 @@ def make_plan(
         raise SpectrumError(f"pairs name {sorted(unknown)}, fields are {sorted(by_name)}")
     if not pairs or len({frozenset(p) for p in pairs}) != len(pairs):
         raise SpectrumError(f"pairs {list(pairs)}: expected at least one, and none twice")
-    masters = {}
+    for a, b in pairs:
+        split_pairs(by_name[a], by_name[b])  # refuses a spectrum with noise bias
+    masters: dict[Pair, Master] = {}
+    known: list[tuple[Mask, Mask, Coupling]] = []  # fields often share a mask
     for a, b in pairs:
         one, two = by_name[a], by_name[b]
-        split_pairs(one, two)  # refuses a spectrum with noise bias
-        masters[a, b] = prepare(one.mask, bins, one.transfer, two.transfer, lmax, two.mask)
+        shared = next((c for m, n, c in known if _same_masks((m, n), (one.mask, two.mask))), None)
+        masters[a, b] = prepare(
+            one.mask, bins, one.transfer, two.transfer, lmax, two.mask,
+            pure=(one.purify_b, two.purify_b), mask_coupling=shared, nthreads=nthreads,
+        )  # fmt: skip
+        if shared is None:
+            known.append((one.mask, two.mask, masters[a, b].coupling))
     return Plan(bins, lmax, masters)
+
+
+def _same_masks(one: tuple[Mask, Mask], two: tuple[Mask, Mask]) -> bool:
+    """Return whether two pairs of masks have one cross-spectrum."""
+    (a, b), (c, d) = one, two
+    return (same_mask(a, c) and same_mask(b, d)) or (same_mask(a, d) and same_mask(b, c))
 
 
 def mean_alms(alms: Sequence[FieldAlms]) -> FieldAlms:
@@ -114,9 +142,12 @@ def mean_pseudo(a: Sequence[FieldAlms], b: Sequence[FieldAlms] | None = None) ->
     return {s: cl / (n * (n - 1)) for s, cl in total.items()}
 
 
-def field_alms(field: Field, lmax: int) -> list[FieldAlms]:
-    """Return the coefficients of every split of a field."""
-    return [masked_alms(split, field.mask, lmax) for split in field.splits]
+def field_alms(field: Field, lmax: int, *, nthreads: int = 1) -> list[FieldAlms]:
+    """Return the coefficients of every split of a field, B pure where the field says so."""
+    if not field.purify_b:
+        return [masked_alms(split, field.mask, lmax, nthreads=nthreads) for split in field.splits]
+    derivatives = mask_derivatives(field.mask)
+    return [pure_alms(split, field.mask, lmax, derivatives, nthreads) for split in field.splits]
 
 
 def estimate_bandpowers(plan: Plan, alms: Mapping[str, Sequence[FieldAlms]]) -> Array:
@@ -145,7 +176,9 @@ def noise_from_splits(field: Field, bins: Bins, lmax: int, depth: Array | None =
         Relative variance of the pixels, see :class:`~cmbfit.spectra.fields.Noise`.
     """
     split_pairs(field, field)
-    alms = field_alms(field, lmax)
+    alms = field_alms(
+        replace(field, purify_b=False), lmax
+    )  # the noise of Q and U does not depend on the estimator
     cross = mean_pseudo(alms)
     autos = [pseudo_spectra(x, x) for x in alms]
     weights = field.mask.weights**2

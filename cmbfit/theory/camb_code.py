@@ -9,7 +9,7 @@ recombination, another HMcode) move plik-lite's chi2 by several units.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ import torch
 
 from cmbfit.errors import ConfigError, ParameterError
 from cmbfit.theory.base import check_box
-from cmbfit.theory.parameters import DERIVED, FIXED, LCDM
+from cmbfit.theory.extensions import EXTENSIONS, PRIMORDIAL, extended_parameters
+from cmbfit.theory.parameters import DERIVED, FIXED, unknown_name
 from cmbfit.theory.spectra import Spectra
 
 CAMB_COLUMNS = ("tt", "ee", "bb", "te")  # the order of CAMB's total spectra
@@ -84,6 +85,13 @@ PRESETS: dict[str, CambSettings] = {
 }
 
 
+def get_preset(name: str) -> CambSettings:
+    """Return a preset by name; raise :class:`~cmbfit.errors.ConfigError` if there is none."""
+    if name not in PRESETS:
+        raise ConfigError(unknown_name("preset", name, PRESETS))
+    return PRESETS[name]
+
+
 def camb_parameters(
     settings: CambSettings,
     *,
@@ -94,14 +102,29 @@ def camb_parameters(
     H0: float | None = None,
     logA: float = 3.044,
     ns: float = 0.9649,
+    **extended: float,
 ) -> camb.CAMBparams:
-    """Return CAMB's parameter object for one point of flat LCDM.
+    """Return CAMB's parameter object for one point of LCDM or of its extensions.
+
+    Parameters
+    ----------
+    settings : CambSettings
+    ombh2, omch2, tau, theta_mc, H0, logA, ns : float
+        Give either `theta_mc` or `H0`.
+    **extended : float
+        Any of :data:`~cmbfit.theory.extensions.EXTENSIONS`. `w` and `wa` are PPF dark energy.
 
     Raises
     ------
     ParameterError
         If CAMB refuses the point (no H0 gives this angle, helium table left, ...).
     """
+    if bad := [name for name in extended if name not in EXTENSIONS]:
+        raise ParameterError(unknown_name("extended parameter", bad[0], EXTENSIONS))
+    # only what was asked for: CAMB keeps its own defaults, and LCDM's numbers their last bit
+    words: dict[str, Any] = {k: x for k, x in extended.items() if k not in FIXED}
+    if "w" in words or "wa" in words:
+        words["dark_energy_model"] = "ppf"
     try:
         pars = camb.set_params(
             ombh2=ombh2,
@@ -109,8 +132,8 @@ def camb_parameters(
             cosmomc_theta=None if theta_mc is None else theta_mc / 100,
             H0=H0,
             tau=tau,
-            mnu=settings.mnu,
-            nnu=settings.nnu,
+            mnu=extended.get("mnu", settings.mnu),
+            nnu=extended.get("nnu", settings.nnu),
             num_massive_neutrinos=1,
             TCMB=settings.tcmb,
             bbn_predictor=settings.bbn_table,
@@ -121,28 +144,33 @@ def camb_parameters(
             halofit_version=settings.halofit,
             lmax=settings.lmax,
             lens_potential_accuracy=settings.lens_potential_accuracy,
+            **words,
         )
-    except camb.baseconfig.CAMBError as error:
+    except (camb.baseconfig.CAMBError, ValueError) as error:
         raise ParameterError(
-            f"CAMB refuses ombh2={ombh2}, omch2={omch2}, theta_mc={theta_mc}, H0={H0}: {error}"
+            f"CAMB refuses ombh2={ombh2}, omch2={omch2}, theta_mc={theta_mc}, H0={H0}"
+            f"{', ' if extended else ''}{', '.join(f'{k}={x}' for k, x in extended.items())}: {error}"
         ) from error
     pars.set_accuracy(AccuracyBoost=settings.accuracy_boost, lAccuracyBoost=settings.l_accuracy_boost)
     return pars
 
 
-def theta_mc_from_h0(H0: float, ombh2: float, omch2: float, settings: CambSettings | None = None) -> float:
-    """Return 100 theta_MC of a flat model with Hubble constant `H0` [km/s/Mpc]."""
+def theta_mc_from_h0(
+    H0: float, ombh2: float, omch2: float, settings: CambSettings | None = None, **extended: float
+) -> float:
+    """Return 100 theta_MC of a model with Hubble constant `H0` [km/s/Mpc]; flat LCDM unless `extended` says else."""
     if not 20 <= H0 <= 150:
         raise ParameterError(f"H0: expected km/s/Mpc between 20 and 150, found {H0:g}")
-    pars = camb_parameters(settings or PRESETS["planck2018"], ombh2=ombh2, omch2=omch2, tau=0.05, H0=H0)
+    settings = settings or PRESETS["planck2018"]
+    pars = camb_parameters(settings, ombh2=ombh2, omch2=omch2, tau=0.05, H0=H0, **extended)
     return 100 * camb.get_background(pars, no_thermo=True).cosmomc_theta()
 
 
 def _derived(
-    pars: camb.CAMBparams, data: camb.CAMBdata, linear: camb.CAMBdata, logA: float, ns: float
+    pars: camb.CAMBparams, data: camb.CAMBdata, linear: camb.CAMBdata, draw: Mapping[str, float]
 ) -> dict[str, float]:
     primordial = camb.InitialPowerLaw()
-    primordial.set_params(As=math.exp(logA) * 1e-10, ns=ns)
+    primordial.set_params(**_power_law(draw))
     linear.power_spectra_from_transfer(primordial)  # linear: sigma8 needs no other recomputation
     sigma8 = float(linear.get_sigma8_0())
     background = data.get_derived_params()
@@ -170,12 +198,54 @@ def _linear_matter(pars: camb.CAMBparams) -> camb.CAMBdata:
     return camb.get_transfer_functions(matter)
 
 
+def _power_law(draw: Mapping[str, float]) -> dict[str, float]:
+    """CAMB's words for a power law with running and tensors."""
+    words = {k: x for k, x in draw.items() if k in ("nrun", "r", "nt")}
+    return {"As": math.exp(draw["logA"]) * 1e-10, "ns": draw["ns"], **words}
+
+
+def _run(
+    settings: CambSettings, background: Mapping[str, float], draws: Sequence[Mapping[str, float]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute lensed tt te ee bb pp, unlensed tt te ee bb, and derived values of draws on one background."""
+    for draw in draws:
+        if bad := [name for name in draw if name not in ("logA", "ns", *PRIMORDIAL)]:
+            raise ParameterError(unknown_name("primordial parameter", bad[0], ("logA", "ns", *PRIMORDIAL)))
+    pars = camb_parameters(settings, **background)
+    pars.WantTensors = any(draw.get("r", 0) > 0 for draw in draws)
+    bare_name = "unlensed_total" if pars.WantTensors else "unlensed_scalar"
+    try:
+        data = camb.get_transfer_functions(pars, only_time_sources=True)
+        linear = _linear_matter(pars)
+        dl = np.empty((len(draws), 5, settings.lmax + 1))
+        unlensed = np.empty((len(draws), 4, settings.lmax + 1))
+        derived = np.empty((len(draws), len(DERIVED)))
+        for i, draw in enumerate(draws):
+            # on data.Params and without an argument: passing parameters recomputes the sources
+            data.Params.InitPower.set_params(**_power_law(draw))
+            data.Params.Alens = draw.get("Alens", 1.0)
+            data.calc_power_spectra()
+            got = data.get_cmb_power_spectra(
+                CMB_unit="muK", spectra=["total", bare_name, "lens_potential"], lmax=settings.lmax
+            )
+            total = dict(zip(CAMB_COLUMNS, got["total"].T, strict=True))
+            dl[i] = [total["tt"], total["te"], total["ee"], total["bb"], got["lens_potential"][:, 0]]
+            bare = dict(zip(CAMB_COLUMNS, got[bare_name].T, strict=True))
+            unlensed[i] = [bare["tt"], bare["te"], bare["ee"], bare["bb"]]
+            derived[i] = list(_derived(pars, data, linear, draw).values())
+    except camb.baseconfig.CAMBError as error:
+        raise ParameterError(f"CAMB failed at {dict(background)}: {error}") from error
+    if not all(np.isfinite(x).all() for x in (dl, unlensed, derived)):
+        raise ParameterError(f"CAMB gave non-finite spectra at {dict(background)}")
+    return dl, unlensed, derived
+
+
 def spectra_of_one_background(
     settings: CambSettings,
     background: Mapping[str, float],
-    primordial: Sequence[tuple[float, float]],
+    primordial: Sequence[tuple[float, float] | Mapping[str, float]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute spectra for several (logA, ns) draws on one background.
+    """Compute spectra for several primordial draws on one background.
 
     The time sources (most of the work) are computed once; each further draw costs a quarter and is
     bit-identical to a fresh run.
@@ -184,13 +254,14 @@ def spectra_of_one_background(
     ----------
     settings : CambSettings
     background : mapping
-        ombh2, omch2, theta_mc, tau.
-    primordial : sequence of (logA, ns)
+        ombh2, omch2, theta_mc, tau, and any of :data:`~cmbfit.theory.extensions.BACKGROUND`.
+    primordial : sequence of (logA, ns) or of mappings
+        A mapping holds logA, ns and any of :data:`~cmbfit.theory.extensions.PRIMORDIAL`.
 
     Returns
     -------
     dl : numpy.ndarray, shape (n_draws, 5, lmax + 1)
-        Lensed D_l [uK^2] of tt, te, ee, bb and [L(L+1)]^2 C_L^pp / 2pi, l from 0.
+        Lensed D_l [uK^2] of tt, te, ee, bb (scalar and tensor) and [L(L+1)]^2 C_L^pp / 2pi, l from 0.
     unlensed : numpy.ndarray, shape (n_draws, 3, lmax + 1)
         Unlensed D_l [uK^2] of tt, te, ee.
     derived : numpy.ndarray, shape (n_draws, len(DERIVED))
@@ -198,43 +269,31 @@ def spectra_of_one_background(
     Raises
     ------
     ParameterError
-        If CAMB fails at this point.
+        If CAMB fails at this point, or a name is unknown.
+
+    Examples
+    --------
+    >>> background = {"ombh2": 0.0224, "omch2": 0.12, "theta_mc": 1.041, "tau": 0.055, "nnu": 3.3}
+    >>> draws = [{"logA": 3.04, "ns": 0.965, "Alens": 1.1}, (3.04, 0.965)]
+    >>> spectra_of_one_background(CambSettings(lmax=100), background, draws)[0].shape
+    (2, 5, 101)
     """
-    pars = camb_parameters(settings, **background)
-    try:
-        data = camb.get_transfer_functions(pars, only_time_sources=True)
-        linear = _linear_matter(pars)
-        dl = np.empty((len(primordial), 5, settings.lmax + 1))
-        unlensed = np.empty((len(primordial), 3, settings.lmax + 1))
-        derived = np.empty((len(primordial), len(DERIVED)))
-        for i, (logA, ns) in enumerate(primordial):
-            # on data.Params and without an argument: passing parameters recomputes the sources
-            data.Params.InitPower.set_params(As=math.exp(logA) * 1e-10, ns=ns)
-            data.calc_power_spectra()
-            got = data.get_cmb_power_spectra(
-                CMB_unit="muK",
-                spectra=["total", "unlensed_scalar", "lens_potential"],
-                lmax=settings.lmax,
-            )
-            total = dict(zip(CAMB_COLUMNS, got["total"].T, strict=True))
-            dl[i] = [total["tt"], total["te"], total["ee"], total["bb"], got["lens_potential"][:, 0]]
-            bare = dict(zip(CAMB_COLUMNS, got["unlensed_scalar"].T, strict=True))
-            unlensed[i] = [bare["tt"], bare["te"], bare["ee"]]
-            derived[i] = list(_derived(pars, data, linear, logA, ns).values())
-    except camb.baseconfig.CAMBError as error:
-        raise ParameterError(f"CAMB failed at {dict(background)}: {error}") from error
-    if not all(np.isfinite(x).all() for x in (dl, unlensed, derived)):
-        raise ParameterError(f"CAMB gave non-finite spectra at {dict(background)}")
-    return dl, unlensed, derived
+    draws = [d if isinstance(d, Mapping) else {"logA": d[0], "ns": d[1]} for d in primordial]
+    dl, unlensed, derived = _run(settings, background, draws)
+    return dl, unlensed[:, :3], derived
 
 
 class CambTheory:
-    """Flat LCDM by CAMB, one point after the other (seconds each).
+    """LCDM and its extensions by CAMB, one point after the other (seconds each).
 
     Parameters
     ----------
     settings : CambSettings, optional
         Default: the `planck2018` preset.
+    extra : iterable of str
+        Parameters of :data:`~cmbfit.theory.extensions.EXTENSIONS` to vary besides the six of LCDM.
+    lensed : bool
+        False gives unlensed tt, te, ee and bb (pp stays); bb is then the tensors' alone.
 
     Examples
     --------
@@ -244,31 +303,36 @@ class CambTheory:
     5730.0
     """
 
-    parameters = LCDM
-    box = BOX
-
-    def __init__(self, settings: CambSettings | None = None) -> None:
+    def __init__(
+        self, settings: CambSettings | None = None, extra: Iterable[str] = (), *, lensed: bool = True
+    ) -> None:
         self._settings = settings or PRESETS["planck2018"]
         self.lmax = self._settings.lmax
+        self.parameters = extended_parameters(extra)
+        self.box = {p: BOX[p] if p in BOX else EXTENSIONS[p].box for p in self.parameters}
+        self._lensed = lensed
 
     @property
     def settings(self) -> dict[str, Any]:
         """Code, version and every pinned setting."""
-        return {"code": "camb", "version": camb.__version__, **asdict(self._settings)}
+        record = {"code": "camb", "version": camb.__version__, **asdict(self._settings)}
+        return record if self._lensed else {**record, "lensed": False}
 
     def spectra(
         self,
-        theta: torch.Tensor,  # shape: (batch, 6)
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> Spectra:
-        """Return lensed tt, te, ee, bb and pp with derived parameters; not differentiable."""
+        """Return tt, te, ee, bb and pp with derived parameters; not differentiable."""
         check_box(theta, self.parameters, self.box)
         dl = np.empty((len(theta), 5, self.lmax + 1))
         derived = np.empty((len(theta), len(DERIVED)))
         for i, row in enumerate(theta.tolist()):
             point = dict(zip(self.parameters, row, strict=True))
-            primordial = [(point.pop("logA"), point.pop("ns"))]
-            lensed, _, table = spectra_of_one_background(self._settings, point, primordial)
+            draw = {name: point.pop(name) for name in ("logA", "ns", *PRIMORDIAL) if name in point}
+            lensed, unlensed, table = _run(self._settings, point, [draw])
             dl[i], derived[i] = lensed[0], table[0]
+            if not self._lensed:
+                dl[i, :4] = unlensed[0]
         tables = torch.from_numpy(derived)
         return Spectra(
             {

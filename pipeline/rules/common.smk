@@ -11,6 +11,7 @@ from cmbfit.io import read_json
 from cmbfit.theory.emulator.bundle import bundle_folder
 from pipeline.check_config import check_edges, check_fit
 from pipeline.codehash import ROOT, code_hash
+from pipeline.survey_config import Survey
 
 # jobs run `python -m pipeline.<entry point>` from wherever results go, with the Python that runs snakemake
 os.environ.update(
@@ -46,11 +47,41 @@ def fit_section(fit):
 
 
 ENVIRONMENT = str(ROOT / "environment.yml")
-PAIR = "x".join(config["spectra"]["pair"])
-BANDS = {
-    band: named(config["maps"]["bands"], band, "spectra.pair")
-    for band in config["spectra"]["pair"]
-}
+MANY = "fields" in config["maps"]
+try:
+    SURVEY = Survey(config["maps"]) if MANY else None
+except CmbfitError as error:
+    raise WorkflowError(str(error))
+PAIR = "combined" if MANY else "x".join(config["spectra"]["pair"])
+BANDS = (
+    {}
+    if MANY
+    else {
+        band: named(config["maps"]["bands"], band, "spectra.pair")
+        for band in config["spectra"]["pair"]
+    }
+)
+# the low-l pixel likelihood runs on the maps that the default run has anyway
+LOWL = any(band.get("map", "").startswith("wmap7/") for band in BANDS.values())
+SURVEY_FIGURES = ["<results>/figures/nulls.png"] if MANY else []
+SURVEY_CHECKS = (
+    [
+        "<results>/checks/pairs.json",
+        "<results>/checks/nulls.json",
+        *[f"<results>/maps/{f}.templates.json" for f in SURVEY.cleaning["fields"]],
+    ]
+    if MANY
+    else []
+)
+MAP_FILES = (
+    SURVEY.files
+    if MANY
+    else [
+        config["maps"]["pixel_window"],
+        config["maps"]["mask"] or config["maps"]["pixel_window"],
+        *(band["map"] for band in BANDS.values() if "map" in band),
+    ]
+)
 OWN_SPECTRA = f"results/{config['run']['name']}/spectra/{PAIR}.sacc.fits"
 FITS = {fit: fit_section(fit) for fit in config["run"]["fits"]}
 SEED = config["run"]["seed"]
@@ -59,6 +90,11 @@ SEED = config["run"]["seed"]
 def as_json(value):
     """A configuration section as one shell word (quote it with :q)."""
     return json.dumps(value, sort_keys=True)
+
+
+def resolved(value):
+    """A section as JSON with <results> written out: Snakemake does so for inputs and outputs only."""
+    return as_json(value).replace("<results>", f"results/{config['run']['name']}")
 
 
 def code(entry_point):
@@ -93,6 +129,13 @@ def ensembles(wildcards):
     )
 
 
+def exact_parts(wildcards):
+    return expand(
+        f"<results>/theory/exact/{wildcards.fit}.part{{part}}.npz",
+        part=range(EXACT_PARTS),
+    )
+
+
 def stops_the_run(function):
     """Turn the package's errors into Snakemake's, which print without a traceback."""
 
@@ -115,7 +158,6 @@ def shipped_or_own_bundle(name):
 def check_configuration(box):
     """Check what the schema cannot: names and numbers that must fit together."""
     check_edges(config["spectra"]["edges"])
-    named(FITS, CHECKED_FIT, "theory.emulator.check.fit")
     for name, fit in FITS.items():
         check_fit(name, fit, box)
 
@@ -140,20 +182,24 @@ def own_spectra(fit):
 def data_hashes(fit):
     """sha256 of every file behind a fit's data sets."""
     from cmbfit.data import load_registry
-    from cmbfit.likelihood.datasets.load import registry_group
+    from cmbfit.likelihood.selection import select
 
-    groups = {
-        registry_group(name) for name in FITS[fit]["data"] if name != "own_spectra"
-    }
-    return {
+    chosen = select(FITS[fit]["data"])
+    groups = {s.registry_group for s in chosen} - {""}
+    registered = {
         e.name: e.sha256
         for g in sorted(groups)
         for e in load_registry().select(g).values()
     }
+    return registered | {k: x for s in chosen for k, x in s.user_hashes().items()}
 
 
 wildcard_constraints:
-    band="|".join(BANDS),
+    band="|".join(SURVEY.bands if MANY else BANDS),
+    field="|".join(SURVEY.masked) if MANY else "none",
+    template="|".join(SURVEY.templates) or "none" if MANY else "none",
+    split=r"[A-Za-z0-9]+",
+    mask=r"[A-Za-z0-9]+",
     fit="|".join(FITS),
     ensemble=r"\d+",
     chunk=r"\d+",

@@ -3,38 +3,96 @@
 CAPTIONS = "../report"
 
 
-rule plot_maps:
-    input:
-        maps=expand("<results>/maps/{band}.fits", band=BANDS),
-        mask="<results>/maps/mask.fits",
-    output:
-        png=report(
-            "<results>/figures/maps.png",
-            caption=f"{CAPTIONS}/maps.rst",
-            category="Maps",
-            labels={"figure": "Stokes I, Q, U, P"},
-        ),
-        pdf="<results>/figures/maps.pdf",
-        csv="<results>/figures/maps.csv",
-        mask_png=report(
-            "<results>/figures/mask.png",
-            caption=f"{CAPTIONS}/mask.rst",
-            category="Maps",
-            labels={"figure": "mask"},
-        ),
-        mask_pdf="<results>/figures/mask.pdf",
-        mask_csv="<results>/figures/mask.csv",
-    log:
-        "<logs>/plot_maps.log",
-    conda:
-        ENVIRONMENT
-    params:
-        names=list(BANDS),
-        code=code("plot_maps"),
-    shell:
-        "stem={output.png}; mask={output.mask_png}; python -m pipeline.plot_maps --maps {input.maps}"
-        " --names {params.names} --mask {input.mask} --output ${{stem%.png}}"
-        " --mask-output ${{mask%.png}} > {log} 2>&1"
+if MANY:
+
+    rule plot_survey_maps:
+        input:
+            files=[f for field in SURVEY.fields for f in SURVEY.field_inputs(field)],
+        output:
+            png=report(
+                "<results>/figures/maps.png",
+                caption=f"{CAPTIONS}/survey_maps.rst",
+                category="Maps",
+                labels={"figure": "Stokes I, Q, U, P"},
+            ),
+            pdf="<results>/figures/maps.pdf",
+            csv="<results>/figures/maps.csv",
+            mask_png=report(
+                "<results>/figures/mask.png",
+                caption=f"{CAPTIONS}/mask.rst",
+                category="Maps",
+                labels={"figure": "mask"},
+            ),
+            mask_pdf="<results>/figures/mask.pdf",
+            mask_csv="<results>/figures/mask.csv",
+        log:
+            "<logs>/plot_survey_maps.log",
+        conda:
+            ENVIRONMENT
+        params:
+            fields=resolved([SURVEY.field_spec(f) for f in SURVEY.fields]),
+            code=code("plot_survey_maps"),
+        shell:
+            "stem={output.png}; mask={output.mask_png}; python -m pipeline.plot_survey_maps"
+            " --fields {params.fields:q} --output ${{stem%.png}} --mask-output ${{mask%.png}} > {log} 2>&1"
+
+    rule plot_nulls:
+        input:
+            nulls="<results>/checks/nulls.json",
+            pairs="<results>/checks/pairs.json",
+        output:
+            png=report(
+                "<results>/figures/nulls.png",
+                caption=f"{CAPTIONS}/nulls.rst",
+                category="Spectra",
+                labels={"figure": "null tests and consistency"},
+            ),
+            pdf="<results>/figures/nulls.pdf",
+            csv="<results>/figures/nulls.csv",
+        log:
+            "<logs>/plot_nulls.log",
+        conda:
+            ENVIRONMENT
+        params:
+            code=code("plot_nulls"),
+        shell:
+            "stem={output.png}; python -m pipeline.plot_nulls --checks {input.nulls} {input.pairs}"
+            " --output ${{stem%.png}} > {log} 2>&1"
+
+else:
+
+    rule plot_maps:
+        input:
+            maps=expand("<results>/maps/{band}.fits", band=BANDS),
+            mask="<results>/maps/mask.fits",
+        output:
+            png=report(
+                "<results>/figures/maps.png",
+                caption=f"{CAPTIONS}/maps.rst",
+                category="Maps",
+                labels={"figure": "Stokes I, Q, U, P"},
+            ),
+            pdf="<results>/figures/maps.pdf",
+            csv="<results>/figures/maps.csv",
+            mask_png=report(
+                "<results>/figures/mask.png",
+                caption=f"{CAPTIONS}/mask.rst",
+                category="Maps",
+                labels={"figure": "mask"},
+            ),
+            mask_pdf="<results>/figures/mask.pdf",
+            mask_csv="<results>/figures/mask.csv",
+        log:
+            "<logs>/plot_maps.log",
+        conda:
+            ENVIRONMENT
+        params:
+            names=list(BANDS),
+            code=code("plot_maps"),
+        shell:
+            "stem={output.png}; mask={output.mask_png}; python -m pipeline.plot_maps --maps {input.maps}"
+            " --names {params.names} --mask {input.mask} --output ${{stem%.png}}"
+            " --mask-output ${{mask%.png}} > {log} 2>&1"
 
 
 rule plot_spectra:
@@ -65,24 +123,48 @@ rule plot_spectra:
 
 rule plot_emulator:
     input:
-        "<results>/theory/emulator_errors.json",
+        "<results>/theory/emulator_errors_{fit}.json",
     output:
         png=report(
-            "<results>/figures/emulator.png",
+            "<results>/figures/emulator_{fit}.png",
             caption=f"{CAPTIONS}/emulator.rst",
             category="Emulator",
-            labels={"figure": "error by multipole"},
+            labels={"figure": "error by multipole", "fit": "{fit}"},
         ),
-        pdf="<results>/figures/emulator.pdf",
-        csv="<results>/figures/emulator.csv",
+        pdf="<results>/figures/emulator_{fit}.pdf",
+        csv="<results>/figures/emulator_{fit}.csv",
     log:
-        "<logs>/plot_emulator.log",
+        "<logs>/plot_emulator/{fit}.log",
     conda:
         ENVIRONMENT
     params:
         code=code("plot_emulator"),
     shell:
         "stem={output.png}; python -m pipeline.plot_emulator --errors {input}"
+        " --output ${{stem%.png}} > {log} 2>&1"
+
+
+rule plot_reweight:
+    input:
+        "<results>/chains/{fit}.reweight.json",
+    output:
+        png=report(
+            "<results>/figures/reweight_{fit}.png",
+            caption=f"{CAPTIONS}/reweight.rst",
+            category="Emulator",
+            labels={"figure": "exact re-weighting", "fit": "{fit}"},
+        ),
+        pdf="<results>/figures/reweight_{fit}.pdf",
+        csv="<results>/figures/reweight_{fit}.csv",
+    log:
+        "<logs>/plot_reweight/{fit}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        marks=as_json(EMULATOR["check"]),
+        code=code("plot_reweight"),
+    shell:
+        "stem={output.png}; python -m pipeline.plot_reweight --record {input} --marks {params.marks:q}"
         " --output ${{stem%.png}} > {log} 2>&1"
 
 

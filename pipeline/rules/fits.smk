@@ -1,4 +1,4 @@
-# Fits: independent emcee ensembles, joined, summarised and checked.
+# Fits: independent chains, joined, summarised and checked.
 
 
 rule sample_posterior:

@@ -2,19 +2,25 @@
 
 CHECKS = [
     "<results>/checks/spectra.json",
+    *SURVEY_CHECKS,
+    *(LOWL_CHECKS if LOWL else []),
     "<results>/checks/likelihood.json",
-    "<results>/checks/emulator.json",
-    *[f"<results>/checks/chains_{fit}.json" for fit in FITS],
+    *[
+        f"<results>/checks/{kind}_{fit}.json"
+        for fit in FITS
+        for kind in ("chains", "emulator", "reweight")
+    ],
 ]
 FIGURES = [
     "<results>/figures/maps.png",
     "<results>/figures/mask.png",
     "<results>/figures/spectra.png",
-    "<results>/figures/emulator.png",
+    *SURVEY_FIGURES,
+    *(LOWL_FIGURES if LOWL else []),
     *[
         f"<results>/figures/{kind}_{fit}.png"
         for fit in FITS
-        for kind in ("residuals", "corner", "traces")
+        for kind in ("residuals", "corner", "traces", "emulator", "reweight")
     ],
 ]
 
@@ -22,6 +28,7 @@ FIGURES = [
 rule write_summary:
     input:
         fits=[f"<results>/chains/{fit}.summary.json" for fit in FITS],
+        reweighted=[f"<results>/chains/{fit}.reweight.json" for fit in FITS],
         checks=CHECKS,
         manifest=MANIFEST,
     output:
@@ -32,19 +39,13 @@ rule write_summary:
     conda:
         ENVIRONMENT
     params:
-        config=as_json(config),
+        config=lambda wc: as_json(config),  # it may hold {wildcards} of its own
         names=list(FITS),
-        files=sorted(
-            {
-                config["maps"]["pixel_window"],
-                config["maps"]["mask"] or config["maps"]["pixel_window"],
-            }
-            | {band["map"] for band in BANDS.values() if "map" in band}
-        ),
+        files=sorted(set(MAP_FILES)),
         data=[data_hashes(fit) for fit in FITS],
         code=code("write_summary"),
     shell:
-        "python -m pipeline.write_summary --names {params.names} --fits {input.fits} --checks {input.checks}"
+        "python -m pipeline.write_summary --names {params.names} --fits {input.fits} --reweighted {input.reweighted} --checks {input.checks}"
         " --emulator {input.manifest} --config {params.config:q} --files {params.files}"
         " --output {output} > {log} 2>&1"
 

@@ -2,11 +2,11 @@
 
 EMULATOR = config["theory"]["emulator"]
 TRAIN = EMULATOR.get("train")
-CHECKED_FIT = EMULATOR["check"]["fit"]
 
 if TRAIN:
     _per_chunk = TRAIN["design"]["per_chunk"]
-    N_CHUNKS = -(-TRAIN["design"]["n_backgrounds"] // _per_chunk)
+    _backgrounds = TRAIN["design"]["n_backgrounds"] + TRAIN["design"].get("n_focus", 0)
+    N_CHUNKS = -(-_backgrounds // _per_chunk)
     BUNDLE = "<results>/theory/emulator"
     MANIFEST = f"{BUNDLE}/manifest.json"
 else:
@@ -55,11 +55,55 @@ rule compute_theory:
         " --chunk {wildcards.chunk} --output {output} > {log} 2>&1"
 
 
+CHUNKS = expand("<results>/theory/training/chunk_{chunk}.npz", chunk=range(N_CHUNKS))
+
 if TRAIN:
+    SEARCH = "<results>/theory/search.json" if "search" in TRAIN else []
+
+    rule search_emulator:
+        input:
+            CHUNKS,
+        output:
+            "<results>/theory/search.json",
+        log:
+            "<logs>/search_emulator.log",
+        benchmark:
+            "<benchmarks>/search_emulator.jsonl"
+        conda:
+            ENVIRONMENT
+        threads: 4
+        params:
+            fit=as_json(TRAIN["fit"]),
+            candidates=as_json(TRAIN.get("search", [])),
+            held_out=TRAIN["held_out"],
+            code=code("search_emulator"),
+        shell:
+            "python -m pipeline.search_emulator --chunks {input} --fit {params.fit:q}"
+            " --candidates {params.candidates:q} --held-out {params.held_out} --output {output} > {log} 2>&1"
+
+    rule plot_search:
+        input:
+            "<results>/theory/search.json",
+        output:
+            png="<results>/figures/emulator_search.png",
+            pdf="<results>/figures/emulator_search.pdf",
+            csv="<results>/figures/emulator_search.csv",
+        log:
+            "<logs>/plot_search.log",
+        benchmark:
+            "<benchmarks>/plot_search.jsonl"
+        conda:
+            ENVIRONMENT
+        params:
+            code=code("plot_search"),
+        shell:
+            "stem={output.png}; python -m pipeline.plot_search --search {input}"
+            " --output ${{stem%.png}} > {log} 2>&1"
 
     rule train_emulator:
         input:
-            expand("<results>/theory/training/chunk_{chunk}.npz", chunk=range(N_CHUNKS)),
+            chunks=CHUNKS,
+            search=SEARCH,
         output:
             manifest="<results>/theory/emulator/manifest.json",
             arrays="<results>/theory/emulator/arrays.safetensors",
@@ -72,58 +116,9 @@ if TRAIN:
         threads: 4
         params:
             fit=as_json(TRAIN["fit"]),
+            search=lambda wildcards, input: f"--search {input.search}" if SEARCH else "",
             held_out=TRAIN["held_out"],
             code=code("train_emulator"),
         shell:
-            "python -m pipeline.train_emulator --chunks {input} --fit {params.fit:q}"
+            "python -m pipeline.train_emulator --chunks {input.chunks} --fit {params.fit:q} {params.search}"
             " --held-out {params.held_out} --output $(dirname {output.manifest}) > {log} 2>&1"
-
-
-EXACT_PARTS = 2
-
-
-rule compute_exact:
-    input:
-        samples=f"<results>/chains/{CHECKED_FIT}.samples.h5",
-        manifest=MANIFEST,
-    output:
-        "<results>/theory/exact/part_{part}.npz",
-    log:
-        "<logs>/compute_exact/{part}.log",
-    benchmark:
-        "<benchmarks>/compute_exact/{part}.jsonl"
-    conda:
-        ENVIRONMENT
-    params:
-        draws=EMULATOR["check"]["draws"],
-        parts=EXACT_PARTS,
-        seed=SEED,
-        code=code("compute_exact"),
-    shell:
-        "python -m pipeline.compute_exact --samples {input.samples} --emulator $(dirname {input.manifest})"
-        " --draws {params.draws} --part {wildcards.part} {params.parts} --seed {params.seed}"
-        " --output {output} > {log} 2>&1"
-
-
-rule check_emulator:
-    input:
-        exact=expand("<results>/theory/exact/part_{part}.npz", part=range(EXACT_PARTS)),
-        manifest=MANIFEST,
-        own=own_spectra(CHECKED_FIT),
-    output:
-        checks="<results>/checks/emulator.json",
-        errors="<results>/theory/emulator_errors.json",
-    log:
-        "<logs>/check_emulator.log",
-    benchmark:
-        "<benchmarks>/check_emulator.jsonl"
-    conda:
-        ENVIRONMENT
-    params:
-        fit=as_json(FITS[CHECKED_FIT]),
-        marks=as_json(EMULATOR["check"]),
-        code=code("check_emulator"),
-    shell:
-        "python -m pipeline.check_emulator --emulator $(dirname {input.manifest}) --exact {input.exact}"
-        " --fit {params.fit:q} --marks {params.marks:q} --errors {output.errors} --output {output.checks}"
-        " > {log} 2>&1"

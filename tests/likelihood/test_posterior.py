@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.stats
 import torch
 
 from cmbfit.errors import ConfigError, LikelihoodError, OutsideBoxError, ParameterError
+from cmbfit.inference.ensemble import EnsembleSettings, run_ensemble
 from cmbfit.likelihood import Gaussian, Posterior, Uniform, load_likelihood, pick_device
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
 from cmbfit.likelihood.build import start_from_config
@@ -244,3 +246,110 @@ def test_one_prior_value_outside_support_does_not_stop_a_batch(
         posterior.log_prob(torch.cat([bad, good, bad]))[1:2], alone, rtol=1e-13, atol=0
     )
     assert torch.isneginf(posterior.log_prob(torch.cat([bad, bad]))).all()
+
+
+def test_evaluate_says_why_points_have_no_probability(
+    line: LineTheory, pair_of_data: list[Likelihood]
+) -> None:
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    theta = torch.tensor([[0, 0, 1], [3.5, 0, 1], [0, 6, 1]], dtype=torch.float64)
+    value, counts = posterior.evaluate(theta)
+    assert vars(counts) == {"evaluations": 3, "outside_prior": 1, "outside_box": 1, "not_a_number": 0}
+    assert posterior.counts.evaluations == 0  # running totals belong to log_prob
+    torch.testing.assert_close(posterior.log_prob(theta), value, rtol=0, atol=0)
+    assert posterior.counts == counts
+
+
+class Scarce:
+    """A data set for which only so many points fit into memory."""
+
+    info = info("scarce")
+    pairs = ("tt",)
+    lmax = 20
+
+    def __init__(self, fits: int, error: Exception) -> None:
+        self.fits, self.error, self.sizes = fits, error, []
+
+    def log_prob(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> torch.Tensor:  # noqa: ARG002
+        self.sizes.append(spectra.batch)
+        if spectra.batch > self.fits:
+            raise self.error
+        return -0.5 * spectra.dl["tt"][:, 2:].square().sum(1)
+
+
+PLAIN = {"ombh2": Uniform(-3, 3), "ns": Uniform(-3, 3)}
+OUT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_out_of_memory_makes_the_chunks_smaller_and_loses_nothing(
+    line: LineTheory, rng: np.random.Generator, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    theta = torch.from_numpy(rng.uniform(-1, 1, (100, 2)))
+    plenty, scarce = (Posterior(line, [Scarce(n, error)], PLAIN) for n in (1000, 10))
+    torch.testing.assert_close(scarce.log_prob(theta), plenty.log_prob(theta), rtol=1e-13, atol=0)
+    assert scarce.chunk == 6  # 100, 50, 25, 12 do not fit
+    assert "out of memory with 12 points at once: going on with 6" in caplog.text
+    assert scarce.counts.evaluations == 100
+    sizes = scarce.likelihoods[0].sizes
+    scarce.log_prob(theta)
+    assert max(scarce.likelihoods[0].sizes[len(sizes) :], default=6) <= 6
+
+
+def test_no_memory_for_one_point_is_a_typed_error(line: LineTheory) -> None:
+    posterior = Posterior(line, [Scarce(0, MemoryError())], PLAIN)
+    with pytest.raises(LikelihoodError, match="no memory for a single point"):
+        posterior.log_prob(torch.zeros(3, 2, dtype=torch.float64))
+
+
+def test_other_failures_are_not_taken_for_lack_of_memory(line: LineTheory) -> None:
+    posterior = Posterior(line, [Scarce(1, RuntimeError("shapes do not match"))], PLAIN)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        posterior.log_prob(torch.zeros(3, 2, dtype=torch.float64))
+
+
+def test_a_chain_goes_on_through_lack_of_memory_to_the_same_samples(
+    line: LineTheory, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """Memory that runs out in the middle of a chain costs speed, not the chain."""
+    start = rng.uniform(-1, 1, (16, 2))
+    settings = EnsembleSettings(walkers=16, max_steps=300, block_steps=50, tau_multiple=0.1, tau_rtol=10)
+    chains = []
+    for name, fits in (("plenty", 100), ("scarce", 3)):
+        posterior = Posterior(line, [Scarce(fits, MemoryError())], PLAIN)
+        chains.append(run_ensemble(posterior, start, settings, 1, tmp_path / name, {}, progress=False))
+    np.testing.assert_array_equal(chains[0].samples, chains[1].samples)
+
+
+def test_a_gpu_without_room_for_one_point_hands_over_to_the_cpu(
+    line: LineTheory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The meta device stands for a GPU: it refuses to compute, here with a GPU's error."""
+    posterior = Posterior(line, [toy_likelihood(np.random.default_rng(1))], PLAIN)
+    theta = torch.zeros(2, 2, dtype=torch.float64)
+    expected = posterior.log_prob(theta)
+    real = Posterior._evaluate_chunk
+
+    def full(self: Posterior, rows: torch.Tensor) -> object:
+        if self.device.type == "meta":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, rows)
+
+    monkeypatch.setattr(Posterior, "_evaluate_chunk", full)
+    posterior.device = torch.device("meta")
+    torch.testing.assert_close(posterior.log_prob(theta), expected, rtol=0, atol=0)
+    assert posterior.device.type == "cpu"
+    assert "no memory for a single point: going on with the CPU" in caplog.text
+    assert posterior.counts.evaluations == 4
+
+
+def test_asking_for_an_absent_gpu_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("cuda").type == "cpu"
+    assert "CUDA was asked for, but torch finds no GPU" in caplog.text

@@ -40,6 +40,10 @@ SUMMARY: dict[str, Any] = {
                 "r_minus_1_max": 0.0021, "effective_samples_min": 5432.1, "seconds": [2.0, 3.0],
             },
             "priors": {"ombh2": {"uniform": [0.019, 0.026]}},
+            "reweighted": {
+                "n_points": 200, "ess_fraction": 0.9987, "log_weight": {"mean": 0.1, "std": 0.036},
+                "shifts": {"ombh2": {"mean": -0.0123, "mean_error": 0.002, "width": 1.0, "width_error": 0.01}},
+            },
         }
     },
     "checks": [
@@ -97,6 +101,7 @@ def test_the_page_is_well_formed_and_holds_the_numbers(figure: Path) -> None:
     for words in (
         "0.02236 ± 0.00015", "+0.01", "χ²(plik) = 584.23", "31.3, 33.0", "0.0021", "5432", "abc (with uncommitted",
         "two bins", "1 of 2 checks FAILED", "not evidence for any theory of quantum gravity", "fit 1.5 2.5 100",
+        "effective fraction 0.9987", "ombh2 -0.012 ± 0.002",
     ):  # fmt: skip
         assert words in text, words
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def wmap_maps() -> dict[str, StokesMap]:
     return {b: read_stokes(fetch(WMAP_MAP.format(b)), name=b, unit="mK", coord="G") for b in "VW"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class MonteCarlo:
     """Skies of two fields with two splits each, and what is predicted for them."""
 
@@ -38,7 +39,16 @@ class MonteCarlo:
     plan: Plan
     theory: np.ndarray  # (entries, bins)
     covariance: np.ndarray
-    found: np.ndarray  # (skies, entries, bins)
+
+    @cached_property
+    def found(self) -> np.ndarray:
+        """600 skies, shape (skies, entries, bins); for slow tests."""
+        return simulate(FieldSky(self.dl, self.fields), self.plan, np.random.default_rng(404), 600)
+
+    @cached_property
+    def few(self) -> np.ndarray:
+        """60 skies."""
+        return simulate(FieldSky(self.dl, self.fields), self.plan, np.random.default_rng(405), 60)
 
 
 @pytest.fixture(scope="session")
@@ -46,5 +56,4 @@ def two_fields() -> MonteCarlo:
     dl, fields = input_dl(parity=True), make_fields()
     plan = make_plan(fields, Bins(EDGES))
     matrix = multi_covariance(plan, fields, cl_from_dl(dl, LMAX))
-    found = simulate(FieldSky(dl, fields), plan, np.random.default_rng(404), 600)
-    return MonteCarlo(dl, fields, plan, plan.theory(dl), matrix, found)
+    return MonteCarlo(dl, fields, plan, plan.theory(dl), matrix)

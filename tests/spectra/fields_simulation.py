@@ -8,10 +8,11 @@ import healpy
 import numpy as np
 
 from cmbfit.sky import Mask, StokesMap, apodise, gaussian_beam
+from cmbfit.sky.harmonic import alm2map
 from cmbfit.spectra.fields import Field, noise_from_hits
 from cmbfit.spectra.master import Transfer
 from cmbfit.spectra.multi import Plan, estimate_bandpowers, field_alms
-from cmbfit.spectra.transforms import FieldAlms, alm2map
+from cmbfit.spectra.transforms import FieldAlms
 from tests.spectra.simulation import LMAX, NSIDE, to_cl
 
 NPIX = 12 * NSIDE**2
@@ -55,7 +56,7 @@ class FieldSky:
         for f in self.fields:
             smooth = [healpy.almxfl(x, f.transfer.t) for x in alms]
             sky = np.concatenate(
-                [alm2map(np.array(smooth[:1]), NSIDE, LMAX, 0), alm2map(np.array(smooth[1:]), NSIDE, LMAX, 2)]
+                [alm2map(np.array(smooth[:1]), NSIDE, 0), alm2map(np.array(smooth[1:]), NSIDE, 2)]
             )
             splits = []
             for s in range(f.n_splits):

@@ -8,8 +8,10 @@ import healpy
 import numpy as np
 
 from cmbfit.sky import Mask, StokesMap, gaussian_beam
+from cmbfit.sky.harmonic import alm2map
+from cmbfit.spectra.fields import Noise
 from cmbfit.spectra.master import Master, Transfer
-from cmbfit.spectra.transforms import SPECTRA, alm2map, masked_alms, pseudo_spectra
+from cmbfit.spectra.transforms import SPECTRA, masked_alms, pseudo_spectra
 
 NSIDE, LMAX = 32, 95
 EDGES = (2, 5, 9, 14, 20, 27, 35, 44, 54, 65)
@@ -60,17 +62,17 @@ class Sky:
             smooth = [healpy.almxfl(x, beam) for x in alms]
             # test_transforms.py holds alm2map against healpy's, whose threads are slow here
             maps = np.concatenate(
-                [alm2map(np.array(smooth[:1]), NSIDE, LMAX, 0), alm2map(np.array(smooth[1:]), NSIDE, LMAX, 2)]
+                [alm2map(np.array(smooth[:1]), NSIDE, 0), alm2map(np.array(smooth[1:]), NSIDE, 2)]
             )
             sigma = self.noise_uk[k] * np.array([0.5**0.5, 1, 1])
             maps += sigma[:, None] * rng.standard_normal(maps.shape)
             out.append(StokesMap(*maps, coord="G", name="ab"[k]))
         return out[0], out[1]
 
-    def noise_cl(self, k: int, mask: Mask) -> dict[str, np.ndarray]:
+    def noise(self, k: int, mask: Mask) -> Noise:
         """White noise as found in a masked map, divided by <w^2>."""
         level = np.full(LMAX + 1, self.noise_uk[k] ** 2 * 4 * np.pi / mask.weights.size)
-        return {"tt": level / 2, "ee": level, "bb": level}
+        return Noise(level / 2, level)
 
 
 def bandpowers(

@@ -38,6 +38,7 @@ def pulls(mc) -> np.ndarray:
     return (x.mean(axis=0) - mc.theory) / mc.found.std(axis=0)
 
 
+@pytest.mark.slow
 def test_all_pairs_of_fields_are_unbiased(two_fields) -> None:
     """Auto-like (cross-split) and cross-spectra, EB, BE, TB and BT: 200 skies scatter by 0.07 on their own."""
     bias = pulls(two_fields)
@@ -45,6 +46,17 @@ def test_all_pairs_of_fields_are_unbiased(two_fields) -> None:
     assert bias.shape == (6 + 9 + 6, len(EDGES) - 1)
     assert np.sqrt(np.mean(bias**2)) < 0.1
     assert np.abs(bias).max() < 4.2 / np.sqrt(N_UNBIASED)  # 189 numbers, correlated
+
+
+def test_a_few_skies_of_all_pairs(two_fields) -> None:
+    """60 skies through windows and covariance: pulls of 189 bandpowers, and their scatter over the predicted one."""
+    few = two_fields.few
+    sd = np.sqrt(np.diag(two_fields.covariance)).reshape(two_fields.theory.shape)
+    pull = (few.mean(axis=0) - two_fields.theory) / sd * np.sqrt(len(few))
+    assert np.abs(pull).max() < 4.5
+    assert np.sqrt(np.mean(pull**2)) == pytest.approx(1, abs=0.3)  # correlated between fields
+    # a variance of 60 skies scatters by 18 %, the mean of 189 of them by some 3 %
+    assert (few.var(axis=0, ddof=1) / sd**2).mean() == pytest.approx(1, abs=0.1)
 
 
 def test_splits_remove_a_large_noise_bias(two_fields) -> None:
@@ -77,6 +89,7 @@ def test_mean_over_split_pairs_is_the_explicit_one(two_fields) -> None:
             np.testing.assert_allclose(found[s], explicit, atol=1e-11 * np.abs(found["tt"]).max(), err_msg=s)
 
 
+@pytest.mark.slow
 def test_variances_of_all_spectra(two_fields) -> None:
     """Analytic variances within the error of 600 skies; 20 % for l 2-4, where a narrow kernel is no limit."""
     found, matrix = two_fields.found, two_fields.covariance
@@ -88,6 +101,7 @@ def test_variances_of_all_spectra(two_fields) -> None:
     assert smallest_eigenvalue(matrix) > 0.01
 
 
+@pytest.mark.slow
 def test_correlations_between_all_pairs(two_fields) -> None:
     """All 189 x 188 / 2 correlation coefficients at once: their scatter is that of 600 skies."""
     n = len(two_fields.found)
@@ -104,6 +118,7 @@ def test_correlations_between_all_pairs(two_fields) -> None:
     assert z[strong].std() < 1.5
 
 
+@pytest.mark.slow
 def test_covariance_with_noise_that_follows_the_hits(two_fields) -> None:
     """Noise-dominated BB: uniform noise of the same mean is visibly worse than noise weighed by hits."""
     fields = [f for f in make_fields(sigma=60.0) if f.name == "V"]
@@ -121,6 +136,7 @@ def test_covariance_with_noise_that_follows_the_hits(two_fields) -> None:
     assert ratio[1].min() > 1.4
 
 
+@pytest.mark.slow
 def test_combination_is_unbiased_and_no_worse_than_any_part(two_fields) -> None:
     plan, matrix = two_fields.plan, two_fields.covariance
     weights = combination_weights(plan, matrix)
@@ -142,6 +158,7 @@ def test_combination_is_unbiased_and_no_worse_than_any_part(two_fields) -> None:
         assert weights[k].max() <= 3  # no wild cancellation between nearly equal spectra
 
 
+@pytest.mark.slow
 def test_chi2_of_the_combination(two_fields) -> None:
     """All six combined spectra at once against the theory: chi2 follows its law."""
     n = len(two_fields.found)

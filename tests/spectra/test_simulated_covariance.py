@@ -86,6 +86,7 @@ def test_chi2_of_the_variances_follows_its_law(rng) -> None:
     assert stats.kstest(ptes, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_analytic_covariance_of_two_fields_passes(two_fields) -> None:
     """The whole data vector but l 2-4: 168 bandpowers, 600 skies."""
     n, p = len(two_fields.found), two_fields.theory.shape

@@ -11,7 +11,17 @@ from cmbfit.theory.parameters import DERIVED, LCDM
 
 LMAX = 80
 N_MODES = 5
-SETTINGS = FitSettings(degree=2, weights=(1.0,) * 6, cmb_components=N_MODES, lensing_components=N_MODES)
+SETTINGS = FitSettings(
+    degree=2,
+    weights=(1.0,) * 6,
+    lowl_degree=2,
+    lowl_weights=(1.0,) * 6,
+    coordinates="tau",
+    cmb_components=N_MODES,
+    lensing_components=N_MODES,
+    bb_components=N_MODES,
+    unlensed_components=N_MODES,
+)
 
 
 class Universe:
@@ -25,6 +35,7 @@ class Universe:
             "te": 20 * np.sin(ell / 9),
             "ee": 2 + 0.3 * ell,
             "pp": 1e-7 + 0 * ell,
+            "bb": 0.01 + 1e-4 * ell,
         }
         self.shape = {p: np.array([np.cos(k * ell / 25 + rng.uniform(0, 6)) for k in range(1, N_MODES + 1)])
                       for p in self.level}  # fmt: skip
@@ -47,6 +58,7 @@ class Universe:
         dl = np.zeros((len(theta), 5, LMAX + 1))
         for column, pair, group, amplitude in (
             (0, "tt", 0, damped), (1, "te", 0, damped), (2, "ee", 0, damped), (4, "pp", 1, scalar),
+            (3, "bb", 1, damped * scalar),
         ):  # fmt: skip
             size = np.abs(self.level[pair]).max()
             dl[:, column] = amplitude[:, None] * (self.level[pair] + size * modes[group] @ self.shape[pair])
@@ -55,9 +67,11 @@ class Universe:
         return dl, 10 * np.exp(x @ self.logs.T)
 
     def training_arrays(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return dl, unlensed (here: the lensed tt, te, ee) and derived."""
+        """Return dl, unlensed (here: a fixed function of l times the lensed, but for low-l EE) and derived."""
         dl, derived = self.spectra(theta)
-        return dl, dl[:, :3].copy(), derived
+        unlensed = dl[:, :3] * (1 + 0.05 * np.sin(np.arange(LMAX + 1) / 7))
+        unlensed[:, 2, :30] = dl[:, 2, :30]
+        return dl, unlensed, derived
 
     def training_set(self, n: int) -> TrainingSet:
         theta = self.theta(n)

@@ -99,7 +99,7 @@ def scale(arrays: dict[str, np.ndarray], name: str) -> None:
     [
         (damage_bytes, "altered"),
         (lambda f: (f / "arrays.safetensors").unlink(), "missing"),
-        (edit(lambda m: m.update(version=2)), "expected format .* version 1, found .* version 2"),
+        (edit(lambda m: m.update(version=3)), "expected format .* version 1 or 2, found .* version 3"),
         (edit(lambda m: m.update(format="cosmopower")), "found cosmopower"),
         (edit(lambda m: m.pop("box")), "not a complete bundle"),
         (edit(lambda m: m.pop("reference")), "not a complete bundle"),
@@ -115,6 +115,10 @@ def scale(arrays: dict[str, np.ndarray], name: str) -> None:
         (rewrite_arrays(lambda a: a.pop("lowl_ee")), "not a complete bundle"),
         (rewrite_arrays(lambda a: scale(a, "cmb.scale")), "differs from the bundle's own"),
         (rewrite_arrays(lambda a: scale(a, "lensing.mean")), "pp differs"),
+        (rewrite_arrays(lambda a: scale(a, "bb.mean")), "bb differs"),
+        (rewrite_arrays(lambda a: a.pop("bb.basis")), "not a complete bundle"),
+        (edit(lambda m: m.update(coordinates="zre")), "differs from the bundle's own"),
+        (edit(lambda m: m.update(coordinates="z")), "not a complete bundle"),
         (rewrite_arrays(lambda a: a.update(degrees=a["degrees"][:-1])), "not a complete bundle"),
     ],
 )

@@ -11,7 +11,14 @@ import torch
 
 from cmbfit.errors import ConfigError, ParameterError
 from cmbfit.theory.base import point_from_values
-from cmbfit.theory.camb_code import CambSettings, CambTheory, camb_parameters, spectra_of_one_background
+from cmbfit.theory.camb_code import (
+    CambSettings,
+    CambTheory,
+    camb_parameters,
+    get_preset,
+    spectra_of_one_background,
+    theta_mc_from_h0,
+)
 from cmbfit.theory.parameters import DERIVED
 from cmbfit.theory.spectra import Spectra
 
@@ -72,7 +79,7 @@ def test_derived_parameters_of_the_planck_best_fit(camb_planck_point: Spectra) -
 
 
 def test_lensed_reference_numbers() -> None:
-    """guide/physics.md 7.8: CAMB, lens_potential_accuracy 2, CAMB's default recombination and HMcode.
+    """CAMB, lens_potential_accuracy 2, CAMB's default recombination and HMcode.
 
     Recombination moves D_l by 1e-3 at l = 1000 and the damping tail by some 1e-3; HMcode's version moves
     the smoothing at l = 2000 and BB by a percent or less.
@@ -157,3 +164,72 @@ def test_settings_record_what_moves_chi2() -> None:
     assert type(pars.Recomb).__name__ == "Recfast"
     assert pars.NonLinearModel.halofit_version == "mead2016"
     assert pars.omnuh2 == pytest.approx(0.06 / 94.07 * (3.044 / 3) ** 0.75, rel=2e-3)
+
+
+def test_extensions_at_their_base_values_change_nothing() -> None:
+    base = spectra_of_one_background(SMALL, BACKGROUND, [(3.04, 0.965)])
+    trivial = {"mnu": 0.06, "nnu": 3.044, "omk": 0.0, "w": -1.0, "wa": 0.0}
+    draw = {"logA": 3.04, "ns": 0.965, "nrun": 0.0, "Alens": 1.0, "r": 0.0}
+    for a, b in zip(base, spectra_of_one_background(SMALL, BACKGROUND | trivial, [draw]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_extensions_are_camb_s_own() -> None:
+    """One call of CAMB's set_params with its own words: scalars with tensors to 1e-6."""
+    extended = {"mnu": 0.2, "nnu": 3.3, "omk": 0.005, "w": -0.9, "wa": 0.1, "YHe": 0.25}
+    draw = {"nrun": 0.01, "Alens": 1.2, "r": 0.05, "nt": 0.1}
+    theory = CambTheory(SMALL, [*extended, *draw])
+    point = BACKGROUND | {"logA": 3.0, "ns": 0.97} | extended | draw
+    got = theory.spectra(point_from_values(theory, point))
+    pars = camb.set_params(
+        ombh2=0.0224, omch2=0.12, cosmomc_theta=0.01041, tau=0.055, num_massive_neutrinos=1, **extended,
+        dark_energy_model="ppf", As=np.exp(3.0) * 1e-10, ns=0.97, **draw, recombination_model="Recfast",
+        recfast_approx_model="planck", halofit_version="mead2016", lmax=200, lens_potential_accuracy=1,
+    )  # fmt: skip
+    total = camb.get_results(pars).get_total_cls(200, CMB_unit="muK")
+    for column, pair in enumerate(("tt", "ee", "bb", "te")):
+        scale = np.abs(total[:, column]).max()
+        np.testing.assert_allclose(
+            got.dl[pair][0, 2:].numpy(), total[2:, column], rtol=1e-5, atol=1e-6 * scale
+        )
+    assert got.parameters["H0"].item() == pytest.approx(pars.H0, rel=1e-10)
+    assert got.parameters["r"].item() == 0.05
+
+
+def test_unlensed_spectra_and_tensors() -> None:
+    """FID of r = 0.01: tensor BB at l = 80 and 150 by CAMB 2.0.5, run apart from this package."""
+    draw = {"r": 0.01}
+    values = {"H0": 67.36, "ombh2": 0.02237, "omch2": 0.12, "tau": 0.0544, "logA": 3.044, "ns": 0.9649}
+    theory = CambTheory(SMALL, draw, lensed=False)
+    point = point_from_values(theory, values | draw)
+    got = theory.spectra(point)
+    # recombination differs (Planck's fudge factors here), and CAMB samples tensors sparsely in l: 3e-3
+    assert got.dl["bb"][0, 80].item() == pytest.approx(6.4809e-4, rel=3e-3)
+    assert got.dl["bb"][0, 150].item() == pytest.approx(3.1079e-4, rel=3e-3)
+    assert theory.settings["lensed"] is False
+    lensed = CambTheory(SMALL, draw).spectra(point)
+    # lensing makes most of B at l = 150 for this r, and smooths the acoustic peaks of T
+    assert lensed.dl["bb"][0, 150] > 5 * got.dl["bb"][0, 150]
+    assert torch.equal(lensed.dl["pp"], got.dl["pp"])
+
+
+def test_hubble_constant_and_angle_of_an_extended_model() -> None:
+    theory = CambTheory(SMALL, ["mnu"])
+    values = {"H0": 66.0, "ombh2": 0.0224, "omch2": 0.12, "tau": 0.05, "logA": 3.0, "ns": 0.97, "mnu": 0.3}
+    angle = point_from_values(theory, values)[0, theory.parameters.index("theta_mc")].item()
+    assert angle == theta_mc_from_h0(66.0, 0.0224, 0.12, None, mnu=0.3)
+    pars = camb_parameters(SMALL, ombh2=0.0224, omch2=0.12, tau=0.05, theta_mc=angle, mnu=0.3)
+    assert pytest.approx(66.0, abs=2e-3) == pars.H0  # the tolerance of CAMB for the angle
+
+
+def test_unknown_extensions_and_presets_are_refused() -> None:
+    with pytest.raises(ParameterError, match="did you mean 'mnu'"):
+        CambTheory(SMALL, ["mnuu"])
+    with pytest.raises(ParameterError, match="twice"):
+        CambTheory(SMALL, ["mnu", "mnu"])
+    with pytest.raises(ParameterError, match="unknown primordial parameter 'mnu'"):
+        spectra_of_one_background(SMALL, BACKGROUND, [{"logA": 3.0, "ns": 0.97, "mnu": 0.1}])
+    with pytest.raises(ParameterError, match="unknown extended parameter 'logB'"):
+        camb_parameters(SMALL, **BACKGROUND, logB=3.0)
+    with pytest.raises(ConfigError, match="did you mean 'planck2018'"):
+        get_preset("planck18")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,12 @@ import torch
 
 from cmbfit.errors import ConfigError, DataError
 from cmbfit.theory.camb_code import CambSettings
-from cmbfit.theory.emulator import trainingset
 from cmbfit.theory.emulator.accuracy import measure
 from cmbfit.theory.emulator.design import LCDM_BOX, Design
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.train import FitSettings, cosmic_variance_sigma, fit_emulator, split_by_background
 from cmbfit.theory.emulator.trainingset import TrainingSet, compute_chunk, read_training_set, write_chunk
-from cmbfit.theory.parameters import DERIVED
+from cmbfit.theory.parameters import DERIVED, LCDM
 from tests.theory.synthetic import LMAX, SETTINGS, Universe
 
 
@@ -43,12 +43,20 @@ def test_polynomial_spectra_are_recovered(universe: Universe, fitted: LinearEmul
     theta = universe.theta(50)
     dl, derived = universe.spectra(theta)
     got = fitted.spectra(torch.from_numpy(theta))
-    for column, pair in ((0, "tt"), (1, "te"), (2, "ee"), (4, "pp")):
+    for column, pair in ((0, "tt"), (1, "te"), (2, "ee"), (3, "bb"), (4, "pp")):
         size = np.abs(dl[:, column]).max()
         np.testing.assert_allclose(got.dl[pair].numpy() / size, dl[:, column] / size, rtol=0, atol=6e-8)
     np.testing.assert_allclose(got.dl["ee"][:, 2:30].numpy(), dl[:, 2, 2:30], rtol=1e-8)
     for i, name in enumerate(DERIVED):
         np.testing.assert_allclose(got.parameters[name].numpy(), derived[:, i], rtol=1e-8)
+    bare = fitted.unlensed(torch.from_numpy(theta))
+    unlensed = universe.training_arrays(theta)[1]
+    for column, pair in enumerate(("tt", "te", "ee")):
+        size = np.abs(dl[:, column]).max()
+        np.testing.assert_allclose(
+            bare.dl[pair].numpy() / size, unlensed[:, column] / size, rtol=0, atol=6e-8
+        )
+    assert "bb" not in bare.dl
 
 
 def test_measured_accuracy_is_that_of_a_known_error(universe: Universe, fitted: LinearEmulator) -> None:
@@ -158,19 +166,35 @@ def test_chunks_of_mixed_settings_are_refused(chunks: list[Path], training: Trai
     other = training.select(np.arange(4))
     write_chunk(
         chunks[2],
-        TrainingSet(other.theta, other.dl, other.unlensed, other.derived, other.background, [], {"code": "class"}),
+        TrainingSet(
+            other.theta, other.dl, other.unlensed, other.derived, other.background, [], {"code": "class"}
+        ),
     )
     with pytest.raises(DataError, match=r"other settings than .*: code differ"):
         read_training_set(chunks)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("omch2", "ombh2", "theta_mc", "tau", "logA", "ns"),  # another order
+        ("ombh2", "omch2", "theta_mc", "tau", "logA", "n_s"),
+        (*LCDM, "nnu2"),
+    ],
+)
 def test_chunks_of_other_columns_are_refused(
-    chunks: list[Path], training: TrainingSet, monkeypatch: pytest.MonkeyPatch
+    chunks: list[Path], training: TrainingSet, names: tuple[str, ...]
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(trainingset, "LCDM", ("omch2", "ombh2", "theta_mc", "tau", "logA", "ns"))
-        write_chunk(chunks[0], training)
+    write_chunk(chunks[0], dataclasses.replace(training, names=names))
     with pytest.raises(DataError, match="columns differ"):
+        read_training_set(chunks)
+
+
+def test_a_chunk_whose_columns_do_not_fit_its_names_is_refused(
+    chunks: list[Path], training: TrainingSet
+) -> None:
+    write_chunk(chunks[0], dataclasses.replace(training, names=(*LCDM, "nnu")))
+    with pytest.raises(DataError, match="of 7 parameters"):
         read_training_set(chunks)
 
 

@@ -56,8 +56,9 @@ def test_products_have_the_documented_formats(finished: Checkout) -> None:
         "maps",
         "mask",
         "spectra",
-        "emulator",
-        *(f"{k}_lcdm_planck2018" for k in ("corner", "traces", "residuals")),
+        "lowl",
+        "lowl_maps",
+        *(f"{k}_lcdm_planck2018" for k in ("corner", "traces", "residuals", "emulator", "reweight")),
     ):
         stem = results / "figures" / figure
         assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -67,7 +68,7 @@ def test_products_have_the_documented_formats(finished: Checkout) -> None:
         assert len(rows) > 5
         assert len({len(r) for r in rows}) == 1
     page = (results / "report" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 7
+    assert page.count("data:image/png;base64,") == 10
     assert not re.search(r"(src|href)=\"https?://", page)
     records = list(results.rglob("*.fits.json"))
     assert records
@@ -153,6 +154,32 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Pa
     log = (results / "logs/sample_posterior/lcdm_planck2018.ensemble0.log").read_text()
     assert "resuming after" in log
     assert 0 < blocks < len(undisturbed) // 200 + 1
+
+
+def test_raising_max_steps_goes_on_from_the_checkpoint(finished: Checkout) -> None:
+    """A chain that stopped short is continued, not begun again, and ends as if it had never stopped."""
+    target = _results(finished) / "chains" / "lcdm_planck2018.ensemble0.h5"
+    with h5py.File(target) as f:
+        undisturbed = f["samples"][()]
+    kept = {path: path.read_bytes() for path in (target, target.with_name(target.name + ".json"))}
+    tiny = (finished.root / "pipeline/config/tiny.yaml").read_text()
+    log = _results(finished) / "logs/sample_posterior/lcdm_planck2018.ensemble0.log"
+    try:
+        target.unlink()
+        short = tiny.replace("      block_steps: 200\n", "      block_steps: 200\n      max_steps: 400\n")
+        assert short != tiny
+        (finished.root / "short.yaml").write_text(short)
+        run = finished.snakemake(str(target.relative_to(finished.root)), config="short.yaml")
+        assert run.returncode != 0
+        assert "max_steps" in log.read_text()
+        run = finished.snakemake(str(target.relative_to(finished.root)))
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert "resuming after 400 steps" in log.read_text()
+        with h5py.File(target) as f:
+            np.testing.assert_array_equal(f["samples"][()], undisturbed)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
 
 
 def test_changed_inputs_give_a_new_chain_beside_an_unfinished_one(finished: Checkout) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -11,13 +12,10 @@ from typing import Any
 import yaml
 
 from cmbfit import data
-from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.base import DataSetInfo, Likelihood
-from cmbfit.likelihood.datasets import planck_files
-from cmbfit.likelihood.datasets.candl_format import read_candl
-from cmbfit.likelihood.gaussian import GaussianBandpowers
-from cmbfit.likelihood.priors import JointGaussian, prior_from_config
-from cmbfit.likelihood.simall import TabulatedSpectrum
+from cmbfit.errors import ConfigError, LikelihoodError
+from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.datasets.kinds import KINDS, Options, Source
+from cmbfit.likelihood.priors import Prior, prior_from_config
 from cmbfit.theory.parameters import unknown_name
 
 _FOLDER = resources.files("cmbfit.likelihood.datasets")
@@ -29,67 +27,65 @@ def dataset_names() -> tuple[str, ...]:
     return tuple(sorted(f.name for f in _FOLDER.iterdir() if f.joinpath("dataset.yaml").is_file()))
 
 
-def _description(name: str) -> dict[str, Any]:
+def description(name: str) -> dict[str, Any]:
+    """Return the contents of a data set's ``dataset.yaml``."""
     if name not in dataset_names():
         raise LikelihoodError(unknown_name("data set", name, dataset_names()))
     return yaml.safe_load(_FOLDER.joinpath(name, "dataset.yaml").read_text(encoding="utf-8"))
 
 
-def reference_of(name: str) -> dict[str, Any]:
-    """Return the published number a data set checks itself against: spectrum, nuisance, log_like."""
-    return dict(_description(name)["reference"])
-
-
 def nuisance_names(name: str) -> list[str]:
     """Return the nuisance parameters of a data set without loading its data."""
-    spec = _description(name)
+    spec = description(name)
     return [*spec["nuisance"], *(n for row in spec.get("joint_priors", []) for n in row["names"])]
 
 
 def registry_group(name: str) -> str:
-    """Return the registry group of a data set's files."""
-    return str(_description(name)["files"])
+    """Return the registry group of a data set's files; empty if it has none."""
+    return str(description(name).get("files", ""))
 
 
-def _info(name: str, spec: dict[str, Any], n_data: int, files: Mapping[str, bytes]) -> DataSetInfo:
-    joint = tuple(_joint_prior(row, files) for row in spec.get("joint_priors", []))
-    single = {k: prior_from_config(k, v) for k, v in spec["nuisance"].items()}
-    return DataSetInfo(
-        name=name,
-        title=spec["title"],
-        sky={survey: {p: (a, b) for p, (a, b) in ranges.items()} for survey, ranges in spec["sky"].items()},
-        n_data=n_data,
-        citation=spec["citation"],
-        approximation=spec.get("approximation", ""),
-        nuisance=single | {n: prior.marginal(n) for prior in joint for n in prior.names},
-        joint_priors=joint,
-    )
+def _files(spec: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the verified contents of a data set's files, by file name."""
+    if "files" not in spec:
+        return {}
+    wanted = spec.get("members", ["*"])
+    return {
+        file: data.read_bytes(entry.name)
+        for file, entry in data.load_registry().select(spec["files"]).items()
+        if any(fnmatch(file, pattern) for pattern in wanted)
+    }
 
 
-def _joint_prior(spec: Mapping[str, Any], files: Mapping[str, bytes]) -> JointGaussian:
-    names = tuple(spec["names"])
-    file = spec["covariance_file"]
-    covariance = planck_files.read_table(files[file], file, (len(names), len(names)))
-    return JointGaussian(names, tuple(spec["mean"]), tuple(tuple(row) for row in covariance.tolist()))
-
-
-def _files(group: str) -> dict[str, bytes]:
-    """Return the verified contents of every file of a registry group, by file name."""
-    return {file: data.read_bytes(entry.name) for file, entry in data.load_registry().select(group).items()}
-
-
-def load_likelihood(name: str) -> Likelihood:
+def load_likelihood(
+    name: str,
+    *,
+    cuts: Mapping[str, tuple[int, int]] | None = None,
+    rename: Mapping[str, str] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    allow_overlap: str = "",
+) -> Likelihood:
     """Load a data set by name; its files are verified against the registry.
 
     Parameters
     ----------
     name : str
         One of :func:`dataset_names`.
+    cuts : mapping of str to (int, int), optional
+        Pair to the first and last multipole that are kept; [0, 0] drops the pair. Bins with edges
+        (plik-lite) are kept when they lie inside as a whole, windows with tails when their centre does.
+    rename : mapping of str to str, optional
+        Nuisance parameter to a new name, so that data sets share it. `priors` gives the prior that
+        then holds, if the new name is not the data set's own.
+    priors : mapping of str to Prior, optional
+        Replaces the data set's recommended priors.
+    allow_overlap : str, optional
+        Why this data set may be used beside another that counts the same multipoles.
 
     Raises
     ------
     LikelihoodError
-        For an unknown name.
+        For an unknown name, an option that the data set does not have, or cuts that leave nothing.
     DataError
         If a file is missing, altered or malformed.
 
@@ -97,26 +93,49 @@ def load_likelihood(name: str) -> Likelihood:
     --------
     >>> load_likelihood("planck2018_plik_lite_ttteee").info.n_data
     613
+    >>> load_likelihood("planck2018_plik_lite_tt", cuts={"tt": (30, 999)}).info.sky
+    {'planck': {'tt': (30, 999)}}
     """
-    spec = _description(name)
-    files = _files(spec["files"])
+    spec = description(name)
+    if spec["kind"] not in KINDS:
+        raise LikelihoodError(f"{name}: unknown kind of data set {spec['kind']!r}; one of {', '.join(KINDS)}")
+    files = _files(spec)
     sums = {file: hashlib.sha256(raw).hexdigest() for file, raw in files.items()}
-    match spec["kind"]:
-        case "plik_lite":
-            windows, bandpowers, covariance = planck_files.plik_lite(files, spec["pairs"])
-        case "lowl_tt_bins":
-            windows, bandpowers, covariance = planck_files.lowl_tt_bins(files)
-        case "simall":
-            table = planck_files.simall_table(files["prob_table.txt"], "prob_table.txt")
-            return TabulatedSpectrum(
-                _info(name, spec, 0, files), spec["pair"], spec["lmin"], spec["step"], table, sums
-            )
-        case "candl":
-            got = read_candl(files, spec["definition"])
-            info = _info(name, spec, len(got.data), files)
-            return GaussianBandpowers(info, got.windows, got.data, got.covariance, got.calibration, sums)
-        case other:
-            raise LikelihoodError(f"{name}: unknown kind of data set {other!r}")
-    return GaussianBandpowers(
-        _info(name, spec, len(bandpowers), files), windows, bandpowers, covariance, spec["calibration"], sums
+    options = Options(
+        cuts={pair: (int(a), int(b)) for pair, (a, b) in (cuts or {}).items()},
+        rename=dict(rename or {}),
+        priors=dict(priors or {}),
+        allow_overlap=allow_overlap,
     )
+    return KINDS[spec["kind"]](Source(name, spec, files, sums), options)
+
+
+def options_from_config(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a configuration's options of a data set and turn them into keywords.
+
+    Parameters
+    ----------
+    given : mapping
+        ``cuts``, ``rename``, ``priors``, ``allow_overlap``.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key or a malformed value.
+    """
+    known = ("cuts", "rename", "priors", "allow_overlap")
+    out = dict(given)
+    if unknown := [k for k in out if k not in known]:
+        raise ConfigError(unknown_name(f"option of {name}", unknown[0], known))
+    for pair, limits in out.get("cuts", {}).items():
+        if not isinstance(limits, list | tuple) or len(limits) != 2 or any(int(x) != x for x in limits):
+            raise ConfigError(
+                f"{name}: cuts: {pair}: expected two whole numbers [lmin, lmax], found {limits!r}"
+            )
+    if not isinstance(out.get("allow_overlap", ""), str):
+        raise ConfigError(
+            f"{name}: allow_overlap: expected the reason in words, found {out['allow_overlap']!r}"
+        )
+    if "priors" in out:
+        out["priors"] = {p: prior_from_config(p, spec) for p, spec in out["priors"].items()}
+    return out

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.train import cosmic_variance_sigma
 from cmbfit.theory.emulator.trainingset import PAIRS
+from cmbfit.theory.parameters import DERIVED
 from cmbfit.theory.spectra import Spectra
 
 PERCENTILES = (68.0, 95.0, 99.0, 100.0)
@@ -43,27 +44,36 @@ def spectra_from_arrays(
     return Spectra({pair: torch.from_numpy(np.ascontiguousarray(dl[:, i])) for i, pair in enumerate(PAIRS)})
 
 
+def errors_in_sigma(
+    got: Spectra,
+    dl: np.ndarray,  # shape: (n, 5, >= lmax + 1)
+) -> dict[str, np.ndarray]:  # pair -> shape (n, lmax + 1)
+    """Return |delta D_l| / sigma_CV of every spectrum that `got` has; zero below l = 2."""
+    n_ell = got.lmax + 1
+    pairs = [p for p in PAIRS if p in got.dl]
+    errors = {pair: np.zeros((len(dl), n_ell)) for pair in pairs}
+    for row in range(len(dl)):
+        exact = dict(zip(PAIRS, dl[row, :, :n_ell], strict=True))
+        sigma = cosmic_variance_sigma(exact)
+        for pair in pairs:
+            difference = got.dl[pair][row].numpy() - exact[pair]
+            errors[pair][row, 2:] = np.abs(difference[2:]) / sigma[pair][2:]
+    return errors
+
+
 def measure(
-    emulator: LinearEmulator,
+    emulator: Theory,
     theta: np.ndarray,  # shape: (n, n_parameters)
     dl: np.ndarray,  # shape: (n, 5, >= lmax + 1)
     derived: np.ndarray,  # shape: (n, n_derived)
 ) -> Accuracy:
     """Compare an emulator with exact spectra; sigma_CV is taken at each exact model, f_sky = 1."""
     got = emulator.spectra(torch.from_numpy(theta))
-    n_ell = emulator.lmax + 1
-    exact = {pair: dl[:, i, :n_ell] for i, pair in enumerate(PAIRS)}
     per_ell, overall = {}, {}
-    sigma = [
-        cosmic_variance_sigma({p: exact[p][row] for p in ("tt", "te", "ee", "pp")}) for row in range(len(dl))
-    ]
-    for pair in ("tt", "te", "ee", "pp"):
-        error = np.zeros((len(dl), n_ell))
-        scale = np.array([s[pair][2:] for s in sigma])
-        error[:, 2:] = np.abs(got.dl[pair].numpy()[:, 2:] - exact[pair][:, 2:]) / scale
+    for pair, error in errors_in_sigma(got, dl).items():
         per_ell[pair] = np.percentile(error, PERCENTILES, axis=0)
         overall[pair] = np.percentile(error[:, 2:], PERCENTILES).tolist()
-    names = emulator.arrays.derived_names
+    names = DERIVED
     relative = {
         p: float(np.abs(got.parameters[p].numpy() / derived[:, i] - 1).max()) for i, p in enumerate(names)
     }

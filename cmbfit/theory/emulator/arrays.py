@@ -8,7 +8,7 @@ Low-l EE, which the reionisation bump changes by a factor of 50, is a polynomial
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,6 +64,7 @@ class EmulatorArrays:
         Ordered; the parameters are its keys.
     lmax : int
     degrees : numpy.ndarray of int, shape (n_terms, n_parameters)
+        The terms of all polynomials together; a polynomial that does not use a term holds 0 there.
     cmb : Block
         tt, te and ee; multiplied by the amplitude exp(logA - LOGA_PIVOT - 2 (tau - TAU_PIVOT)).
     lensing : Block
@@ -72,6 +73,11 @@ class EmulatorArrays:
         ln(D_l^EE / uK^2) - (logA - LOGA_PIVOT) at l = 2 ... LOWL_EE_MAX.
     derived : numpy.ndarray, shape (n_terms, len(DERIVED))
         Logarithms of the derived parameters.
+    coordinates : str
+        What the polynomials' variables are, see :class:`~cmbfit.theory.emulator.coordinates.Coordinates`.
+    more : mapping of str to Block
+        ``bb``: lensed bb, multiplied by the amplitude times exp(logA - LOGA_PIVOT) (E modes times
+        potential). ``unlensed``: unlensed tt, te and ee, multiplied by the amplitude.
     """
 
     box: Mapping[str, tuple[float, float]]
@@ -81,6 +87,13 @@ class EmulatorArrays:
     lensing: Block
     lowl_ee: np.ndarray
     derived: np.ndarray
+    coordinates: str = "tau"
+    more: Mapping[str, Block] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> dict[str, Block]:
+        """All linear blocks by name."""
+        return {"cmb": self.cmb, "lensing": self.lensing, **self.more}
 
     @property
     def derived_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ reference predictions, which are recomputed on load: a damaged or incompatible b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,26 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 import cmbfit
-from cmbfit.errors import BundleError, ParameterError, SpectrumError
+from cmbfit.errors import BundleError, ConfigError, ParameterError, SpectrumError
 from cmbfit.io import atomic_path, read_json, sha256_file, write_json
 from cmbfit.theory.emulator.accuracy import PERCENTILES, Accuracy
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
+from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.parameters import unknown_name
+from cmbfit.theory.parameters import DERIVED, unknown_name
 
 FORMAT = "cmbfit-linear-emulator"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 had the blocks cmb and lensing alone, and polynomials of the parameters themselves."""
 REFERENCE_RTOL = 1e-9  # float64 sums in another order; a damaged array errs by far more
+Emulator = LinearEmulator | CorrectedEmulator
 _SHIPPED = resources.files("cmbfit.theory.emulator").joinpath("bundles")
 
 
 def _arrays_of(emulator: EmulatorArrays, accuracy: Accuracy) -> dict[str, np.ndarray]:
     arrays = {"degrees": emulator.degrees, "lowl_ee": emulator.lowl_ee, "derived": emulator.derived}
-    for name, block in (("cmb", emulator.cmb), ("lensing", emulator.lensing)):
+    for name, block in emulator.blocks.items():
         for part in ("mean", "scale", "basis", "coefficients"):
             arrays[f"{name}.{part}"] = getattr(block, part)
     for pair, errors in accuracy.per_ell.items():
@@ -40,7 +45,34 @@ def _arrays_of(emulator: EmulatorArrays, accuracy: Accuracy) -> dict[str, np.nda
     return {name: np.ascontiguousarray(a) for name, a in arrays.items()}
 
 
-def _reference_points(box: dict[str, tuple[float, float]]) -> np.ndarray:
+def _arrays_of_correction(correction: Correction) -> dict[str, np.ndarray]:
+    arrays = {"correction.degrees": correction.degrees}
+    for i, (weight, bias) in enumerate(correction.layers):
+        arrays |= {f"correction.layer{i}.weight": weight, f"correction.layer{i}.bias": bias}
+    arrays |= {f"correction.head.{name}": head for name, head in correction.heads.items()}
+    arrays |= {f"correction.basis.{name}": basis for name, basis in correction.basis.items()}
+    return {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+
+
+def _correction(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Correction:
+    def group(kind: str) -> dict[str, np.ndarray]:
+        prefix = f"correction.{kind}."
+        return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+    return Correction(
+        box={name: (low, high) for name, (low, high) in record["box"].items()},
+        base_values=record["base_values"],
+        layers=tuple(
+            (arrays[f"correction.layer{i}.weight"], arrays[f"correction.layer{i}.bias"])
+            for i in range(record["layers"])
+        ),
+        degrees=arrays["correction.degrees"],
+        heads=group("head"),
+        basis=group("basis"),
+    )
+
+
+def _reference_points(box: Mapping[str, tuple[float, float]]) -> np.ndarray:
     """Return the box's centre and, for each parameter, a point a quarter of the way to both ends."""
     low, high = np.array(list(box.values())).T
     centre, half = (low + high) / 2, (high - low) / 2
@@ -48,7 +80,7 @@ def _reference_points(box: dict[str, tuple[float, float]]) -> np.ndarray:
     return centre + shifts * half
 
 
-def _reference_predictions(emulator: LinearEmulator) -> dict[str, Any]:
+def _reference_predictions(emulator: Emulator) -> dict[str, Any]:
     theta = _reference_points(emulator.box)
     spectra = emulator.spectra(torch.from_numpy(theta))
     ells = [ell for ell in (2, 5, 29, 30, 220, 1000, 2000, emulator.lmax) if ell <= emulator.lmax]
@@ -56,7 +88,15 @@ def _reference_predictions(emulator: LinearEmulator) -> dict[str, Any]:
         "theta": theta.tolist(),
         "ell": ells,
         "dl": {pair: x[:, ells].tolist() for pair, x in spectra.dl.items()},
-        "derived": {p: spectra.parameters[p].tolist() for p in emulator.arrays.derived_names},
+        "derived": {p: spectra.parameters[p].tolist() for p in DERIVED},
+    }
+
+
+def _summary(accuracy: Accuracy) -> dict[str, Any]:
+    return {
+        "n_points": accuracy.n_points,
+        "overall": accuracy.overall,
+        "derived_max_relative": accuracy.derived,
     }
 
 
@@ -65,6 +105,8 @@ def write_bundle(
     emulator: EmulatorArrays,
     settings: dict[str, Any],
     accuracy: Accuracy,
+    correction: Correction | None = None,
+    focus: Accuracy | None = None,
 ) -> None:
     """Publish a bundle: arrays first, the manifest (which names their sha256) last.
 
@@ -76,35 +118,50 @@ def write_bundle(
         How the emulator came to be; from :func:`~cmbfit.theory.emulator.train.training_settings`.
     accuracy : Accuracy
         Errors at held-out points.
+    correction : Correction, optional
+        What is added to the emulator: a network, or an extension.
+    focus : Accuracy, optional
+        Errors at held-out points of the design's focus, where published posteriors lie.
     """
     folder = Path(folder)
+    theory: Emulator = LinearEmulator(emulator, settings)
+    arrays = _arrays_of(emulator, accuracy)
+    if correction is not None:
+        theory = CorrectedEmulator(emulator, correction, settings)
+        arrays |= _arrays_of_correction(correction)
     with atomic_path(folder / "arrays.safetensors") as tmp:
-        tmp.write_bytes(save_arrays(_arrays_of(emulator, accuracy)))
+        tmp.write_bytes(save_arrays(arrays))
     manifest = {
         "format": FORMAT,
         "version": VERSION,
         "cmbfit": cmbfit.__version__,
-        "parameters": list(emulator.box),
+        "parameters": list(theory.parameters),
         "box": {name: list(limits) for name, limits in emulator.box.items()},
         "lmax": emulator.lmax,
         "units": "D_l = l(l+1)C_l/2pi in uK^2; pp is [L(L+1)]^2 C_L/2pi; l from 0",
-        "derived": list(emulator.derived_names),
+        "derived": list(DERIVED),
         "blocks": {
             name: {"pairs": list(block.pairs), "lmin": list(block.lmin)}
-            for name, block in (("cmb", emulator.cmb), ("lensing", emulator.lensing))
+            for name, block in emulator.blocks.items()
         },
+        "coordinates": emulator.coordinates,
         "settings": settings,
         "accuracy": {
             "what": "|delta D_l| / sigma_CV (f_sky = 1, per multipole, l >= 2) at held-out points of the box",
             "percentiles": list(PERCENTILES),
-            "n_points": accuracy.n_points,
-            "overall": accuracy.overall,
-            "derived_max_relative": accuracy.derived,
+            **_summary(accuracy),
+            **({} if focus is None else {"focus": _summary(focus)}),
             "chi2": {},  # by data set; filled when an emulator is shipped
         },
         "arrays_sha256": sha256_file(folder / "arrays.safetensors"),
-        "reference": _reference_predictions(LinearEmulator(emulator, settings)),
+        "reference": _reference_predictions(theory),
     }
+    if correction is not None:
+        manifest["correction"] = {
+            "box": {name: list(limits) for name, limits in correction.box.items()},
+            "base_values": dict(correction.base_values),
+            "layers": len(correction.layers),
+        }
     write_json(folder / "manifest.json", manifest)
 
 
@@ -128,9 +185,9 @@ def bundle_folder(name_or_path: str | Path) -> Path:
 
 
 def _require(manifest: dict[str, Any], folder: Path) -> None:
-    if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+    if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
         raise BundleError(
-            f"{folder}: expected format {FORMAT} version {VERSION}, "
+            f"{folder}: expected format {FORMAT} version {' or '.join(map(str, READABLE))}, "
             f"found {manifest.get('format')} version {manifest.get('version')}"
         )
     path = folder / "arrays.safetensors"
@@ -152,11 +209,11 @@ def read_arrays(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     return manifest, arrays
 
 
-def _check_reference(emulator: LinearEmulator, reference: dict[str, Any], folder: Path) -> None:
+def _check_reference(emulator: Emulator, reference: dict[str, Any], folder: Path) -> None:
     """Raise :class:`BundleError` unless spectra and derived parameters are the recorded ones."""
     spectra = emulator.spectra(torch.tensor(reference["theta"], dtype=torch.float64))
     found = {pair: x[:, reference["ell"]] for pair, x in spectra.dl.items()}
-    found |= {name: spectra.parameters[name] for name in emulator.arrays.derived_names}
+    found |= {name: spectra.parameters[name] for name in DERIVED}
     for name, value in found.items():
         group = "dl" if name in spectra.dl else "derived"
         wanted = torch.tensor(reference[group][name], dtype=torch.float64)
@@ -165,7 +222,7 @@ def _check_reference(emulator: LinearEmulator, reference: dict[str, Any], folder
             raise BundleError(f"{folder}: {name} differs from the bundle's own reference by {worst:.1e}")
 
 
-def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> LinearEmulator:
+def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> Emulator:
     """Load an emulator and check that it reproduces its own reference predictions.
 
     Parameters
@@ -195,18 +252,25 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> LinearEmulato
             )
             for name, spec in manifest["blocks"].items()
         }
-        emulator = LinearEmulator(
-            EmulatorArrays(
-                box={name: (low, high) for name, (low, high) in manifest["box"].items()},
-                lmax=manifest["lmax"],
-                degrees=arrays["degrees"],
-                cmb=blocks["cmb"],
-                lensing=blocks["lensing"],
-                lowl_ee=arrays["lowl_ee"],
-                derived=arrays["derived"],
-            ),
-            {**manifest["settings"], "bundle": folder.name, "arrays_sha256": manifest["arrays_sha256"]},
+        base = EmulatorArrays(
+            box={name: (low, high) for name, (low, high) in manifest["box"].items()},
+            lmax=manifest["lmax"],
+            degrees=arrays["degrees"],
+            cmb=blocks.pop("cmb"),
+            lensing=blocks.pop("lensing"),
+            lowl_ee=arrays["lowl_ee"],
+            derived=arrays["derived"],
+            coordinates=manifest["coordinates"] if manifest["version"] > 1 else "tau",
+            more=blocks,
         )
+        settings = {
+            **manifest["settings"],
+            "bundle": folder.name,
+            "arrays_sha256": manifest["arrays_sha256"],
+        }
+        emulator: Emulator = LinearEmulator(base, settings)
+        if "correction" in manifest:
+            emulator = CorrectedEmulator(base, _correction(manifest["correction"], arrays), settings)
         _check_reference(emulator, manifest["reference"], folder)
     except (
         KeyError,
@@ -214,6 +278,7 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> LinearEmulato
         TypeError,
         ValueError,
         RuntimeError,
+        ConfigError,
         SpectrumError,
         ParameterError,
     ) as error:

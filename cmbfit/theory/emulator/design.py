@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError
+from cmbfit.theory.extensions import extended_parameters
 from cmbfit.theory.parameters import LCDM
 
 BACKGROUND = ("ombh2", "omch2", "theta_mc", "tau")
@@ -62,6 +63,8 @@ class Design:
         Further backgrounds inside `focus`, numbered after those of the box.
     focus : mapping of str to (float, float)
         Where the design is denser; inside `box`.
+    extension : mapping of str to (float, float)
+        Range of each further parameter (:data:`~cmbfit.theory.extensions.EXTENSIONS`) that is varied.
     """
 
     n_backgrounds: int = 768
@@ -71,6 +74,7 @@ class Design:
     box: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(LCDM_BOX))
     n_focus: int = 0
     focus: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(LCDM_FOCUS))
+    extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if set(self.box) != set(LCDM):
@@ -80,6 +84,10 @@ class Design:
         for name, (low, high) in self.box.items():
             if not low < high:
                 raise ConfigError(f"design box: {name}: expected low < high, found [{low}, {high}]")
+        extended_parameters(self.extension)
+        for name, (low, high) in self.extension.items():
+            if not low < high:
+                raise ConfigError(f"design extension: {name}: expected low < high, found [{low}, {high}]")
         if self.n_focus < 0:
             raise ConfigError(f"design: n_focus must not be negative, found {self.n_focus}")
         if self.n_focus:
@@ -106,13 +114,18 @@ class Design:
 
     def settings(self) -> dict[str, Any]:
         """Return what defines the points, JSON-able."""
-        boxes = {"box": self.box, "focus": self.focus}
-        return {**asdict(self), **{name: {k: list(v) for k, v in box.items()} for name, box in boxes.items()}}
+        boxes = {"box": self.box, "focus": self.focus, "extension": self.extension}
+        record = asdict(self) | {name: {k: list(v) for k, v in box.items()} for name, box in boxes.items()}
+        if not self.extension:
+            del record["extension"]  # chunks of the base model do not depend on what extensions there are
+        return record
 
     def _sobol(
         self, n: int, box: Mapping[str, tuple[float, float]], seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        names = [*BACKGROUND, *PRIMORDIAL * self.draws]
+        box = {**box, **self.extension}
+        names = [*BACKGROUND, *self.extension, *PRIMORDIAL * self.draws]
+        n_background = len(BACKGROUND) + len(self.extension)
         sobol = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(seed))
         with warnings.catch_warnings():
             # a design may stop before a power of two; balance matters little for least squares
@@ -120,15 +133,15 @@ class Design:
             unit = sobol.random(n)
         low, high = np.array([box[name] for name in names]).T
         points = low + unit * (high - low)
-        return points[:, :4], points[:, 4:].reshape(n, self.draws, 2)
+        return points[:, :n_background], points[:, n_background:].reshape(n, self.draws, 2)
 
     def backgrounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return all backgrounds (of the box, then of the focus) and their primordial draws.
 
         Returns
         -------
-        background : numpy.ndarray, shape (n_backgrounds + n_focus, 4)
-            Columns as in :data:`BACKGROUND`.
+        background : numpy.ndarray, shape (n_backgrounds + n_focus, 4 + number of extensions)
+            Columns as in :data:`BACKGROUND`, then the extension's.
         primordial : numpy.ndarray, shape (n_backgrounds + n_focus, draws, 2)
             Columns as in :data:`PRIMORDIAL`.
         """

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from cmbfit.errors import LikelihoodError
+from cmbfit.errors import LikelihoodError, SpectrumError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.emulator.arrays import LOGA_PIVOT, LOWL_EE_MAX, TAU_PIVOT, Block, EmulatorArrays
+from cmbfit.theory.emulator.coordinates import Coordinates
 from cmbfit.theory.emulator.polynomial import LegendreFeatures
 from cmbfit.theory.spectra import Spectra
 
 
-class _TorchBlock:
+class TorchBlock:
     """A block's arrays in torch: decoded = mean + basis^T (coefficients^T h), times scale."""
 
     def __init__(self, block: Block, lmax: int, device: torch.device | str = "cpu") -> None:
@@ -29,8 +30,9 @@ class _TorchBlock:
             device
         )  # (n_components, n_terms)
 
-    def decode(self, features: torch.Tensor) -> torch.Tensor:  # (n_terms, batch) -> (batch, n)
-        return torch.addmm(self.mean, (self.coefficients @ features).T, self.decoder)
+    def decode(self, components: torch.Tensor) -> torch.Tensor:  # (n_components, batch) -> (batch, n)
+        """Return the block's spectra before the amplitude, side by side."""
+        return torch.addmm(self.mean, components.T, self.decoder)
 
 
 class LinearEmulator:
@@ -42,6 +44,11 @@ class LinearEmulator:
     settings : dict
         What the emulator was trained on; becomes part of every product's provenance.
     device : torch.device or str
+
+    Attributes
+    ----------
+    coordinates : Coordinates
+        From parameters to the variables of the polynomials; ``coordinates.box`` is their range.
 
     Notes
     -----
@@ -57,17 +64,24 @@ class LinearEmulator:
         self.box = dict(arrays.box)
         self.lmax = arrays.lmax
         self.settings = settings
-        self.features = LegendreFeatures(list(arrays.box.values()), arrays.degrees).to(device)
-        self._cmb = _TorchBlock(arrays.cmb, arrays.lmax, device)
-        self._lensing = _TorchBlock(arrays.lensing, arrays.lmax, device)
+        self.coordinates = Coordinates(arrays.box, arrays.coordinates)
+        self._polynomial = LegendreFeatures(list(self.coordinates.box.values()), arrays.degrees).to(device)
+        self.blocks = {name: TorchBlock(block, arrays.lmax, device) for name, block in arrays.blocks.items()}
         self.lowl_ee_coefficients = torch.from_numpy(arrays.lowl_ee.T.copy()).to(device)  # (28, n_terms)
-        self._derived = torch.from_numpy(arrays.derived.T.copy()).to(device)
+        self.derived_coefficients = torch.from_numpy(arrays.derived.T.copy()).to(device)
         self._logA = self.parameters.index("logA")
         self._tau = self.parameters.index("tau")
 
     def to(self, device: torch.device | str) -> LinearEmulator:
         """Return a copy on `device`."""
         return LinearEmulator(self.arrays, copy.deepcopy(self.settings), device)
+
+    def features(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (n_terms, batch)
+        """Return the polynomial features; the first is the constant 1."""
+        return self._polynomial(self.coordinates(theta))
 
     def amplitude(
         self,
@@ -83,11 +97,58 @@ class LinearEmulator:
         """Return the factor on low-l EE and lensing, A_s up to a constant."""
         return torch.exp(theta[:, self._logA] - LOGA_PIVOT)
 
+    def block_amplitude(
+        self,
+        name: str,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return the factor on a block: see :class:`~cmbfit.theory.emulator.arrays.EmulatorArrays`."""
+        if name == "lensing":
+            return self.scalar_amplitude(theta)
+        if name == "bb":
+            return self.amplitude(theta) * self.scalar_amplitude(theta)
+        return self.amplitude(theta)
+
+    def components(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> dict[str, torch.Tensor]:  # name -> shape (n_components, batch)
+        """Return what the decoders start from: each block's components, ln low-l EE and ln derived."""
+        h = self.features(theta)
+        out = {name: block.coefficients @ h for name, block in self.blocks.items()}
+        out["lowl_ee"] = self.lowl_ee_coefficients @ h
+        out["derived"] = self.derived_coefficients @ h
+        return out
+
+    def decode(
+        self, theta: torch.Tensor, components: Mapping[str, torch.Tensor], *, lensed: bool = True
+    ) -> Spectra:
+        """Return spectra from :meth:`components` of the same points."""
+        name = "cmb" if lensed else "unlensed"
+        block = self.blocks[name]
+        cmb = self.block_amplitude(name, theta)[:, None] * block.decode(components[name])
+        lowl_ee = self.scalar_amplitude(theta)[:, None] * torch.exp(components["lowl_ee"].T)
+        empty = torch.zeros(len(theta), 2, dtype=theta.dtype, device=theta.device)  # l = 0, 1
+        dl = {pair: torch.cat([empty, cmb[:, block.slices[pair]]], dim=1) for pair in ("tt", "te")}
+        dl["ee"] = torch.cat([empty, lowl_ee, cmb[:, block.slices["ee"]]], dim=1)
+        others = {"bb": "bb", "pp": "lensing"} if lensed else {"pp": "lensing"}
+        for pair, source in others.items():
+            if source in self.blocks:
+                decoded = self.blocks[source].decode(components[source])
+                dl[pair] = torch.cat([empty, self.block_amplitude(source, theta)[:, None] * decoded], dim=1)
+        table = {p: theta[:, i] for i, p in enumerate(self.parameters)}
+        return Spectra(dl, table | self.derived_table(components))
+
+    def derived_table(self, components: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return derived parameters from :meth:`components`."""
+        derived = torch.exp(components["derived"])
+        return {p: derived[i] for i, p in enumerate(self.arrays.derived_names)}
+
     def spectra(
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> Spectra:
-        """Return lensed tt, te, ee and pp up to lmax, and derived parameters.
+        """Return lensed tt, te, ee, pp (and bb where trained) up to lmax, and derived parameters.
 
         Raises
         ------
@@ -95,22 +156,25 @@ class LinearEmulator:
             If a point lies outside the box: an emulator extrapolates plausibly and wrongly.
         """
         check_box(theta, self.parameters, self.box)
-        h = self.features(theta)
-        amplitude = self.amplitude(theta)[:, None]
-        scalar = self.scalar_amplitude(theta)[:, None]
-        cmb = amplitude * self._cmb.decode(h)
-        lensing = scalar * self._lensing.decode(h)
-        lowl_ee = scalar * torch.exp((self.lowl_ee_coefficients @ h).T)
-        empty = torch.zeros(len(theta), 2, dtype=theta.dtype, device=theta.device)  # l = 0, 1
-        dl = {pair: torch.cat([empty, cmb[:, self._cmb.slices[pair]]], dim=1) for pair in ("tt", "te")}
-        dl["ee"] = torch.cat([empty, lowl_ee, cmb[:, self._cmb.slices["ee"]]], dim=1)
-        dl["pp"] = torch.cat([empty, lensing], dim=1)
-        return Spectra(dl, self._parameter_table(theta, h))
+        return self.decode(theta, self.components(theta))
 
-    def _parameter_table(self, theta: torch.Tensor, h: torch.Tensor) -> dict[str, torch.Tensor]:
-        derived = torch.exp(self._derived @ h)
-        table = {p: theta[:, i] for i, p in enumerate(self.parameters)}
-        return table | {p: derived[i] for i, p in enumerate(self.arrays.derived_names)}
+    def unlensed(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> Spectra:
+        """Return unlensed tt, te and ee with the lensing potential pp: what a lensing code starts from.
+
+        EE at l < 30 is the lensed one, from which it differs by less than 0.01 of cosmic variance.
+
+        Raises
+        ------
+        SpectrumError
+            If the emulator was trained without unlensed spectra.
+        """
+        if "unlensed" not in self.blocks:
+            raise SpectrumError("this emulator holds no unlensed spectra; train one from chunks that do")
+        check_box(theta, self.parameters, self.box)
+        return self.decode(theta, self.components(theta), lensed=False)
 
     def derived(
         self,
@@ -118,42 +182,54 @@ class LinearEmulator:
     ) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
         """Return sampled and derived parameters without decoding spectra."""
         check_box(theta, self.parameters, self.box)
-        return self._parameter_table(theta, self.features(theta))
+        h = self.features(theta)
+        table = {p: theta[:, i] for i, p in enumerate(self.parameters)}
+        return table | self.derived_table({"derived": self.derived_coefficients @ h})
 
     def fold(
         self,
         matrices: Mapping[str, torch.Tensor],  # pair -> shape (n_rows, <= lmax + 1), acting on D_l from l = 0
+        block: str = "cmb",
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fold linear functionals of the spectra into the decoder.
+        """Fold linear functionals of the spectra into a block's decoder.
 
         Returns
         -------
         offset : torch.Tensor, shape (n_rows,)
         matrix : torch.Tensor, shape (n_rows, n_components)
-            ``sum_pair M_pair D_pair = amplitude * (offset + matrix @ component_coefficients @ h)``.
+            ``sum_pair M_pair D_pair = block_amplitude * (offset + matrix @ block_coefficients @ h)``.
 
         Raises
         ------
         LikelihoodError
             If a matrix touches a multipole that is not linear in this emulator (low-l EE).
         """
+        if block not in self.blocks:
+            raise LikelihoodError(
+                f"this emulator has no block {block!r}; it has {', '.join(self.blocks)}: train one that has it"
+            )
+        part = self.blocks[block]
         offset: torch.Tensor | float = 0.0
         matrix: torch.Tensor | float = 0.0
         for pair, rows in matrices.items():
-            if pair not in self._cmb.slices:
-                raise LikelihoodError(f"{pair} is not in the linear part of this emulator")
-            lmin = self._cmb.lmin[pair]
+            if pair not in part.slices:
+                raise LikelihoodError(f"{pair} is not in the block {block!r} of this emulator")
+            lmin = part.lmin[pair]
             if rows[:, 2:lmin].any():
                 raise LikelihoodError(f"{pair} below l = {LOWL_EE_MAX + 1} is not linear in this emulator")
-            start = self._cmb.slices[pair].start
+            start = part.slices[pair].start
             columns = slice(start, start + rows.shape[1] - lmin)
-            offset = offset + rows[:, lmin:] @ self._cmb.mean[columns]
-            matrix = matrix + rows[:, lmin:] @ self._cmb.decoder[:, columns].T
+            offset = offset + rows[:, lmin:] @ part.mean[columns]
+            matrix = matrix + rows[:, lmin:] @ part.decoder[:, columns].T
         if not isinstance(offset, torch.Tensor) or not isinstance(matrix, torch.Tensor):
             raise LikelihoodError("nothing to fold: no spectra were named")
         return offset, matrix
 
+    def block_coefficients(self, name: str) -> torch.Tensor:
+        """Polynomial coefficients of a block's components, shape (n_components, n_terms)."""
+        return self.blocks[name].coefficients
+
     @property
     def component_coefficients(self) -> torch.Tensor:
         """Polynomial coefficients of the cmb block's components, shape (n_components, n_terms)."""
-        return self._cmb.coefficients
+        return self.blocks["cmb"].coefficients

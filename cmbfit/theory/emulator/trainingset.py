@@ -22,6 +22,8 @@ from cmbfit.errors import DataError, ParameterError
 from cmbfit.io import atomic_path
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
 from cmbfit.theory.emulator.design import BACKGROUND, Design
+from cmbfit.theory.extensions import EXTENSIONS
+from cmbfit.theory.extensions import PRIMORDIAL as PRIMORDIAL_EXTENSIONS
 from cmbfit.theory.parameters import DERIVED, LCDM
 
 PAIRS = ("tt", "te", "ee", "bb", "pp")
@@ -33,8 +35,8 @@ class TrainingSet:
 
     Attributes
     ----------
-    theta : numpy.ndarray, shape (n, 6)
-        Columns as in :data:`~cmbfit.theory.parameters.LCDM`.
+    theta : numpy.ndarray, shape (n, n_parameters)
+        Columns as in `names`.
     dl : numpy.ndarray, shape (n, 5, lmax + 1)
         D_l [uK^2] of tt, te, ee, bb and [L(L+1)]^2 C_L^pp / 2pi, l from 0.
     unlensed : numpy.ndarray, shape (n, 3, lmax + 1)
@@ -46,6 +48,8 @@ class TrainingSet:
         Points at which the code failed: parameters and reason.
     settings : dict
         Design and code settings.
+    names : tuple of str
+        :data:`~cmbfit.theory.parameters.LCDM`, then the parameters of an extension.
     """
 
     theta: np.ndarray
@@ -55,6 +59,7 @@ class TrainingSet:
     background: np.ndarray
     failures: list[dict[str, Any]]
     settings: dict[str, Any]
+    names: tuple[str, ...] = LCDM
 
     def select(self, rows: np.ndarray) -> TrainingSet:
         """Return the rows named by an index or boolean array."""
@@ -66,6 +71,7 @@ class TrainingSet:
             self.background[rows],
             self.failures,
             self.settings,
+            self.names,
         )
 
 
@@ -74,21 +80,27 @@ def compute_chunk(
 ) -> TrainingSet:
     """Run CAMB over one chunk of a design, with a progress line per background."""
     backgrounds, primordial = design.chunk(index)
+    extra = tuple(design.extension)
     theta, dl, unlensed, derived, number, failures = [], [], [], [], [], []
     start = time.perf_counter()
     for i, (row, draws) in enumerate(zip(backgrounds, primordial, strict=True)):
-        background = dict(zip(BACKGROUND, row.tolist(), strict=True))
+        point = dict(zip((*BACKGROUND, *extra), row.tolist(), strict=True))
+        # what only acts on the primordial spectrum or on lensing goes with the draws
+        late = {k: point.pop(k) for k in extra if k in PRIMORDIAL_EXTENSIONS}
+        background = point
         try:
-            d, u, q = spectra_of_one_background(settings, background, [tuple(x) for x in draws.tolist()])
+            d, u, q = spectra_of_one_background(
+                settings, background, [{"logA": logA, "ns": ns, **late} for logA, ns in draws.tolist()]
+            )
         except ParameterError as error:
-            failures.append({**background, "draws": draws.tolist(), "reason": str(error)})
+            failures.append({**background, **late, "draws": draws.tolist(), "reason": str(error)})
             log(f"chunk {index}: point {background} failed: {error}")
             continue
         dl.append(d)
         unlensed.append(u)
         derived.append(q)
         number += [index * design.per_chunk + i] * len(draws)
-        theta += [[*row, *draw] for draw in draws]
+        theta += [[*row[:4], *draw, *row[4:]] for draw in draws]
         seconds = (time.perf_counter() - start) / (i + 1)
         log(f"chunk {index}: background {i + 1}/{len(backgrounds)}, {seconds:.1f} s each")
     if not theta:
@@ -103,6 +115,7 @@ def compute_chunk(
         np.array(number),
         failures,
         {"design": design.settings(), "camb": {"version": camb.__version__, **asdict(settings)}},
+        (*LCDM, *extra),
     )
 
 
@@ -135,7 +148,12 @@ def compute_points(
 
 def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
     """Publish a chunk atomically."""
-    record = {"settings": chunk.settings, "failures": chunk.failures, "parameters": LCDM, "derived": DERIVED}
+    record = {
+        "settings": chunk.settings,
+        "failures": chunk.failures,
+        "parameters": chunk.names,
+        "derived": DERIVED,
+    }
     with atomic_path(path) as tmp, tmp.open("wb") as f:
         np.savez_compressed(
             f,
@@ -171,14 +189,20 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
                     f["background"],
                     record["failures"],
                     record["settings"],
+                    tuple(record["parameters"]),
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: not a chunk of a training set ({error}); remove it and run again"
             ) from error
-        if tuple(record["parameters"]) != LCDM or tuple(record["derived"]) != DERIVED:
+        known = part.names[: len(LCDM)] == LCDM and set(part.names[len(LCDM) :]) <= set(EXTENSIONS)
+        if not known or tuple(record["derived"]) != DERIVED:
             raise DataError(
                 f"{path}: columns differ from this version's: {record['parameters']}, {record['derived']}"
+            )
+        if part.theta.shape != (len(part.dl), len(part.names)):
+            raise DataError(
+                f"{path}: theta has shape {part.theta.shape} for {len(part.dl)} spectra of {len(part.names)} parameters"
             )
         if parts and part.settings != parts[0].settings:
             changed = [k for k in part.settings if part.settings[k] != parts[0].settings[k]]
@@ -192,4 +216,5 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
         background=np.concatenate([p.background for p in parts]),
         failures=[failure for p in parts for failure in p.failures],
         settings=parts[0].settings,
+        names=parts[0].names,
     )

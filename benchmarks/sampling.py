@@ -1,0 +1,91 @@
+"""Where the time of a converged Planck posterior goes: emcee (its own moves and ours) and HMC.
+
+Each runs one independent chain of the default fit's posterior by its stopping rule. `cpu` is processor time
+of the sampling alone: on a busy machine it is what to compare. The share of the likelihood is measured
+inside the same run.
+
+Run: python benchmarks/sampling.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import emcee
+import torch
+import yaml
+
+from cmbfit.inference import ensemble
+from cmbfit.inference.diagnostics import effective_samples
+from cmbfit.inference.sampling import sample
+from cmbfit.io import write_json
+from cmbfit.likelihood.build import posterior_from_config
+from cmbfit.likelihood.compiled import compile_if_possible
+from cmbfit.likelihood.posterior import Posterior
+from cmbfit.theory.emulator.bundle import load_emulator
+
+CONFIG = Path(__file__).parent.parent / "pipeline" / "config" / "default.yaml"
+EMCEES_OWN = {"emcees_own": lambda: [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)]}
+
+
+def measure(posterior: Posterior, fit: dict[str, Any], sampler: dict[str, Any]) -> dict[str, float]:
+    """Run one chain and return times and effective samples."""
+    inside = 0.0
+    original = type(posterior).log_prob
+
+    def timed(self: Posterior, theta: torch.Tensor) -> torch.Tensor:
+        nonlocal inside
+        begun = time.process_time()
+        out = original(self, theta)
+        inside += time.process_time() - begun
+        return out
+
+    with mock.patch.object(type(posterior), "log_prob", timed), tempfile.TemporaryDirectory() as folder:
+        begun, wall = time.process_time(), time.perf_counter()
+        chain, _ = sample(posterior, {**fit, "sampler": sampler}, [1, 0], folder, "benchmark", progress=False)
+        cpu, wall = time.process_time() - begun, time.perf_counter() - wall
+    n = float(effective_samples(chain).min())
+    return {
+        "steps": chain.steps,
+        "walkers": chain.samples.shape[1],
+        "tau": float(chain.tau.max()),
+        "acceptance": chain.acceptance,
+        "evaluations": chain.evaluations,
+        "cpu_s": cpu,
+        "wall_s": wall,
+        "share_outside_log_prob": 1 - inside / cpu,
+        "effective_samples": n,
+        "effective_samples_per_cpu_s": n / cpu,
+    }
+
+
+def main() -> None:
+    """Measure and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="benchmarks/results/sampling.json")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    fit = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["fits"]["lcdm_planck2018"]
+    posterior = compile_if_possible(posterior_from_config(fit, load_emulator("lcdm_planck2018")))
+    emcee_settings = {k: v for k, v in fit["sampler"].items() if k != "kind"}
+    runs = {
+        "emcee": emcee_settings,
+        "emcee, its own moves": {**emcee_settings, "moves": "emcees_own"},
+        "hmc": {"kind": "hmc", "walkers": 128},
+    }
+    results = {}
+    with mock.patch.dict(ensemble._MOVES, EMCEES_OWN):
+        for name, sampler in runs.items():
+            results[name] = measure(posterior, fit, sampler)
+            print(name, json.dumps(results[name]))
+    write_json(args.output, {"what": "one chain of the default fit, one thread", "runs": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""Hamiltonian Monte Carlo of many chains at once, by autograd on the posterior's device.
+
+Duane et al. (1987); Neal (2011, arXiv:1206.1901). All chains take every leapfrog step together, so one
+batched gradient serves them all. The mass matrix is the inverse posterior covariance: first the Laplace
+approximation's, then that of the chains in their warm-up, in which dual averaging (Hoffman & Gelman 2014,
+JMLR 15, 1593, eq. 6) also finds the step size. A chain's step size is drawn anew for each trajectory
+within 20%, so that no trajectory closes on itself.
+
+Trajectories are reflected at walls (limits of uniform priors, the theory's box) where they meet them, in
+the metric of the mass matrix (Mohasel Afshar & Domke 2015, NIPS 28): volume and energy are conserved and
+the way can be reversed, so that the walls are exact. Where the density is zero for another reason, its
+gradient is taken as zero, and trajectories that end there are refused; this too is exact, since any force
+that depends on the position alone will do.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmbfit.errors import ConfigError
+from cmbfit.inference.chain import Chain, check_stopping, run_sampler
+from cmbfit.inference.checkpoint import Block
+from cmbfit.likelihood.posterior import Posterior
+
+log = logging.getLogger(__name__)
+
+_JITTER = 0.2
+_MAX_REFLECTIONS = 20
+"""In one leapfrog step; a trajectory that needs more ends outside and is refused."""
+_WARMUP_SHARES = (0.3, 0.3, 0.4)
+"""Of the warm-up's steps; after each but the last the covariance is measured again."""
+
+
+@dataclass(frozen=True)
+class HmcSettings:
+    """How a set of chains is run.
+
+    Parameters
+    ----------
+    walkers : int
+        Chains; the batch on the device. Each is independent of the others once it has started.
+    max_steps : int
+        Give up after so many trajectories.
+    block_steps : int
+        Trajectories between checkpoints, each with a convergence check.
+    tau_multiple : float
+        Trajectories required, in units of the largest autocorrelation time.
+    tau_rtol : float
+        Largest relative change of any tau between two checks that counts as stable.
+    leapfrog : int
+        Steps of a trajectory; at most a quarter of a period together.
+    target_acceptance : float
+        Mean acceptance that the step size is tuned to.
+    warmup_steps : int
+        Trajectories that are thrown away.
+    """
+
+    walkers: int = 256
+    max_steps: int = 10_000
+    block_steps: int = 50
+    tau_multiple: float = 50.0
+    tau_rtol: float = 0.1
+    leapfrog: int = 3
+    target_acceptance: float = 0.9
+    warmup_steps: int = 60
+
+    def __post_init__(self) -> None:
+        check_stopping(self)
+        if self.leapfrog < 1 or self.warmup_steps < 10:
+            raise ConfigError(
+                f"expected leapfrog >= 1 and warmup_steps >= 10, found {self.leapfrog}, {self.warmup_steps}"
+            )
+        if not 0.5 <= self.target_acceptance < 1:
+            raise ConfigError(f"target_acceptance: expected 0.5 to 1, found {self.target_acceptance}")
+
+
+@dataclass
+class _Points:
+    """Where the chains are: each of `theta`, `gradient` (n, n_parameters), `log_prob` (n,)."""
+
+    theta: torch.Tensor
+    log_prob: torch.Tensor
+    gradient: torch.Tensor
+
+
+class _Hmc:
+    """Chains that go from block to block."""
+
+    kind = "hmc"
+
+    def __init__(
+        self, posterior: Posterior, start: np.ndarray, factor: np.ndarray, settings: HmcSettings, seed: int
+    ) -> None:
+        self._posterior, self._settings = posterior, settings
+        self._start, self._first_factor = start, factor
+        self._seed = seed
+        infinite = (-math.inf, math.inf)
+        prior = np.array([posterior.priors[p].support for p in posterior.parameters])
+        box = np.array([posterior.theory.box.get(p, infinite) for p in posterior.parameters])
+        self._low = self._tensor(np.maximum(prior[:, 0], box[:, 0]))
+        self._high = self._tensor(np.minimum(prior[:, 1], box[:, 1]))
+
+    def _tensor(self, x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(x)).to(self._posterior.device)
+
+    def _at(self, theta: torch.Tensor) -> _Points:
+        theta = theta.detach().requires_grad_(True)
+        log_prob = self._posterior.log_prob(theta)
+        if not log_prob.requires_grad:  # every point is outside
+            return _Points(theta.detach(), log_prob, torch.zeros_like(theta))
+        (gradient,) = torch.autograd.grad(log_prob.sum(), theta)
+        return _Points(theta.detach(), log_prob.detach(), gradient.nan_to_num(0.0, 0.0, 0.0))
+
+    def _drift(
+        self, theta: torch.Tensor, momentum: torch.Tensor, step: torch.Tensor, factor: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Move with constant momentum for a time `step`, shape (n, 1), reflected at the walls."""
+        remaining = step
+        for _ in range(_MAX_REFLECTIONS):
+            velocity = momentum @ factor.T
+            end = theta + remaining * velocity
+            out = (end < self._low) | (end > self._high)
+            if not bool(out.any()):
+                break
+            wall = torch.where(velocity > 0, self._high, self._low)
+            time, which = torch.where(out, (wall - theta) / velocity, torch.inf).min(1, keepdim=True)
+            time = time.clamp(min=0)  # rounding may have put a point past its wall
+            hit = torch.isfinite(time)
+            touch = (theta + time * velocity).scatter(1, which, wall.gather(1, which))
+            normal = factor[which[:, 0]]
+            along = (momentum * normal).sum(1, keepdim=True) / normal.square().sum(1, keepdim=True)
+            theta = torch.where(hit, touch, theta)
+            momentum = torch.where(hit, momentum - 2 * along * normal, momentum)
+            remaining = torch.where(hit, remaining - time, remaining)
+        return theta + remaining * (momentum @ factor.T), momentum
+
+    def _step(
+        self, points: _Points, factor: torch.Tensor, size: float, generator: torch.Generator
+    ) -> tuple[_Points, torch.Tensor, torch.Tensor]:
+        """One trajectory of every chain; also who moved and the acceptance probabilities."""
+        n, d = points.theta.shape
+        drawn = {"generator": generator, "dtype": torch.float64, "device": points.theta.device}
+        momentum = torch.randn(n, d, **drawn)  # type: ignore[call-overload]
+        step = size * (1 + _JITTER * (2 * torch.rand(n, 1, **drawn) - 1))  # type: ignore[call-overload]
+        uniform = torch.rand(n, **drawn)  # type: ignore[call-overload]
+        energy = points.log_prob - 0.5 * momentum.square().sum(1)
+        here = points
+        momentum = momentum + 0.5 * step * (here.gradient @ factor)
+        for i in range(self._settings.leapfrog):
+            theta, momentum = self._drift(here.theta, momentum, step, factor)
+            here = self._at(theta)
+            last = i == self._settings.leapfrog - 1
+            momentum = momentum + (0.5 if last else 1.0) * step * (here.gradient @ factor)
+        gain = here.log_prob - 0.5 * momentum.square().sum(1) - energy
+        moved = gain > torch.log(uniform)
+        points = _Points(
+            torch.where(moved[:, None], here.theta, points.theta),
+            torch.where(moved, here.log_prob, points.log_prob),
+            torch.where(moved[:, None], here.gradient, points.gradient),
+        )
+        return points, moved, gain.clamp(max=0).exp()
+
+    def prepare(self) -> Block:
+        """Warm up: find step size and mass matrix."""
+        settings = self._settings
+        generator = torch.Generator(device=self._posterior.device).manual_seed(self._seed)
+        points = self._at(self._tensor(self._start))
+        factor = self._tensor(self._first_factor)
+        largest = math.pi / 2 / settings.leapfrog
+        size = largest
+        for round_number, share in enumerate(_WARMUP_SHARES):
+            steps = max(3, round(share * settings.warmup_steps))
+            tuner = _DualAveraging(size, settings.target_acceptance, largest)
+            positions = []
+            for i in range(steps):
+                points, _, probability = self._step(points, factor, tuner.size, generator)
+                tuner.update(float(probability.mean()))
+                if i >= steps // 2:
+                    positions.append(points.theta)
+            size = tuner.average
+            drawn = torch.cat(positions)
+            if round_number < len(_WARMUP_SHARES) - 1 and len(drawn) > 20 * drawn.shape[1]:
+                factor = torch.linalg.cholesky(torch.cov(drawn.T))
+        log.info("warm-up done: step size %.2f, acceptance %.2f", size, float(probability.mean()))
+        return self._block([], [], torch.zeros(len(self._start)), points, factor, size, generator)
+
+    def advance(self, last: Block, steps: int) -> Block:
+        """Run `steps` trajectories."""
+        state = last.state
+        generator = torch.Generator(device=self._posterior.device)
+        generator.set_state(torch.from_numpy(state["generator"]))
+        names = ("position", "log_prob", "gradient")
+        points = _Points(*(self._tensor(state[name]) for name in names))
+        factor, size = self._tensor(state["factor"]), float(state["step_size"])
+        accepted = torch.zeros(len(points.theta), dtype=torch.int64, device=points.theta.device)
+        samples, log_prob = [], []
+        for _ in range(steps):
+            points, moved, _ = self._step(points, factor, size, generator)
+            accepted += moved
+            samples.append(points.theta)
+            log_prob.append(points.log_prob)
+        return self._block(samples, log_prob, accepted, points, factor, size, generator)
+
+    def _block(
+        self,
+        samples: list[torch.Tensor],
+        log_prob: list[torch.Tensor],
+        accepted: torch.Tensor,
+        points: _Points,
+        factor: torch.Tensor,
+        size: float,
+        generator: torch.Generator,
+    ) -> Block:
+        n, d = self._start.shape
+        return Block(
+            torch.stack(samples).cpu().numpy() if samples else np.empty((0, n, d)),
+            torch.stack(log_prob).cpu().numpy() if log_prob else np.empty((0, n)),
+            accepted.cpu().numpy().astype(np.int64),
+            {
+                "position": points.theta.cpu().numpy(),
+                "log_prob": points.log_prob.cpu().numpy(),
+                "gradient": points.gradient.cpu().numpy(),
+                "factor": factor.cpu().numpy(),
+                "step_size": np.array(size),
+                "generator": generator.get_state().numpy(),
+            },
+        )
+
+
+class _DualAveraging:
+    """Step size of a wanted mean acceptance; Hoffman & Gelman 2014, eq. 6, with their constants."""
+
+    def __init__(self, start: float, target: float, largest: float) -> None:
+        self._mu, self._target, self._largest = math.log(start), target, largest
+        self._error, self._log_average, self._n = 0.0, 0.0, 0
+        self.size = start
+
+    def update(self, acceptance: float) -> None:
+        self._n += 1
+        share = 1 / (self._n + 10)
+        self._error = (1 - share) * self._error + share * (self._target - acceptance)
+        log_size = min(self._mu - math.sqrt(self._n) / 0.05 * self._error, math.log(self._largest))
+        weight = self._n**-0.75
+        self._log_average = weight * log_size + (1 - weight) * self._log_average
+        self.size = math.exp(log_size)
+
+    @property
+    def average(self) -> float:
+        return math.exp(self._log_average)
+
+
+def run_hmc(
+    posterior: Posterior,
+    start: np.ndarray,  # shape: (walkers, n_parameters)
+    factor: np.ndarray,  # shape: (n_parameters, n_parameters)
+    settings: HmcSettings,
+    seed: int,
+    checkpoint: str | Path,
+    identity: Mapping[str, Any],
+    *,
+    progress: bool = True,
+) -> Chain:
+    """Run (or resume) one set of HMC chains until they have converged.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    start : numpy.ndarray, shape (walkers, n_parameters)
+        Starting points of a fresh run, of non-zero probability.
+    factor : numpy.ndarray, shape (n_parameters, n_parameters)
+        Approximate covariance = factor factor^T: the first mass matrix.
+    settings : HmcSettings
+    seed : int
+        Seeds the generator; the same seed on the same kind of device gives the same chain.
+    checkpoint, identity, progress
+        See :func:`~cmbfit.inference.chain.run_sampler`, which also says when it stops and raises.
+
+    Returns
+    -------
+    Chain
+        Steps are trajectories; the chains stand where an ensemble's walkers do.
+    """
+    sampler = _Hmc(posterior, start, factor, settings, seed)
+    return run_sampler(sampler, posterior, settings, seed, checkpoint, identity, progress=progress)

@@ -1,0 +1,102 @@
+"""Join a fit's independent chains into its products: samples, GetDist and ArviZ files, summary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmbfit.inference.chain import Chain
+from cmbfit.inference.diagnostics import kept_samples
+from cmbfit.inference.maximum import find_maximum
+from cmbfit.inference.products import Samples, collect_samples, write_arviz, write_getdist, write_samples
+from cmbfit.inference.summary import summarise
+from cmbfit.io import write_json
+from cmbfit.likelihood.build import start_from_config
+from cmbfit.likelihood.posterior import Posterior
+from cmbfit.likelihood.priors import Prior
+from cmbfit.theory.parameters import DERIVED
+
+
+def samples_with_derived(posterior: Posterior, chains: Sequence[Chain]) -> Samples:
+    """Return the chains after burn-in with the theory's derived parameters of the same rows."""
+    n = len(posterior.theory.parameters)
+    derived = [derived_columns(posterior, kept_samples(chain)[0][:, :n]) for chain in chains]
+    return collect_samples(chains, derived, ranges_of(posterior))
+
+
+def derived_columns(
+    posterior: Posterior,
+    theta: np.ndarray,  # shape: (n, theory parameters)
+) -> dict[str, np.ndarray]:
+    """Return derived parameters of points, for theories that give them without spectra."""
+    if not hasattr(posterior.theory, "derived"):
+        return {}
+    with torch.no_grad():
+        table = posterior.theory.derived(torch.from_numpy(theta).to(posterior.device))
+    return {name: table[name].cpu().numpy() for name in DERIVED if name in table}
+
+
+def ranges_of(posterior: Posterior) -> dict[str, tuple[float | None, float | None]]:
+    """Return the priors' limits, as GetDist's files want them."""
+    return {p: finite_limits(prior) for p, prior in posterior.priors.items()}
+
+
+def finite_limits(prior: Prior) -> tuple[float | None, float | None]:
+    """Return a prior's support with None for infinity."""
+    low, high = prior.support
+    return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
+
+
+def describe(fit: Mapping[str, Any], posterior: Posterior) -> dict[str, Any]:
+    """Return what a summary says of a fit apart from its numbers."""
+    return {
+        "title": fit["title"],
+        "reference_source": fit["reference"]["source"],
+        "data": [vars_of(like.info) for like in posterior.likelihoods],
+        "priors": {p: prior.describe() for p, prior in posterior.priors.items()},
+        "fold_difference": posterior.fold_difference,
+        "not_folded": posterior.not_folded,
+    }
+
+
+def vars_of(info: object) -> dict[str, object]:
+    """Return a data set's description without its priors."""
+    return {k: v for k, v in vars(info).items() if k not in ("nuisance", "joint_priors")}
+
+
+def publish_fit(
+    posterior: Posterior,
+    fit: Mapping[str, Any],
+    chains: Sequence[Chain],
+    *,
+    samples: str | Path,
+    getdist_root: str | Path,
+    arviz: str | Path,
+    summary: str | Path,
+) -> dict[str, Any]:
+    """Write a fit's products and return its summary.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    fit : mapping
+        The fit's section of the configuration.
+    chains : sequence of Chain
+        Independent ensembles.
+    samples, getdist_root, arviz, summary : path
+        HDF5, root of the GetDist files, ArviZ netCDF and JSON.
+    """
+    table = samples_with_derived(posterior, chains)
+    write_samples(samples, table)
+    write_getdist(getdist_root, table)
+    write_arviz(arviz, table)
+    best = find_maximum(posterior, *start_from_config(fit, posterior))
+    reference = {name: tuple(x) for name, x in fit["reference"]["parameters"].items()}
+    out = summarise(table, chains, best, reference) | describe(fit, posterior)
+    write_json(summary, out)
+    return out

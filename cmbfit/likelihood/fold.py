@@ -1,0 +1,132 @@
+"""Fold linear steps of data sets into one small matrix for each set of calibrations.
+
+A linear-decoder emulator gives D = s (a + B c) with an amplitude s(theta) and a few components c,
+polynomials of theta. Windows, calibration and whitening are linear too, so for Gaussian data
+
+    chi2 = |sum_g s_g k_g R_g [1, c_g] - d|^2,
+
+where g runs over what shares a calibration k_g and an amplitude: the emulator's blocks, and EE at l < 30, where the components are exp(polynomials). A QR decomposition of all R_g together rotates the
+hundreds of bandpowers onto the few directions that the components can reach; what is orthogonal to them
+is a constant. All of this is exact up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
+from cmbfit.theory.emulator.linear import LinearEmulator
+
+Powers = tuple[tuple[str, float], ...]
+Group = tuple[str, Powers]
+"""Source of the components (a block of the emulator, or "lowl_ee") and powers of the calibrations."""
+
+_BLOCKS = {"pp": "lensing", "bb": "bb"}
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Data sets with the same calibrations: chi2 = |matrix z - target|^2 + constant.
+
+    Attributes
+    ----------
+    groups : tuple of (source, powers)
+        z stacks, group by group, amplitude times calibration times the source's components.
+    matrix : torch.Tensor or None, shape (n_directions, length of z)
+        None if the components of the only group are those of the residual already.
+    target : torch.Tensor, shape (n_directions,)
+    constant : torch.Tensor, shape ()
+    """
+
+    groups: tuple[Group, ...]
+    matrix: torch.Tensor | None
+    target: torch.Tensor
+    constant: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Folded:
+        """Return a copy on `device`."""
+        matrix = None if self.matrix is None else self.matrix.to(device)
+        return replace(self, matrix=matrix, target=self.target.to(device), constant=self.constant.to(device))
+
+    def chi2(
+        self, components: Mapping[str, torch.Tensor], scales: Mapping[Group, torch.Tensor]
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return chi2 from the sources' components, each (n, batch), and the groups' scales, each (batch,)."""
+        if self.matrix is None:
+            (group,) = self.groups
+            residual = torch.addcmul(-self.target[:, None], components[group[0]], scales[group])
+        else:
+            z = torch.cat([components[g[0]] * scales[g] for g in self.groups])
+            residual = torch.addmm(self.target[:, None], self.matrix, z, beta=-1)
+        return residual.square().sum(0) + self.constant
+
+
+def calibration_powers(like: GaussianBandpowers, pair: str) -> Powers:
+    """Return the powers of the nuisance parameters that multiply a pair's model."""
+    calibration = like.settings()["calibration"]
+    return tuple(sorted((name, p[pair]) for name, p in calibration.items() if p.get(pair, 0)))
+
+
+def _columns(
+    emulator: LinearEmulator, like: GaussianBandpowers
+) -> tuple[dict[Group, torch.Tensor], torch.Tensor]:
+    """Return a data set's whitened response to each group's components, and its whitened data."""
+    whitened, target = like.whitened()
+    linear: dict[Group, dict[str, torch.Tensor]] = {}
+    out: dict[Group, torch.Tensor] = {}
+    for pair, block in whitened.items():
+        powers, rows = calibration_powers(like, pair), block
+        if pair == "ee" and bool(rows[:, 2 : LOWL_EE_MAX + 1].any()):
+            low = torch.zeros(len(rows), LOWL_EE_MAX - 1, dtype=rows.dtype, device=rows.device)
+            part = rows[:, 2 : LOWL_EE_MAX + 1]
+            low[:, : part.shape[1]] = part
+            out["lowl_ee", powers] = low
+            rows = rows.clone()
+            rows[:, : LOWL_EE_MAX + 1] = 0
+        linear.setdefault((_BLOCKS.get(pair, "cmb"), powers), {})[pair] = rows
+    for (source, powers), matrices in linear.items():
+        offset, matrix = emulator.fold(matrices, source)
+        out[source, powers] = torch.cat([offset[:, None], matrix], dim=1)
+    return out, target
+
+
+def fold(emulator: LinearEmulator, likelihoods: list[GaussianBandpowers]) -> list[Folded]:
+    """Fold data sets; those with the same calibrations share one rotation.
+
+    Data sets of other calibrations stay apart: their covariance is block-diagonal, and one residual
+    of all of them would have to be as long as all groups' components together.
+
+    Raises
+    ------
+    LikelihoodError
+        If a pair is not among the emulator's spectra.
+    """
+    clusters: dict[tuple[Group, ...], list[tuple[dict[Group, torch.Tensor], torch.Tensor]]] = {}
+    for like in likelihoods:
+        columns, target = _columns(emulator, like)
+        clusters.setdefault(tuple(sorted(columns)), []).append((columns, target))
+    folded = []
+    for groups, members in clusters.items():
+        stacked = torch.cat([torch.cat([columns[g] for g in groups], dim=1) for columns, _ in members])
+        data = torch.cat([target for _, target in members])
+        basis, matrix = torch.linalg.qr(stacked)
+        target = basis.T @ data
+        folded.append(Folded(groups, matrix, target, (data - basis @ target).square().sum()))
+    return folded
+
+
+def component_coefficients(emulator: LinearEmulator, source: str) -> torch.Tensor:
+    """Return polynomial coefficients of a source's components, shape (n_components, n_terms).
+
+    Those of the linear sources begin with the constant 1, which carries the decoder's mean.
+    """
+    if source == "lowl_ee":
+        return emulator.lowl_ee_coefficients
+    coefficients = emulator.block_coefficients(source)
+    unit = torch.zeros_like(coefficients[:1])
+    unit[0, 0] = 1.0  # the first feature is the constant 1
+    return torch.cat([unit, coefficients])

@@ -1,0 +1,73 @@
+"""A Gaussian measurement of one parameter, such as tau from low-l EE, as a data set of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.theory.spectra import Spectra
+
+
+class ParameterGaussian:
+    """ln L = -((p - mean) / std)^2 / 2 of one parameter of the theory.
+
+    A data set and not a prior: it says what sky it was made from (`info.sky`), so that the low-l EE
+    behind a measurement of tau cannot be counted beside it.
+
+    Parameters
+    ----------
+    info : DataSetInfo
+    parameter : str
+        Sampled or derived parameter that the theory reports with its spectra.
+    mean, std : float
+    """
+
+    def __init__(self, info: DataSetInfo, parameter: str, mean: float, std: float) -> None:
+        if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+            raise LikelihoodError(f"{info.name}: expected a finite mean and std > 0, found {mean}, {std}")
+        self.info = info
+        self.parameter = parameter
+        self.mean = mean
+        self.std = std
+        self.pairs: tuple[str, ...] = ()
+        self.lmax = 0
+
+    def to(self, device: torch.device | str) -> ParameterGaussian:  # noqa: ARG002  interface of Likelihood
+        """Return itself: there are no arrays to move."""
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Return parameter, mean and standard deviation."""
+        return {"kind": "parameter", "parameter": self.parameter, "gaussian": [self.mean, self.std]}
+
+    def log_prob_of_parameter(
+        self,
+        x: torch.Tensor,  # shape: (batch,)
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return ln L of the parameter's values."""
+        return -0.5 * ((x - self.mean) / self.std) ** 2
+
+    def log_prob(
+        self,
+        spectra: Spectra,
+        nuisance: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return ln L of the parameter that stands beside the spectra.
+
+        Raises
+        ------
+        LikelihoodError
+            If the spectra come without that parameter, as those of a text file do.
+        """
+        nuisance_values(self.info, nuisance, spectra.batch)
+        if self.parameter not in spectra.parameters:
+            raise LikelihoodError(
+                f"{self.info.name} needs the parameter {self.parameter} beside the spectra; "
+                f"found {', '.join(spectra.parameters) or 'none'} (spectra of a file carry no parameters)"
+            )
+        return self.log_prob_of_parameter(spectra.parameters[self.parameter])

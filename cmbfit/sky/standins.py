@@ -1,0 +1,203 @@
+"""Stand-ins for published survey files: simulated skies in the formats of WMAP9 and Planck PR3.
+
+Names, columns, units, ordering, headers, extensions and number types are those of the releases, so
+that the code that reads them is the code that reads the originals. Contents: a CMB of known spectra,
+dust and synchrotron of :mod:`cmbfit.sky.foregrounds`, Gaussian beams, pixel windows, white noise that
+follows hits denser at the ecliptic poles, and for Planck a monopole, a dipole and bad pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import healpy
+import numpy as np
+from astropy.io import fits
+
+from cmbfit.errors import MapError
+from cmbfit.io import atomic_path
+from cmbfit.sky.beams import Beam
+from cmbfit.sky.cuts import galactic_cut, source_holes
+from cmbfit.sky.fits import UNSEEN
+from cmbfit.sky.maps import Array, Mask, StokesMap, unit_vectors
+from cmbfit.sky.masks import apodise
+from cmbfit.sky.quality import combine_masks
+from cmbfit.sky.rotate import rotation_matrix
+
+FWHM_ARCMIN = {
+    "K": 52.8, "Ka": 39.6, "Q": 30.6, "V": 21.0, "W": 13.2,
+    "100": 9.68, "143": 7.30, "217": 5.02, "353": 4.94,
+}  # fmt: skip
+"""WMAP: Bennett et al. 2013 (arXiv:1212.5225); HFI: Planck 2018 I (arXiv:1807.06205), table 4."""
+
+HFI_NOISE_UK_ARCMIN = {
+    "100": (77.4, 117.6), "143": (33.0, 70.2), "217": (46.8, 105.0), "353": (153.6, 438.4),
+}  # fmt: skip
+"""Full-mission noise of T and of Q, U: Planck 2018 I, table 4; a half mission has sqrt(2) more."""
+
+WMAP_HITS_PER_YEAR = 170.0
+"""Observations of a pixel at nside 512 by one differencing assembly in a year, about (V band)."""
+
+
+def fwhm_of(detector: str) -> float:
+    """Return the beam of a detector: "V2" has that of V.
+
+    Examples
+    --------
+    >>> fwhm_of("W3")
+    13.2
+    """
+    key = detector if detector in FWHM_ARCMIN else detector.rstrip("0123456789")
+    if key not in FWHM_ARCMIN:
+        raise MapError(
+            f"detector {detector!r}: expected one of {sorted(FWHM_ARCMIN)} with or without a number"
+        )
+    return FWHM_ARCMIN[key]
+
+
+def scan_hits(nside: int, mean: float) -> Array:
+    """Return counts with rings of deep coverage 45 degrees around the ecliptic poles, at least 1."""
+    latitude = np.abs(unit_vectors(nside) @ rotation_matrix("E", "G")[:, 2])
+    shape = 1 + 2.5 * np.exp(-0.5 * ((latitude - np.sqrt(0.5)) / 0.08) ** 2) + 1.5 * latitude**4
+    return np.maximum(np.rint(mean * shape / shape.mean()), 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What goes into one map file.
+
+    Attributes
+    ----------
+    sky : StokesMap
+        uK_CMB, signal and noise.
+    hits : ndarray, shape (npix,)
+    sigma_t, sigma_p : float
+        Noise of one observation in uK.
+    """
+
+    sky: StokesMap
+    hits: Array
+    sigma_t: float
+    sigma_p: float
+
+
+def _nested(values: Array) -> Array:
+    return healpy.reorder(np.asarray(values, dtype=np.float32), r2n=True)
+
+
+def _table(
+    columns: Mapping[str, tuple[Array, str]], name: str, extra: Mapping[str, object]
+) -> fits.BinTableHDU:
+    made = [
+        fits.Column(name=key, format="E", unit=unit or None, array=values)
+        for key, (values, unit) in columns.items()
+    ]
+    table = fits.BinTableHDU.from_columns(made, name=name)
+    npix = len(table.data)
+    head = {"PIXTYPE": "HEALPIX", "ORDERING": "NESTED", "NSIDE": healpy.npix2nside(npix), "FIRSTPIX": 0,
+            "LASTPIX": npix - 1, "INDXSCHM": "IMPLICIT", **extra}  # fmt: skip
+    for key, value in head.items():
+        table.header[key] = value
+    return table
+
+
+def _publish(path: Path, *tables: fits.BinTableHDU) -> None:
+    with atomic_path(path) as tmp:
+        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(tmp, overwrite=True)
+
+
+def write_wmap_map(path: Path, content: Content) -> None:
+    """Write `wmap_iqumap_r9_yr*_v5.fits`: mK, N_OBS, NESTED, no COORDSYS; weights in the second extension."""
+    s, hits = content.sky, _nested(content.hits)
+    maps = {
+        "TEMPERATURE": (_nested(1e-3 * s.i), "mK"),
+        "Q_POLARISATION": (_nested(1e-3 * s.q), "mK"),
+        "U_POLARISATION": (_nested(1e-3 * s.u), "mK"),
+        "N_OBS": (hits, "counts"),
+    }
+    weights = {"N_OBS": (hits, "counts"), "M11": (hits, "counts"), "M12": (0 * hits, "counts"),
+               "M23": (hits, "counts")}  # fmt: skip
+    _publish(path, _table(maps, "Stokes Maps", {}), _table(weights, "Weights", {}))
+
+
+def write_hfi_map(path: Path, content: Content, rng: np.random.Generator, n_bad: int = 12) -> None:
+    """Write `HFI_SkyMap_*_R3.01_*.fits`: K_CMB, ten columns, NESTED, GALACTIC, COSMO.
+
+    `n_bad` pixels are missing, as many have a polarisation variance that must not be trusted.
+    """
+    s, nested_hits = content.sky, _nested(content.hits)
+    bad = rng.choice(content.hits.size, 2 * n_bad, replace=False)
+    columns: dict[str, tuple[Array, str]] = {}
+    for key, values in (("I", s.i), ("Q", s.q), ("U", s.u)):
+        column = _nested(1e-6 * values)
+        column[bad[:n_bad]] = UNSEEN
+        columns[f"{key}_STOKES"] = (column, "K_CMB")
+    columns["HITS"] = (nested_hits, "")
+    for key in ("II", "IQ", "IU", "QQ", "QU", "UU"):
+        sigma = {"I": content.sigma_t, "Q": content.sigma_p, "U": content.sigma_p}
+        level = (1e-6 * sigma[key[0]]) ** 2 if key[0] == key[1] else 0.0
+        column = level / nested_hits
+        if key in {"QQ", "UU"}:
+            column[bad[n_bad:]] = 5e-6  # K^2: above 1e6 uK^2
+        columns[f"{key}_COV"] = (column, "K_CMB^2")
+    head = {"COORDSYS": "GALACTIC", "POLCCONV": "COSMO", "BAD_DATA": UNSEEN, "POLAR": True}
+    _publish(path, _table(columns, "FREQ-MAP", head))
+
+
+def write_mask_file(path: Path, mask: Mask, column: str, *, coordsys: bool) -> None:
+    """Write a mask: one single-precision column, NESTED."""
+    extra = {"COORDSYS": "GALACTIC"} if coordsys else {}
+    _publish(path, _table({column: (_nested(mask.weights), "")}, "MASK", extra))
+
+
+def standin_mask(
+    nside: int, latitude_deg: float, n_sources: int, rng: np.random.Generator, apodise_deg: float
+) -> Mask:
+    """Return a Galactic cut with holes of 0.6 degrees around random sources, apodised if asked."""
+    lon, lat = rng.uniform(0, 360, n_sources), np.degrees(np.arcsin(rng.uniform(-1, 1, n_sources)))
+    cut = apodise(galactic_cut(nside, latitude_deg), apodise_deg, "C1")
+    holes = source_holes(nside, lon, lat, np.full(n_sources, 0.6))
+    return combine_masks([cut, apodise(holes, 0.5 * (apodise_deg > 0), "C1")])
+
+
+def write_wmap_beam(path: Path, detector: str, lmax: int) -> None:
+    """Write `wmap_ampl_bl_*_9yr_v5p1.txt`: comments, then l, b_l and its relative error."""
+    beam = Beam.gaussian(lmax, fwhm_of(detector)).t
+    table = np.column_stack([np.arange(lmax + 1), beam, np.full(lmax + 1, 0.003)])
+    with atomic_path(path) as tmp:
+        np.savetxt(
+            tmp, table, fmt=["%d", "%.8e", "%.4e"], header=f"stand-in beam transfer function of {detector}"
+        )
+
+
+def write_beam_archive(path: Path, members: Mapping[str, str], lmax: int) -> None:
+    """Write a gzipped tar of `Wl_*.fits` files: extensions TT, EE, BB, TE with columns like TT_2_TT.
+
+    Parameters
+    ----------
+    members : mapping
+        Name in the archive -> detector.
+    """
+    with atomic_path(path) as tmp, tarfile.open(tmp, "w:gz") as archive:
+        for name, detector in members.items():
+            beam = Beam.gaussian(lmax, fwhm_of(detector))
+            power = {"TT": beam.t**2, "EE": beam.e**2, "BB": beam.b**2, "TE": beam.t * beam.e}
+            tables = []
+            for source, values in power.items():
+                columns = [
+                    fits.Column(
+                        name=f"{source}_2_{to}", format="D", array=values if to == source else 0 * values
+                    )
+                    for to in power
+                ]
+                tables.append(fits.BinTableHDU.from_columns(columns, name=source))
+            buffer = io.BytesIO()
+            fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(buffer)
+            info = tarfile.TarInfo(name)
+            info.size = buffer.tell()
+            buffer.seek(0)
+            archive.addfile(info, buffer)

@@ -1,0 +1,294 @@
+"""Two-point functions of masked fields, in the closed form that a covariance is made of.
+
+With K the kernels of the masks (E~ = K+ E + i K- B, B~ = -i K- E + K+ B, T~ = K0 T), those of the
+masked fields i, k are taken as
+
+    <T~ T~> = C_TT K0(w_i w_k),
+    <E~ E~> = C_EE K+(w_i w_k) + (C_BB - C_EE) K- K-^dagger,
+    <B~ B~> = C_BB K+(w_i w_k) + (C_EE - C_BB) K- K-^dagger,
+    <E~ B~> = C_EB K+(w_i w_k) + (i/2) (C_EE + C_BB) K-(w_i w_k),
+    <T~ B~> = C_TB K0(w_i w_k) + (i/2) C_TE K-(w_i w_k),
+    noise of one split: N_l K(depth w_i^2), with i N_l K-(depth w_i^2) between E and B: exact if white.
+
+Two rules stand behind them. First, for an operator C that is diagonal in l,
+
+    w C w = (w^2 C + C w^2) / 2 - [w, [w, C]] / 2
+
+is an identity, so the amplitude of an element (l, l') is the arithmetic mean (C_l + C_l') / 2. The
+customary products C_l C_l' in the covariance are its geometric counterpart, and lose nearly all of
+the correlation of distant multipoles where the spectrum is steep. The double commutator is the power
+that the mask carries between multipoles; the improved narrow-kernel approximation (Nicola et al.
+2021, arXiv:2010.09717) accounts for it in the mean by taking for C_l the spectrum coupled by the masks
+and divided by the mean of the weight, beams included: M++ + M-- for K+(w_i w_k), M-- for K- K-^dagger.
+
+Second, K+ K+^dagger + K- K-^dagger = K+(w w') and K+ K-^dagger + K- K+^dagger = K-(w w'). Leaked power
+does not lie where the mask is, but where it falls off: for l above the mask's own scales
+K-(l, l') = 2 (l_perp . q / l^2) w(q), q = l - l', so K- K-^dagger is the kernel of (4 / l^2) (d_perp w)^2,
+and g = grad w_i . grad w_k up to the average over directions weighs it, with 1 / (l l') beside the mean of C. docs/methods/spectra.md has
+the derivation and its Monte Carlo.
+
+Pure B is B^p = N K0 N^-1 B, so chi = N^-1 B is a scalar with the spectrum C_BB / N^2 behind the same mask:
+the first rule holds for chi. Its noise, white in the pixels, is projected on
+w 2Y + 2 f1 (eth w) 1Y + f0 (eth^2 w) Y: three weights, depth times w^2, |eth w|^2 and |eth^2 w|^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from cmbfit.errors import SpectrumError
+from cmbfit.sky.harmonic import Alm, alm2cl, map2alm
+from cmbfit.sky.maps import Array
+from cmbfit.spectra.coupling import PURE, Coupling, coupling, letters, responses
+from cmbfit.spectra.fields import Field, check_fields, same_mask
+from cmbfit.spectra.gradients import eth_norm, gradient, gradient_product, mask_derivatives
+from cmbfit.spectra.master import Spectra, couple, spectrum_of
+from cmbfit.spectra.transforms import mask_cross_spectrum
+
+Weight = tuple[str, int, int]
+"""Kind, mask, and mask or noise depth: "s" w w', "g" grad w . grad w', "n" depth w^2, "n1" depth |eth w|^2, "n2" ..."""
+
+_X = TypeVar("_X")
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A kernel of a weight map times an amplitude a(l, l') = sum_k f_k(l) g_k(l').
+
+    Attributes
+    ----------
+    kind : str
+        "0", "+" or "-".
+    weight : tuple
+        Of the kernel.
+    left, right : ndarray, shape (rank, lmax + 1)
+        f and g.
+    """
+
+    kind: str
+    weight: Weight
+    left: Array
+    right: Array
+
+    @classmethod
+    def mean(cls, kind: str, weight: Weight, amplitude: Array, scales: tuple[Array, Array]) -> Term:
+        """Return the term of (A_l / s_l s'_l + A_l' / s_l' s'_l') s_l s'_l' / 2, the arithmetic mean up to scales."""
+        one, two = scales
+        reduced = np.divide(amplitude, one * two, out=np.zeros_like(amplitude), where=one * two > 0)
+        return cls(kind, weight, np.stack([0.5 * reduced * one, 0.5 * one]), np.stack([two, two * reduced]))
+
+
+def _labels(items: Sequence[_X], same: Callable[[_X, _X], bool]) -> list[int]:
+    """Return for each item the index of the first that is the same."""
+    return [next(k for k, other in enumerate(items) if other is item or same(other, item)) for item in items]
+
+
+class FieldCorrelations:
+    """Two-point functions of masked fields.
+
+    Parameters
+    ----------
+    fields : sequence of Field
+        With noise models.
+    signal : mapping of C_l in uK^2
+        Common to all fields, from l = 0 to at least lmax, before beams.
+    nthreads : int
+        For transforms and couplings.
+    """
+
+    def __init__(self, fields: Sequence[Field], signal: Spectra, lmax: int, nthreads: int = 1) -> None:
+        check_fields(fields)
+        for name, cl in signal.items():
+            if cl.size <= lmax or not np.isfinite(cl).all():
+                raise SpectrumError(
+                    f"signal {name}: expected finite C_l up to l = {lmax}, found {cl.size - 1}"
+                )
+        self.fields: Mapping[str, Field] = {f.name: f for f in fields}
+        self.lmax = lmax
+        self._signal = signal
+        self._nthreads = nthreads
+        # fields often share a mask, and then its transforms and couplings
+        self._masks = [f.mask for f in fields]
+        self._mask_of = dict(zip(self.fields, _labels(self._masks, same_mask), strict=True))
+        depths = [f.noise_of(s).depth for f in fields for s in range(f.n_splits)]
+        self._depths = [d for d in depths if d is not None]
+        self._spectra: dict[tuple[str, str], dict[str, Array]] = {}
+        self._couplings: dict[tuple[int, int], Coupling] = {}
+        self._alms: dict[Weight, Alm] = {}
+        self._means: dict[Weight, float] = {}
+        self._kernels: dict[tuple[Weight, Weight], Coupling] = {}
+        self._gradients: dict[int, Array] = {}
+        self._derivatives: dict[int, tuple[Array, Array]] = {}
+
+    def use_coupling(self, i: str, k: str, known: Coupling) -> None:
+        """Take the coupling of two fields' masks from elsewhere instead of computing it again."""
+        self._couplings[self._masks_of(i, k)] = known
+
+    def _masks_of(self, i: str, k: str) -> tuple[int, int]:
+        one, two = sorted((self._mask_of[i], self._mask_of[k]))
+        return one, two
+
+    @cached_property
+    def _depth_labels(self) -> list[int]:
+        return _labels(self._depths, np.array_equal)
+
+    def _depth_of(self, field: str, index: int) -> int:
+        """Return the label of a split's depth map, -1 for uniform noise."""
+        depth = self.fields[field].noise_of(index).depth
+        if depth is None:
+            return -1
+        return self._depth_labels[next(k for k, d in enumerate(self._depths) if d is depth)]
+
+    def _letters(self, p: str, i: str, q: str, k: str) -> str:
+        return letters(p + q, (self.fields[i].purify_b, self.fields[k].purify_b))
+
+    def _coupled(self, i: str, k: str) -> dict[str, Array]:
+        """Return the amplitudes of two fields: mean pseudo-spectra "ee", power that leaks "leak ee", E-B mixing "mix eb"."""
+        if (i, k) in self._spectra:
+            return self._spectra[i, k]
+        one, two, size = self.fields[i], self.fields[k], self.lmax + 1
+        masks = self._masks_of(i, k)
+        if masks not in self._couplings:
+            spectrum = mask_cross_spectrum(one.mask, two.mask, 2 * self.lmax, self._nthreads)
+            self._couplings[masks] = coupling(spectrum, self.lmax, nthreads=self._nthreads)
+        c, pure = self._couplings[masks], (one.purify_b, two.purify_b)
+        out = couple(self._signal, c, one.transfer, two.transfer, pure)
+        modes = 2 * np.arange(size) + 1
+
+        def sky(name: str) -> Array:
+            found = spectrum_of(self._signal, name)
+            gain = one.transfer.of(name[0])[:size] * two.transfer.of(name[1])[:size]
+            return np.zeros(size) if found is None else modes * gain * found[:size]
+
+        ee, bb = sky("ee"), sky("bb")
+        for name, leak in (("ee", c.xmm @ (bb - ee)), ("bb", c.xmm @ (ee - bb))):
+            if PURE not in letters(name, pure):
+                out["leak " + name] = leak
+                out[name] = out[name] - leak
+        for name, source, sign in (("eb", "te", 1), ("be", "et", -1)):
+            if PURE in letters(name, pure):
+                (r,) = responses(name, c, pure)
+                out["mix " + name] = sign * r.apply(bb / modes)
+            else:
+                out["mix " + name] = sign * ((c.xpp + c.xmm) @ (ee + bb))
+            t = name.replace("e", "t")
+            if PURE not in letters(t, pure):
+                out["mix " + t] = sign * (c.x02 @ sky(source))
+        self._spectra[i, k] = out
+        return out
+
+    def weight_map(self, key: Weight) -> Array:
+        """Return the map of a weight, shape (npix,)."""
+        kind, one, two = key
+        first = self._masks[one]
+        if kind == "s":
+            return first.weights * self._masks[two].weights
+        if kind == "g":
+            return gradient_product(self._gradient(one), self._gradient(two))
+        depth = 1.0 if two < 0 else self._depths[two]
+        if kind == "n":
+            return first.weights**2 * depth
+        if one not in self._derivatives:
+            self._derivatives[one] = mask_derivatives(first)
+        return (self._derivatives[one][0 if kind == "n1" else 1] ** 2).sum(axis=0) * depth
+
+    def _gradient(self, mask: int) -> Array:
+        if mask not in self._gradients:
+            self._gradients[mask] = gradient(self._masks[mask].weights, self.lmax)
+        return self._gradients[mask]
+
+    def _prepare(self, key: Weight) -> None:
+        if key not in self._alms:
+            values = self.weight_map(key)
+            self._means[key] = float(values.mean())
+            self._alms[key] = map2alm(values[None], 2 * self.lmax, 0, 0, self._nthreads)[0]
+
+    def kernel(self, one: Weight, two: Weight) -> Coupling:
+        """Return the coupling matrices of the cross-spectrum of two weights."""
+        key = (one, two) if one <= two else (two, one)
+        if key not in self._kernels:
+            for k in key:
+                self._prepare(k)
+            spectrum = alm2cl(self._alms[key[0]], self._alms[key[1]])
+            self._kernels[key] = coupling(spectrum, self.lmax, nthreads=self._nthreads)
+        return self._kernels[key]
+
+    def _mean(self, key: Weight) -> float:
+        self._prepare(key)
+        return self._means[key]
+
+    def _scales(self, pq: str) -> tuple[Array, Array]:
+        """Return what turns amplitudes of chi into those of pure B: N_l on its side, ones elsewhere."""
+        up = eth_norm(self.lmax)
+        one, two = (
+            np.divide(1.0, up, out=np.zeros_like(up), where=up > 0) if x == PURE else np.ones_like(up)
+            for x in pq
+        )
+        return one, two
+
+    def signal_terms(self, p: str, i: str, q: str, k: str) -> list[Term]:
+        """Return the terms of <p~_i q~_k> that all splits share; p and q are "t", "e" or "b"."""
+        cl, pq = self._coupled(i, k), self._letters(p, i, q, k)
+        masks = self._masks_of(i, k)
+        sky: Weight = ("s", *masks)
+        area = self._mean(sky)
+        if not area > 0:
+            return []  # masks without common sky
+        scales = self._scales(pq)
+        scalar = "t" in pq or PURE in pq
+        out = [("0" if scalar else "+", sky, cl[p + q] / area, scales)]
+        if "leak " + p + q in cl:
+            # no falling edge, no leakage: a gradient that is all rounding must not be divided by
+            edge: Weight = ("g", *masks)
+            steep = [self._mean(("g", x, x)) for x in masks]
+            if abs(self._mean(edge)) > 1e-3 * np.sqrt(steep[0] * steep[1]) > 1e-12:
+                inverse = 1 / np.maximum(np.arange(self.lmax + 1.0), 1)  # K- holds 1 / l, see above
+                out.append(("+", edge, cl["leak " + p + q] / self._mean(edge), (inverse, inverse)))
+        if "mix " + p + q in cl:
+            out.append(("-", sky, 0.5 * cl["mix " + p + q] / area, scales))
+        return [Term.mean(kind, weight, a, both) for kind, weight, a, both in out if a.any()]
+
+    def noise_terms(self, p: str, q: str, i: str, index: int) -> list[Term]:
+        """Return the terms of <p~ q~> from the noise of one split of field i."""
+        noise, depth, mask = self.fields[i].noise_of(index), self._depth_of(i, index), self._mask_of[i]
+        size, pq = self.lmax + 1, self._letters(p, i, q, i)
+        for level in (noise.t, noise.p):
+            if level.size < size:
+                raise SpectrumError(f"noise of field {i!r} up to l = {level.size - 1}, {self.lmax} is needed")
+        # uniform noise lies where the sky does: one weight, one kernel
+        key: Weight = ("s", mask, mask) if depth < 0 else ("n", mask, depth)
+        level = noise.of(p)[:size]
+        one = np.ones(size)
+        if pq == PURE + PURE:
+            f0 = self._scales(pq)[0]
+            f1 = f0 * np.sqrt(np.arange(size) * (np.arange(size) + 1.0))
+            root = np.sqrt(level)
+            parts = [("+", key, one), ("0", ("n1", mask, depth), 2 * f1), ("0", ("n2", mask, depth), f0)]
+            # products of like powers of l: exact where the level is flat
+            return [Term(kind, w, (root * f)[None], (root * f)[None]) for kind, w, f in parts]
+        if p == q:
+            return [Term.mean("0" if p == "t" else "+", key, level, (one, one))]
+        if "t" in pq:
+            return []
+        # purification takes the gradient of w^2 away from w^2: half of K- stays
+        sign = (1.0 if p == "e" else -1.0) * (0.5 if PURE in pq else 1.0)
+        return [Term.mean("-", key, sign * level, (one, one))]
+
+    @cached_property
+    def _noise_index(self) -> dict[tuple[str, int], int]:
+        """Return for each split the first split that shares its noise model: equal terms are summed once."""
+        out = {}
+        for f in self.fields.values():
+            seen: dict[int, int] = {}
+            for s in range(f.n_splits):
+                out[f.name, s] = seen.setdefault(id(f.noise_of(s)), s)
+        return out
+
+    def noise_index(self, field: str, split: int) -> int:
+        """Return the index of a split's noise model."""
+        return self._noise_index[field, split]

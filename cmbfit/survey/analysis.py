@@ -1,0 +1,188 @@
+"""All cross-spectra of a survey: values, covariance with the error of cleaning, one combined set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cmbfit.errors import SpectrumError
+from cmbfit.sky.maps import Array
+from cmbfit.spectra.binning import Bins
+from cmbfit.spectra.combination import combine
+from cmbfit.spectra.estimate import cl_from_dl
+from cmbfit.spectra.general_covariance import multi_covariance
+from cmbfit.spectra.master import Spectra
+from cmbfit.spectra.multi import Pair, Plan, estimate_bandpowers, make_plan
+from cmbfit.spectra.product import Bandpowers
+from cmbfit.survey.fields import SurveyField
+from cmbfit.survey.products import PairSpectra
+
+_OUTSIDE = 1e4
+"""Factor on the error of a bandpower outside its range: its weight in a combination is 1e-8."""
+
+_PTE = 1e-4
+"""Limit of a single chi2 among some tens."""
+
+Cuts = Mapping[str, Mapping[str, Sequence[int]]]
+"""Spectrum -> "AxB" -> (lmin, lmax): bins that lie inside are used."""
+
+
+def cleaning_covariance(plan: Plan, fields: Sequence[SurveyField]) -> Array:
+    """Return the covariance that the error of the template coefficients adds to the data vector.
+
+    Bandpowers are quadratic in the coefficients, D(b + db) = D + v db + db c db, so central
+    differences along the axes of Cov(b) are exact: v v^T is the effect of first order and
+    2 c c^T of second order for Gaussian db. Coefficients of different fields count as independent.
+
+    Returns
+    -------
+    ndarray, shape (entries * bins, entries * bins)
+        uK^4.
+    """
+    alms = {f.field.name: f.cleaned() for f in fields}
+    centre = estimate_bandpowers(plan, alms).ravel()
+    out = np.zeros((centre.size, centre.size))
+    for f in fields:
+        if f.cleaning is None:
+            continue
+        values, axes = np.linalg.eigh(f.cleaning.covariance)
+        for step in (axes * np.sqrt(np.clip(values, 0, None))).T:
+            up, down = (
+                estimate_bandpowers(plan, {**alms, f.field.name: f.cleaned(sign * step)}).ravel()
+                for sign in (1, -1)
+            )
+            first, second = 0.5 * (up - down), 0.5 * (up + down) - centre
+            out += np.outer(first, first) + 2 * np.outer(second, second)
+    return out
+
+
+def used_bins(plan: Plan, cuts: Cuts) -> Array:
+    """Return which bandpowers lie inside the ranges, shape (entries, bins).
+
+    Raises
+    ------
+    SpectrumError
+        When a range names no spectrum of the plan or keeps no bin.
+    """
+    low, high = np.array(plan.bins.edges[:-1]), np.array(plan.bins.edges[1:]) - 1
+    out = np.ones((len(plan.entries), plan.bins.n), dtype=bool)
+    known = {(e.spectrum, f"{e.a}x{e.b}") for e in plan.entries}
+    for spectrum, ranges in cuts.items():
+        for pair, (lmin, lmax) in ranges.items():
+            if (spectrum, pair) not in known:
+                raise SpectrumError(f"cuts: no spectrum {spectrum} of {pair} in this analysis")
+            inside = (low >= lmin) & (high <= lmax)
+            if not inside.any():
+                raise SpectrumError(f"cuts: no bin of {spectrum} {pair} lies inside l = {lmin}-{lmax}")
+            for k, e in enumerate(plan.entries):
+                if {e.spectrum, e.spectrum[::-1]} & {spectrum} and f"{e.a}x{e.b}" == pair:
+                    out[k] = inside
+    return out
+
+
+def analyse(
+    fields: Sequence[SurveyField],
+    bins: Bins,
+    dl: Spectra,
+    *,
+    lmax: int,
+    pairs: Sequence[Pair] | None = None,
+    cuts: Cuts | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> tuple[PairSpectra, Bandpowers, list[dict[str, Any]]]:
+    """Estimate all cross-spectra, their covariance and the combination, and compare pairs of fields.
+
+    Parameters
+    ----------
+    dl : mapping
+        Fiducial D_l in uK^2 from l = 0, for the covariance and the expected bandpowers.
+    lmax : int
+        Of the mode coupling.
+    pairs : sequence of (str, str), optional
+        All when omitted.
+    cuts : mapping, optional
+        Multipole ranges outside of which a bandpower is not combined.
+
+    Returns
+    -------
+    pairs : PairSpectra
+    combined : Bandpowers
+    checks : list
+        Differences of TT, TE and EE between pairs of fields against the first pair.
+    """
+    plain = [f.field for f in fields]
+    plan = make_plan(plain, bins, lmax, pairs)
+    alms = {f.field.name: f.cleaned() for f in fields}
+    values = estimate_bandpowers(plan, alms)
+    theory = {k: v for k, v in dl.items() if k in {"tt", "te", "ee", "bb"}}
+    matrix = multi_covariance(plan, plain, cl_from_dl(theory, lmax))
+    gaussian = np.sqrt(np.diag(matrix))
+    matrix = matrix + cleaning_covariance(plan, fields)
+    used = used_bins(plan, cuts or {})
+    inflate = np.where(used, 1.0, _OUTSIDE).ravel()
+    facts = {
+        "w2": float(np.mean([f.mask.moment(2) for f in plain])),
+        "fsky": float(np.mean([f.mask.fsky for f in plain])),
+        "fields": [f.name for f in plain],
+        "splits": [f.n_splits for f in plain],
+        "lmax_coupling": lmax,
+        "cleaning_share_of_error": float(np.max(np.sqrt(np.diag(matrix)) / gaussian - 1)),
+    }
+    combined = combine(plan, values, matrix * np.outer(inflate, inflate), {**facts, **(meta or {})})
+    table = PairSpectra(
+        tuple((e.spectrum, e.a, e.b) for e in plan.entries),
+        bins.edges,
+        values,
+        plan.theory(theory),
+        used,
+        matrix,
+        {k: v for k, v in facts.items() if k not in {"fields", "splits"}},
+    )
+    return table, combined, _pair_checks(plan, table)
+
+
+def _pair_checks(plan: Plan, table: PairSpectra) -> list[dict[str, Any]]:
+    """Return chi2 of each pair against theory, and of differences between pairs, over used bins."""
+    n, entries = plan.bins.n, plan.entries
+    full = table.covariance.reshape(len(entries), n, len(entries), n)
+    residual = table.values - table.theory
+    out = [
+        _row(
+            f"{e.spectrum.upper()} {e.a}x{e.b}, fiducial theory",
+            residual[k],
+            full[k, :, k],
+            table.used[k],
+            f"One of {len(entries)} spectra.",
+        )
+        for k, e in enumerate(entries)
+    ]
+    for spectrum in ("tt", "ee"):
+        first, *others = [k for k, e in enumerate(entries) if e.spectrum == spectrum]
+        for k in others:
+            matrix = full[first, :, first] + full[k, :, k] - full[first, :, k] - full[k, :, first]
+            out.append(
+                _row(
+                    f"{entries[first]} - {entries[k]}",
+                    residual[first] - residual[k],
+                    matrix,
+                    table.used[first] & table.used[k],
+                    "Difference of spectra of one sky against that of the binned theory.",
+                )
+            )
+    return out
+
+
+def _row(name: str, delta: Array, matrix: Array, keep: Array, comment: str) -> dict[str, Any]:
+    delta, matrix = delta[keep], 0.5 * (matrix + matrix.T)[np.ix_(keep, keep)]
+    chi2 = float(delta @ np.linalg.solve(matrix, delta))
+    pte = float(stats.chi2.sf(chi2, delta.size))
+    return {
+        "name": name,
+        "value": pte,
+        "tolerance": f"[{_PTE:g}, {1 - _PTE:g}]",
+        "pass": bool(_PTE < pte < 1 - _PTE),
+        "comment": f"chi2 = {chi2:.2f} for {delta.size} bandpowers. {comment}",
+    }

@@ -1,0 +1,214 @@
+"""A correction to a base emulator: more features, and what they add to its components.
+
+With a network this carries what the polynomials miss; with the parameters of an extension it reaches
+models beyond the base. Features of an extension are differences,
+
+    g(theta, e) = phi(theta, e) - phi(theta, e_0),
+
+so that at e = e_0 the corrected emulator is the base emulator to the last bit, whatever phi has learned.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmbfit.errors import BundleError
+from cmbfit.theory.base import check_box
+from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
+from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.emulator.network import hidden_features
+from cmbfit.theory.emulator.polynomial import LegendreFeatures
+from cmbfit.theory.spectra import Spectra
+
+
+@dataclass(frozen=True)
+class Correction:
+    """All numbers of a correction.
+
+    Attributes
+    ----------
+    box : mapping of str to (float, float)
+        The six parameters of LCDM, then the extension's: where the corrected emulator may be asked.
+    base_values : mapping of str to float
+        Value of each of the extension's parameters in the base model; empty without an extension.
+    layers : tuple of (weight, bias)
+        Hidden layers of a network of the scaled parameters; empty for polynomials.
+    degrees : numpy.ndarray of int, shape (n_terms, n_parameters)
+        Terms of polynomials, without those that do not change with the extension; empty for a network.
+    heads : mapping of str to numpy.ndarray, shape (n_features, n_components)
+        By block, and ``lowl_ee`` and ``derived``: what is added to the base's components. Without an
+        extension there is a last feature, the constant 1.
+    basis : mapping of str to numpy.ndarray, shape (n_more, n), float32
+        By block: components beyond the base's own, which the last columns of its head feed.
+    """
+
+    box: Mapping[str, tuple[float, float]]
+    base_values: Mapping[str, float]
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    degrees: np.ndarray
+    heads: Mapping[str, np.ndarray]
+    basis: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def widened(base: EmulatorArrays, basis: Mapping[str, np.ndarray]) -> EmulatorArrays:
+    """Return the base with more components, which its own polynomials leave at 0."""
+
+    def wide(name: str, block: Block) -> Block:
+        if name not in basis:
+            return block
+        zeros = np.zeros((len(base.degrees), len(basis[name])))
+        return replace(
+            block,
+            basis=np.concatenate([block.basis, basis[name]]),
+            coefficients=np.concatenate([block.coefficients, zeros], axis=1),
+        )
+
+    blocks = {name: wide(name, block) for name, block in base.blocks.items()}
+    return replace(base, cmb=blocks.pop("cmb"), lensing=blocks.pop("lensing"), more=blocks)
+
+
+def cut(base: EmulatorArrays, lmax: int) -> EmulatorArrays:
+    """Return the base up to a smaller lmax; its spectra below are the same."""
+    if lmax >= base.lmax:
+        return base
+
+    def short(block: Block) -> Block:
+        keep = np.concatenate(
+            [
+                np.arange(s.start, s.start + lmax + 1 - low)
+                for s, low in zip(block.slices(base.lmax).values(), block.lmin, strict=True)
+            ]
+        )
+        return replace(block, mean=block.mean[keep], scale=block.scale[keep], basis=block.basis[:, keep])
+
+    blocks = {name: short(block) for name, block in base.blocks.items()}
+    return replace(base, lmax=lmax, cmb=blocks.pop("cmb"), lensing=blocks.pop("lensing"), more=blocks)
+
+
+class Features:
+    """The features of a correction: a network's hidden layer or polynomials, as differences or with a 1."""
+
+    def __init__(self, correction: Correction, device: torch.device | str = "cpu") -> None:
+        low, high = torch.tensor(list(correction.box.values()), dtype=torch.float64).T
+        self._centre, self._half = ((low + high) / 2).to(device), ((high - low) / 2).to(device)
+        names = list(correction.box)
+        self._columns = [names.index(n) for n in correction.base_values]
+        self._values = torch.tensor(list(correction.base_values.values()), dtype=torch.float64).to(device)
+        self._layers = [tuple(torch.from_numpy(a).to(device) for a in layer) for layer in correction.layers]
+        self._polynomial = None
+        if not self._layers:
+            self._polynomial = LegendreFeatures([(-1.0, 1.0)] * len(names), closed(correction.degrees))
+            self._polynomial = self._polynomial.to(device)
+            order = {tuple(d): i for i, d in enumerate(self._polynomial.degrees.tolist())}
+            self._rows = torch.tensor([order[tuple(d)] for d in correction.degrees.tolist()]).to(device)
+
+    def _phi(self, theta: torch.Tensor) -> torch.Tensor:
+        x = (theta - self._centre) / self._half
+        if self._polynomial is not None:
+            return self._polynomial(x)[self._rows]
+        return hidden_features(x, self._layers).T  # type: ignore[arg-type]
+
+    def __call__(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (n_features, batch)
+        """Return the features, float64."""
+        phi = self._phi(theta)
+        if not self._columns:
+            return torch.cat([phi, torch.ones_like(phi[:1])])
+        at_base = theta.clone()
+        at_base[:, self._columns] = self._values
+        return phi - self._phi(at_base)
+
+
+def closed(degrees: np.ndarray) -> np.ndarray:
+    """Return terms with all their parts, as the evaluation of Legendre products needs them."""
+    terms = set()
+    for d in degrees.tolist():
+        involved = [i for i, x in enumerate(d) if x]
+        for n in range(len(involved) + 1):
+            terms.add(tuple(x if i in involved[:n] else 0 for i, x in enumerate(d)))
+    return np.array(sorted(terms, key=lambda d: (sum(x > 0 for x in d), d)), dtype=np.int64)
+
+
+class CorrectedEmulator:
+    """A base emulator with a correction, as a Theory.
+
+    Parameters
+    ----------
+    base : EmulatorArrays
+    correction : Correction
+    settings : dict
+        What both were trained on.
+    device : torch.device or str
+
+    Raises
+    ------
+    BundleError
+        If the correction's box leaves the base's, or they do not fit together.
+    """
+
+    def __init__(
+        self,
+        base: EmulatorArrays,
+        correction: Correction,
+        settings: dict[str, Any],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        names = tuple(correction.box)
+        if names[: len(base.box)] != tuple(base.box) or set(names[len(base.box) :]) != set(
+            correction.base_values
+        ):
+            raise BundleError(
+                f"correction of {', '.join(names)} does not fit a base of {', '.join(base.box)}"
+            )
+        for name, (low, high) in base.box.items():
+            if correction.box[name][0] < low or correction.box[name][1] > high:
+                raise BundleError(
+                    f"correction: {name} in {correction.box[name]} leaves the base's [{low}, {high}]"
+                )
+        self.base_arrays, self.correction, self.settings = base, correction, settings
+        self.parameters, self.box, self.lmax = names, dict(correction.box), base.lmax
+        self._base = LinearEmulator(widened(base, correction.basis), settings, device)
+        self._n_base = len(base.box)
+        self._features = Features(correction, device)
+        self._heads = {n: torch.from_numpy(h.T.copy()).to(device) for n, h in correction.heads.items()}
+
+    def to(self, device: torch.device | str) -> CorrectedEmulator:
+        """Return a copy on `device`."""
+        return CorrectedEmulator(self.base_arrays, self.correction, copy.deepcopy(self.settings), device)
+
+    def _components(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
+        check_box(theta, self.parameters, self.box)
+        components = self._base.components(theta[:, : self._n_base])
+        g = self._features(theta)
+        return {n: x + self._heads[n] @ g if n in self._heads else x for n, x in components.items()}
+
+    def spectra(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> Spectra:
+        """Return lensed spectra up to lmax and derived parameters.
+
+        Raises
+        ------
+        OutsideBoxError
+            If a point lies outside the correction's box.
+        """
+        got = self._base.decode(theta[:, : self._n_base], self._components(theta))
+        more = {p: theta[:, i] for i, p in enumerate(self.parameters)}
+        return Spectra(got.dl, {**got.parameters, **more})
+
+    def derived(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
+        """Return sampled and derived parameters without decoding spectra."""
+        table = {p: theta[:, i] for i, p in enumerate(self.parameters)}
+        return table | self._base.derived_table(self._components(theta))

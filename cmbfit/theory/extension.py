@@ -1,0 +1,130 @@
+"""Spectra beyond a theory's last multipole, for windows that reach further: a template, and it says so.
+
+Ground-based bandpowers reach beyond most emulators (ACT DR6 windows: to l = 6325). A theory that ends at
+l_max is continued by a template, CAMB's spectra of a Planck 2018 model (preset `high` with
+lens_potential_accuracy 9, to l = 7000),
+
+    D_l(theta) = D_l^template  r,   l > l_max,
+
+with r the mean of D / D^template over the last `BLEND` multipoles; TE, which changes sign, takes the
+geometric mean of TT's and EE's. What is beyond l_max is no prediction of the theory: `settings` and
+docs/methods/emulator.md say where it ends and what that does to ACT's chi2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmbfit.errors import SpectrumError
+from cmbfit.theory.base import Theory
+from cmbfit.theory.spectra import Spectra
+
+BLEND = 50
+
+
+@cache
+def tail_template() -> tuple[int, dict[str, torch.Tensor]]:
+    """Return the template's first multipole, and its D_l from there by pair."""
+    path = resources.files("cmbfit.theory").joinpath("tail_template.npz")
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
+        return int(f["lmin"]), {p: torch.from_numpy(f[p].astype("f8")) for p in f.files if p != "lmin"}
+
+
+def extend_spectra(spectra: Spectra, lmax: int) -> Spectra:
+    """Continue spectra to a larger lmax by the template, scaled to meet each model.
+
+    Raises
+    ------
+    SpectrumError
+        If the template does not cover l_max - `BLEND` ... `lmax`, or lacks a pair.
+
+    Examples
+    --------
+    >>> lmin, template = tail_template()
+    >>> tt = torch.cat([torch.ones(lmin, dtype=torch.float64), 1.1 * template["tt"]])[None, :4001]
+    >>> longer = extend_spectra(Spectra({"tt": tt}), 5000)
+    >>> round((longer.dl["tt"][0, 5000] / template["tt"][5000 - lmin]).item(), 12)
+    1.1
+    """
+    end = spectra.lmax
+    if lmax <= end:
+        return spectra
+    first, template = tail_template()
+    last = first + len(template["tt"]) - 1
+    if end - BLEND + 1 < first or lmax > last:
+        raise SpectrumError(
+            f"spectra to l = {end} cannot be continued to {lmax}: the template covers {first}..{last} "
+            f"and needs {BLEND} multipoles in common"
+        )
+    if missing := [p for p in spectra.dl if p not in template]:
+        raise SpectrumError(f"no template continues {', '.join(missing)}; it has {', '.join(template)}")
+    shared, beyond = slice(end - BLEND + 1 - first, end + 1 - first), slice(end + 1 - first, lmax + 1 - first)
+
+    def ratio(pair: str) -> torch.Tensor:  # shape: (batch, 1)
+        dl = spectra.dl[pair][:, -BLEND:]
+        return (dl / template[pair][shared].to(dl.device)).mean(1, keepdim=True)
+
+    out = {}
+    for pair, dl in spectra.dl.items():
+        if pair != "te":
+            scale = ratio(pair)
+        elif "tt" in spectra.dl and "ee" in spectra.dl:
+            scale = torch.sqrt(ratio("tt") * ratio("ee"))
+        else:
+            raise SpectrumError("te is continued by the levels of tt and ee, which are not here")
+        out[pair] = torch.cat([dl, scale * template[pair][beyond].to(dl.device)], dim=1)
+    return Spectra(out, spectra.parameters)
+
+
+class ExtendedTheory:
+    """A theory continued beyond its last multipole by :func:`extend_spectra`.
+
+    Parameters
+    ----------
+    theory : Theory
+    lmax : int
+        Last multipole asked for.
+
+    Attributes
+    ----------
+    computed_lmax : int
+        Last multipole that the theory itself gives; also in `settings`.
+    """
+
+    def __init__(self, theory: Theory, lmax: int) -> None:
+        self.theory = theory
+        self.lmax = max(lmax, theory.lmax)
+        self.computed_lmax = theory.lmax
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Those of the theory."""
+        return self.theory.parameters
+
+    @property
+    def box(self) -> Mapping[str, tuple[float, float]]:
+        """That of the theory."""
+        return self.theory.box
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of the theory, and where its own numbers end."""
+        if self.lmax == self.computed_lmax:
+            return self.theory.settings
+        return {
+            **self.theory.settings,
+            "extended": {"computed_lmax": self.computed_lmax, "lmax": self.lmax, "how": "tail template"},
+        }
+
+    def spectra(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> Spectra:
+        """Return the theory's spectra, continued to lmax."""
+        return extend_spectra(self.theory.spectra(theta), self.lmax)

@@ -1,0 +1,204 @@
+"""Write stand-ins for the survey files that a configuration names, and the registry overlay that pins them.
+
+Serve the folder (python -m http.server --bind 127.0.0.1 --directory FOLDER PORT) and name the overlay in
+CMBFIT_REGISTRY: every file then comes through the real download code from the mirror at --url.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import healpy
+import numpy as np
+import yaml
+
+from cmbfit.data import fetch, load_registry
+from cmbfit.data.model import HttpsSource
+from cmbfit.errors import ConfigError
+from cmbfit.io import sha256_file, write_text
+from cmbfit.sky import Beam, Noise
+from cmbfit.sky.foregrounds import Foreground, dust_sky, synchrotron_sky
+from cmbfit.sky.harmonic import Alm, alm2stokes, change_lmax, scale_alm
+from cmbfit.sky.maps import Array, StokesMap, unit_vectors
+from cmbfit.sky.simulate import draw_alm, stream
+from cmbfit.sky.standins import (
+    HFI_NOISE_UK_ARCMIN,
+    WMAP_HITS_PER_YEAR,
+    Content,
+    fwhm_of,
+    scan_hits,
+    standin_mask,
+    write_beam_archive,
+    write_hfi_map,
+    write_mask_file,
+    write_wmap_beam,
+    write_wmap_map,
+)
+from cmbfit.theory.textfile import read_arrays
+from pipeline.run_stage import run_stage
+from pipeline.survey_config import Band, Survey
+
+NSIDE = {"wmap9": 512, "planck_pr3": 2048}
+SITES = {"https://lambda.gsfc.nasa.gov/": "lambda/", "https://irsa.ipac.caltech.edu/": "irsa/"}
+LATITUDE = {  # Galactic cuts that leave about the sky fractions of the real masks
+    "kq85": 13.0, "polarization_analysis": 15.0,
+    "temperature-100": 17.0, "temperature-143": 23.0, "temperature-217": 30.0,
+    "polarization-100": 17.0, "polarization-143": 30.0, "polarization-217": 37.0,
+}  # fmt: skip
+
+
+class Maker:
+    """Writes the files of one configuration below `folder`, each where its site has it."""
+
+    def __init__(self, args: argparse.Namespace, survey: Survey) -> None:
+        self.args, self.survey = args, survey
+        self.theory = {k: v for k, v in read_arrays(args.theory).items() if k != "pp"}
+        self.sky: tuple[Alm, list[Foreground]] | None = None
+
+    def target(self, name: str) -> Path:
+        """Return the place of a registered file: its address below the folder."""
+        for source in load_registry()[name].sources:
+            for site, folder in SITES.items():
+                if isinstance(source, HttpsSource) and source.url.startswith(site):
+                    return Path(self.args.folder) / folder / source.url[len(site) :]
+        raise ConfigError(f"{name}: no stand-in can be made of a file that is not on {', '.join(SITES)}")
+
+    def nside(self, name: str) -> int:
+        """Return the resolution of a file's survey, or the one asked for."""
+        return int(self.args.nside or NSIDE[name.split("/", maxsplit=1)[0]])
+
+    def signal(self, band: Band, nside: int, beam: Beam) -> Array:
+        """Return I, Q, U of the sky that all maps show, through a band's beam, shape (3, npix)."""
+        if self.sky is None:
+            rng = stream(self.args.seed, "foregrounds")
+            top = self.lmax(
+                max(self.nside(f) for b in self.survey.observed.values() for f in b.maps(b.splits[0]))
+            )
+            low = min(top, 383)
+            made = [f(rng, 128, low, scale=self.args.foregrounds) for f in (dust_sky, synchrotron_sky)]
+            self.sky = draw_alm(self.theory, top, stream(self.args.seed, "cmb")), made
+        cmb, foregrounds = self.sky
+        total = change_lmax(cmb, beam.lmax)
+        for f in foregrounds:
+            total = total + change_lmax(f.at(band.spec["frequency_ghz"]), beam.lmax)
+        return alm2stokes(np.stack([scale_alm(a, x) for a, x in zip(total, beam.teb, strict=True)]), nside)
+
+    def lmax(self, nside: int) -> int:
+        """Return the highest multipole of the sky at a resolution."""
+        return int(min(3 * nside - 1, self.theory["tt"].size - 1))
+
+    def maps(self, band: Band) -> None:
+        """Write the maps of all splits and detectors of a field or template."""
+        for detector in band.detectors:
+            first = band.spec["maps"].format(split=band.splits[0], detector=detector)
+            nside, wmap = self.nside(first), first.startswith("wmap9")
+            spec, pixel = band.spec["detectors"][detector], math.degrees(healpy.nside2resol(nside)) * 60
+            if wmap:
+                hits = scan_hits(nside, WMAP_HITS_PER_YEAR * (512 / nside) ** 2)
+                sigma = spec["sigma0_uk"], spec["sigma0_uk"] * 1.003
+            else:
+                hits = scan_hits(nside, 500.0)
+                scale = math.sqrt(2) / pixel / math.sqrt(float(np.mean(1 / hits)))
+                t, p = HFI_NOISE_UK_ARCMIN[detector]
+                sigma = scale * t, scale * p
+            window = fetch(f"pixel_windows/pixel_window_n{nside:04d}.fits", progress=False)
+            beam = Beam.gaussian(self.lmax(nside), fwhm_of(detector)).times_pixel_window(window)
+            noise, signal = Noise(*sigma, hits=hits), self.signal(band, nside, beam)
+            calibration = {**band.spec.get("calibration", {}), **spec.get("calibration", {})}
+            efficiency = calibration.get("efficiency", 1.0)
+            dipole = unit_vectors(nside) @ np.array([3.0, -2.0, 1.0]) + 5.0
+            for k, split in enumerate(band.splits):
+                rng = stream(self.args.seed, "noise", 0, detector, k)
+                i, q, u = signal + noise.draw(nside, rng)
+                sky = StokesMap(
+                    (i + dipole) / calibration.get("gain", 1.0), efficiency * q, efficiency * u, coord="G"
+                )
+                content, path = (
+                    Content(sky, hits, *sigma),
+                    self.target(band.spec["maps"].format(split=split, detector=detector)),
+                )
+                if wmap:
+                    write_wmap_map(path, content)
+                else:
+                    write_hfi_map(path, content, rng)
+                print(path, flush=True)
+
+    def masks(self) -> None:
+        """Write the mask files."""
+        for name in dict.fromkeys(f for m in self.survey.masks.values() for f in m.get("files", [])):
+            kind = [k for k in LATITUDE if k in name]
+            if not kind:
+                raise ConfigError(f"{name}: no stand-in for this mask; there are {', '.join(LATITUDE)}")
+            rng, wmap = np.random.default_rng(len(kind[0])), name.startswith("wmap9")
+            mask = standin_mask(self.nside(name), LATITUDE[kind[0]], 200, rng, 0.0 if wmap else 5.0)
+            write_mask_file(self.target(name), mask, "TEMPERATURE" if wmap else "MASK", coordsys=not wmap)
+
+    def beams(self) -> None:
+        """Write the beam files: text, or the members of an archive."""
+        archives: dict[str, dict[str, str]] = {}
+        for band in self.survey.observed.values():
+            for detector, beam in zip(band.detectors, band.beams, strict=True):
+                if "member" in beam:
+                    archives.setdefault(beam["file"], {})[beam["member"]] = detector
+                else:
+                    write_wmap_beam(self.target(beam["file"]), detector, 1500)
+        for name, members in archives.items():
+            write_beam_archive(self.target(name), members, 4000)
+
+    def overlay(self) -> dict[str, Any]:
+        """Return the registry overlay: pins of what was written, mirrors of the sites."""
+        pins, registry = {}, load_registry()
+        for name in self.survey.files:
+            if registry[name].sha256 is None:
+                path = self.target(name)
+                pins[name] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+        url = self.args.url.rstrip("/")
+        return {"version": 1, "pins": pins, "mirrors": {s: f"{url}/{f}" for s, f in SITES.items()}}
+
+
+def merged(paths: list[str]) -> dict[str, Any]:
+    """Return configuration files merged in order, as Snakemake merges them."""
+
+    def join(a: dict, b: dict) -> dict:
+        both = {
+            k: join(a[k], b[k])
+            for k in a.keys() & b.keys()
+            if isinstance(a[k], dict) and isinstance(b[k], dict)
+        }
+        return {**a, **b, **both}
+
+    out: dict[str, Any] = {}
+    for path in paths:
+        out = join(out, yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    return out
+
+
+def main() -> None:
+    """Parse the arguments, write, pin."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", nargs="+", required=True, help="configuration files, merged in order")
+    parser.add_argument("--theory", required=True, help="D_l of the sky (product of compute_fiducial)")
+    parser.add_argument("--folder", required=True, help="where to write; to be served")
+    parser.add_argument("--url", default="http://127.0.0.1:8765", help="where the folder will be served")
+    parser.add_argument("--nside", type=int, help="of all maps; the releases' own when omitted")
+    parser.add_argument(
+        "--foregrounds", type=float, default=1.0, help="strength; 1 is that of high latitudes"
+    )
+    parser.add_argument("--seed", type=int, default=20260101)
+    parser.add_argument("--registry", required=True, help="output: overlay for CMBFIT_REGISTRY")
+    args = parser.parse_args()
+    maker = Maker(args, Survey(merged(args.config)["maps"]))
+    for band in maker.survey.observed.values():
+        maker.maps(band)
+    maker.masks()
+    maker.beams()
+    write_text(args.registry, yaml.safe_dump(maker.overlay(), sort_keys=False))
+
+
+if __name__ == "__main__":
+    run_stage(main)

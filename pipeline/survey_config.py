@@ -1,0 +1,199 @@
+"""What `maps.fields`, `templates`, `channels`, `differences` and `masks` of a configuration name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cmbfit.errors import ConfigError
+
+ALL = "all"
+"""The name of the only split of a band that has none."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A field or a template.
+
+    Attributes
+    ----------
+    name : str
+    spec : mapping
+        Its section of the configuration.
+    declared : mapping
+        What the headers do not say: the band's own `declare`, or that of all maps.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    declared: Mapping[str, Any]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        return tuple(self.spec.get("splits", (ALL,)))
+
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """Names of the detectors that are joined."""
+        return tuple(self.spec["detectors"])
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """Names of the channels that this field is made of; none when it has maps of its own."""
+        return tuple(self.spec.get("join", ()))
+
+    def maps(self, split: str) -> list[str]:
+        """Return the registered map of each detector for one split."""
+        return [self.spec["maps"].format(split=split, detector=d) for d in self.detectors]
+
+    def split_of(self, split: str) -> str:
+        """Return this band's split that belongs to another band's: its own of that name, or its only one."""
+        if split in self.splits:
+            return split
+        if len(self.splits) != 1:
+            raise ConfigError(f"maps: {self.name} has no split {split!r}, only {', '.join(self.splits)}")
+        return self.splits[0]
+
+    def split_file(self, split: str) -> str:
+        """Return the prepared map of this band that belongs to a split."""
+        return f"<results>/maps/{self.name}.{self.split_of(split)}.fits"
+
+    @property
+    def beams(self) -> list[dict[str, Any]]:
+        """Beam of each detector: the registered `file`, and the `member` and `hdus` of an archive's FITS file."""
+        out = []
+        for detector in self.spec["detectors"].values():
+            beam = detector["beam"]
+            out.append({"file": beam} if isinstance(beam, str) else dict(beam))
+        return out
+
+    @property
+    def files(self) -> list[str]:
+        """All registered files of this band."""
+        return [f for s in self.splits for f in self.maps(s)] + [b["file"] for b in self.beams]
+
+
+class Survey:
+    """The many-map part of a configuration.
+
+    Parameters
+    ----------
+    maps : mapping
+        The configuration's section `maps`, with `fields`.
+    """
+
+    def __init__(self, maps: Mapping[str, Any]) -> None:
+        def bands(section: str) -> dict[str, Band]:
+            declared = maps.get("declare", {})
+            return {
+                name: Band(name, spec, spec.get("declare", declared))
+                for name, spec in maps.get(section, {}).items()
+            }
+
+        self.fields, self.templates = bands("fields"), bands("templates")
+        self.differences, self.channels = bands("differences"), bands("channels")
+        sections = (self.fields, self.templates, self.differences, self.channels)
+        self.bands = {name: band for section in sections for name, band in section.items()}
+        self.joined = {name: band for name, band in self.bands.items() if band.joins}
+        self.observed = {name: band for name, band in self.bands.items() if not band.joins}
+        self.masked = {**self.fields, **self.differences}
+        self.masks: Mapping[str, Mapping[str, Any]] = maps.get("masks", {})
+        self.cleaning: Mapping[str, Any] = maps.get("cleaning", {"fields": [], "templates": []})
+        self.pixel_window: str = maps["pixel_window"]
+        if len(self.bands) != sum(map(len, sections)):
+            raise ConfigError("maps: two of fields, templates, channels and differences have one name")
+        for name, band in self.masked.items():
+            _known(f"maps: mask of {name}", band.spec["mask"], self.masks)
+            for channel in band.joins:
+                _known(f"maps: join of {name}", channel, self.channels)
+                for split in band.splits:
+                    self.channels[channel].split_of(split)
+        for name in self.cleaning["fields"]:
+            _known("maps.cleaning.fields", name, self.fields)
+        for name in self.cleaning["templates"]:
+            _known("maps.cleaning.templates", name, self.templates)
+            for f in self.cleaning["fields"]:
+                for split in self.fields[f].splits:
+                    self.templates[name].split_of(split)
+        if self.cleaning["fields"]:
+            start, end = self.cleaning["window"]
+            if not 3 * self.cleaning["nside"] <= start < end:
+                raise ConfigError(
+                    f"maps.cleaning.window: [{start}, {end}], expected 3 nside = {3 * self.cleaning['nside']} <= start < end"
+                )
+
+    def mask_of(self, field: str) -> str:
+        """Return the name of a field's mask."""
+        return str(self.masked[field].spec["mask"])
+
+    def templates_of(self, field: str) -> list[str]:
+        """Return the templates that a field is cleaned with."""
+        return list(self.cleaning["templates"]) if field in self.cleaning["fields"] else []
+
+    def pixel_window_of(self, band: str) -> str:
+        """Return the pixel window of a band's maps."""
+        return str(self.bands[band].spec.get("pixel_window", self.pixel_window))
+
+    def split_files(self, band: str, template: str | None = None) -> list[str]:
+        """Return the prepared splits of a band, or those of its template that belong to each of them."""
+        source = self.bands[template or band]
+        return [source.split_file(s) for s in self.bands[band].splits]
+
+    def sky_files(self, band: str, template: str | None = None) -> list[str]:
+        """Return the low-multipole coefficients that belong to :meth:`split_files`."""
+        names = [f.rsplit("/", maxsplit=1)[-1] for f in self.split_files(band, template)]
+        return [f"<results>/alms/sky/{n.removesuffix('.fits')}.h5" for n in names]
+
+    def field_spec(self, field: str) -> dict[str, Any]:
+        """Return where the files of a field lie, as :class:`cmbfit.survey.fields.FieldFiles` takes them."""
+        splits, templates = self.masked[field].splits, self.templates_of(field)
+        spec: dict[str, Any] = {
+            "name": field,
+            "splits": self.split_files(field),
+            "alms": [f"<results>/alms/{field}.{s}.h5" for s in splits],
+            "stated_noise": not self.masked[field].joins,
+            "mask": f"<results>/maps/mask_{self.mask_of(field)}.fits",
+            "beam": f"<results>/maps/{field}.beam.txt",
+            "templates": [[f"<results>/alms/{field}.{s}.{t}.h5" for s in splits] for t in templates],
+        }
+        if templates:
+            spec["coefficients"] = f"<results>/maps/{field}.templates.json"
+        return spec
+
+    def field_inputs(self, field: str) -> list[str]:
+        """Return all files of a field."""
+        spec = self.field_spec(field)
+        files = [*spec["splits"], *spec["alms"], spec["mask"], spec["beam"]]
+        files += [f for row in spec["templates"] for f in row]
+        return files + ([spec["coefficients"]] if "coefficients" in spec else [])
+
+    def template_spec(self, band: str, template: str | None = None) -> dict[str, Any]:
+        """Return where the files of a band or of its template lie, as pipeline.fit_templates takes them."""
+        name = template or band
+        spec: dict[str, Any] = {
+            "name": name,
+            "splits": list(dict.fromkeys(self.split_files(band, template))),
+            "alms": list(dict.fromkeys(self.sky_files(band, template))),
+            "beam": f"<results>/maps/{name}.beam.txt",
+        }
+        if template:
+            section = self.templates[template].spec
+            spec |= {"has_cmb": section["has_cmb"], "noise_uk_arcmin": section.get("noise_uk_arcmin")}
+        return spec
+
+    @property
+    def files(self) -> list[str]:
+        """Every registered file that the maps need, once each."""
+        out = [f for band in self.observed.values() for f in band.files]
+        out += [f for mask in self.masks.values() for f in mask.get("files", [])]
+        out += [self.pixel_window_of(b) for b in self.observed]
+        return list(dict.fromkeys(out))
+
+
+def _known(where: str, name: str, known: Mapping[str, Any]) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"{where}: unknown name {name!r}; the configuration has {', '.join(known) or 'none'}"
+        )

@@ -1,0 +1,45 @@
+"""Publish the masked coefficients of what a template's coefficient multiplies in one split of a field."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from cmbfit.io import publish_record, sha256_file
+from cmbfit.sky import read_mask_product
+from cmbfit.sky.cleaning import regressor
+from cmbfit.spectra.transforms import masked_alms
+from cmbfit.survey.fields import read_transfer
+from cmbfit.survey.products import read_alms, write_alms
+from pipeline.run_stage import run_stage
+
+
+def main() -> None:
+    """Parse the arguments, transform, publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--own", required=True, help="product of transform_sky, of the field")
+    parser.add_argument("--template", required=True, help="product of transform_sky, of the template")
+    parser.add_argument("--without-cmb", action="store_true", help="the template is no map of the sky")
+    parser.add_argument("--beam", required=True, help="product of prepare_beam, of the field")
+    parser.add_argument("--mask", required=True, help="product of prepare_survey_mask")
+    parser.add_argument("--lmax", type=int, required=True)
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    mask = read_mask_product(args.mask, name="mask")
+    own, template = (read_alms(path) for path in (args.own, args.template))
+    made = regressor(
+        np.stack([template.e, template.b]),
+        None if args.without_cmb else np.stack([own.e, own.b]),
+        read_transfer(args.beam),
+        mask.nside,
+        mask.coord,
+        "template",
+    )
+    write_alms(args.output, masked_alms(made, mask, args.lmax), sha256_file(args.mask))
+    inputs = [args.own, args.template, args.beam, args.mask]
+    publish_record(args.output, inputs=inputs, settings=vars(args))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,148 @@
+"""The many-map analysis on skies of known input: cleaning's covariance, noise, cuts, products."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmbfit.errors import SpectrumError
+from cmbfit.sky import StokesMap, apodise, galactic_cut, gaussian_beam
+from cmbfit.sky.harmonic import alm2stokes, scale_alm
+from cmbfit.sky.simulate import draw_alm
+from cmbfit.spectra.binning import Bins
+from cmbfit.spectra.fields import Field
+from cmbfit.spectra.master import Transfer
+from cmbfit.spectra.multi import estimate_bandpowers, make_plan
+from cmbfit.spectra.transforms import FieldAlms, masked_alms
+from cmbfit.survey.analysis import cleaning_covariance, used_bins
+from cmbfit.survey.fields import Cleaning, SurveyField, difference_alms, measured_noise
+from cmbfit.survey.nulls import noise_check, split_checks
+from cmbfit.survey.products import PairSpectra, read_alms, read_pairs, write_alms, write_pairs
+
+NSIDE, LMAX, SIGMA = 16, 40, 20.0
+NPIX = 12 * NSIDE**2
+BINS = Bins((2, 8, 16, 24, 32))
+LEVEL = SIGMA**2 * 4 * np.pi / NPIX
+
+
+def sky(rng: np.random.Generator, scale: float = 1.0) -> np.ndarray:
+    ell = np.arange(LMAX + 1)
+    dl = {"tt": np.where(ell >= 2, 1000.0, 0.0), "ee": np.where(ell >= 2, 10.0, 0.0)}
+    beam = gaussian_beam(LMAX, 120.0)
+    teb = draw_alm({k: scale * v for k, v in dl.items()}, LMAX, rng)
+    return alm2stokes(np.stack([scale_alm(a, beam) for a in teb]), NSIDE)
+
+
+def make(rng: np.random.Generator, n_splits: int = 4, cleaned: bool = False) -> SurveyField:
+    """A field with white noise, and a template whose splits share one sky of another realisation."""
+    mask = apodise(galactic_cut(NSIDE, 20.0), 10.0, "C1")
+    beam = gaussian_beam(LMAX, 120.0)
+
+    def alms_of(signal: np.ndarray, sigma: float) -> list[FieldAlms]:
+        maps = [
+            StokesMap(*(signal + sigma * rng.standard_normal((3, NPIX))), coord="G") for _ in range(n_splits)
+        ]
+        return [masked_alms(m, mask, LMAX) for m in maps]
+
+    blank = StokesMap(*np.zeros((3, NPIX)), coord="G")
+    made = Field("V", [blank] * n_splits, mask, Transfer(beam, beam))
+    alms = alms_of(sky(rng), SIGMA)
+    noise = measured_noise(made, alms, BINS, np.ones(NPIX))
+    made = replace(made, noise=noise)
+    if not cleaned:
+        return SurveyField(made, alms, None, SIGMA**2)
+    templates = [alms_of(sky(rng, scale), 0.0) for scale in (4.0, 1.0)]
+    covariance = np.array([[0.02, 0.004], [0.004, 0.05]]) ** 2 * np.array([[1, 1], [1, 1]])
+    covariance[0, 1] = covariance[1, 0] = 0.5 * np.sqrt(covariance[0, 0] * covariance[1, 1])
+    return SurveyField(made, alms, Cleaning(templates, np.array([0.3, 0.1]), covariance), SIGMA**2)
+
+
+def test_covariance_of_cleaning_against_drawn_coefficients(rng: np.random.Generator) -> None:
+    """400 draws of the coefficients: sample variances to 5 standard errors of sqrt(2 / n) = 7 %."""
+    one = make(rng, cleaned=True)
+    assert one.cleaning is not None
+    plan = make_plan([one.field], BINS, LMAX)
+    predicted = cleaning_covariance(plan, [one])
+    n = 400
+    shifts = rng.multivariate_normal(np.zeros(2), one.cleaning.covariance, n)
+    values = np.array([estimate_bandpowers(plan, {"V": one.cleaned(s)}).ravel() for s in shifts])
+    sample = np.cov(values, rowvar=False)
+    # ee, eb, bb are entries 2, 3, 4; T is untouched by templates of Q and U
+    assert np.abs(predicted[: BINS.n]).max() == 0
+    sd = np.sqrt(np.diag(predicted))
+    used = sd > 0
+    ratio = np.diag(sample)[used] / sd[used] ** 2
+    assert np.abs(ratio - 1).max() < 5 * np.sqrt(2 / n) + 0.05  # cross terms of second order are left out
+
+
+def test_templates_come_off(rng: np.random.Generator) -> None:
+    one = make(rng, cleaned=True)
+    assert one.cleaning is not None
+    back = one.cleaned(-one.cleaning.b)
+    np.testing.assert_allclose(back[2].e, one.alms[2].e)
+    expected = one.alms[1].b - 0.3 * one.cleaning.alms[0][1].b - 0.1 * one.cleaning.alms[1][1].b
+    np.testing.assert_allclose(one.cleaned()[1].b, expected)
+    assert one.cleaned()[0].t is one.alms[0].t
+
+
+def test_measured_noise_is_the_noise_put_in(rng: np.random.Generator) -> None:
+    """White noise of a known level from the splits: 1200 modes above l = 20, 4 splits, 50 % of the sky: 3 %."""
+    noise = make(rng).field.noise_of(0)
+    for level in (noise.t, noise.p):
+        assert abs(level[20:32].mean() / LEVEL - 1) < 5 * np.sqrt(2 / (1200 * 0.5 * 3))
+
+
+def test_stated_noise_that_is_wrong_fails(rng: np.random.Generator) -> None:
+    one = make(rng)
+    assert noise_check(one, BINS)["pass"]
+    assert not noise_check(replace(one, pixel_variance=0.5 * SIGMA**2), BINS)["pass"]
+
+
+def test_a_split_of_another_gain_fails_the_split_null(rng: np.random.Generator) -> None:
+    one = make(rng)
+    assert all(c["pass"] for c in split_checks(one, BINS, LMAX))
+    alms = [replace(a, t=(1 + 0.3 * (k % 2)) * a.t) for k, a in enumerate(one.alms)]
+    failed = [c["name"] for c in split_checks(replace(one, alms=alms), BINS, LMAX) if not c["pass"]]
+    assert any("TT" in name for name in failed)
+    assert len(difference_alms(one.alms)) == 2
+
+
+def test_ranges_select_bins(rng: np.random.Generator) -> None:
+    plan = make_plan([make(rng).field], BINS, LMAX)
+    used = used_bins(plan, {"ee": {"VxV": [8, 23]}})
+    assert used[2].tolist() == [False, True, True, False]
+    assert used[[0, 1, 3, 4, 5]].all()
+    with pytest.raises(SpectrumError, match="VxW"):
+        used_bins(plan, {"ee": {"VxW": [8, 23]}})
+    with pytest.raises(SpectrumError, match="no bin"):
+        used_bins(plan, {"ee": {"VxV": [9, 14]}})
+
+
+def test_products_come_back(tmp_path: Path, rng: np.random.Generator) -> None:
+    alms = make(rng).alms[0]
+    write_alms(tmp_path / "a.h5", alms, "mask one")
+    back = read_alms(tmp_path / "a.h5", "mask one")
+    np.testing.assert_array_equal(back.e, alms.e)
+    with pytest.raises(SpectrumError, match="another mask"):
+        read_alms(tmp_path / "a.h5", "mask two")
+    pairs = PairSpectra(
+        (("tt", "V", "V"),),
+        (2, 8, 16),
+        np.ones((1, 2)),
+        np.zeros((1, 2)),
+        np.ones((1, 2), bool),
+        np.eye(2),
+        {"w2": 0.5},
+    )
+    write_pairs(tmp_path / "p.h5", pairs)
+    again = read_pairs(tmp_path / "p.h5")
+    assert (again.entries, again.edges, again.names) == (pairs.entries, pairs.edges, ("tt VxV",))
+    np.testing.assert_array_equal(again.errors, np.ones((1, 2)))
+    with pytest.raises(SpectrumError, match="format"):
+        read_pairs(tmp_path / "a.h5")
+    (tmp_path / "x.h5").write_bytes(b"no HDF5")
+    with pytest.raises(SpectrumError, match="HDF5"):
+        read_alms(tmp_path / "x.h5")

@@ -1,0 +1,150 @@
+"""Cobaya runs our data sets on its own CAMB and on our emulator; numbers of Cobaya's own tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cobaya", reason="the optional dependency cobaya is not installed")
+
+from cobaya.log import LoggedError
+from cobaya.model import get_model
+
+from cmbfit.cobaya import nuisance_params
+from cmbfit.likelihood import Posterior
+from cmbfit.theory.base import point_from_values
+from cmbfit.theory.emulator.linear import LinearEmulator
+from tests.conftest import PLANCK_POINT
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+DATA = ["planck2018_plik_lite_ttteee", "planck2018_lowl_tt_2bin", "planck2018_lowl_ee"]
+# 584.23 and 396.06: Cobaya's own test of its Planck likelihoods at this point with CAMB; 4.00 = 588.23 - 584.23
+PUBLISHED = {
+    "planck2018_plik_lite_ttteee": 584.23,
+    "planck2018_lowl_tt_2bin": 4.00,
+    "planck2018_lowl_ee": 396.06,
+}
+
+
+def likelihood_block() -> dict[str, Any]:
+    return {name: {"class": "cmbfit.cobaya.DataSet", "data": name} for name in DATA}
+
+
+def emulator_info(names: tuple[str, ...]) -> dict[str, Any]:
+    wide = {"ombh2": (0.019, 0.026), "omch2": (0.09, 0.15), "theta_mc": (1.02, 1.06), "tau": (0.02, 0.15)}
+    wide |= {"logA": (2.7, 3.4), "ns": (0.88, 1.06)}
+    start = dict(zip(names, (0.02237, 0.1201, 1.0409, 0.054, 3.044, 0.965), strict=True))
+    width = dict(zip(names, (1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4.4e-3), strict=True))
+    params: dict[str, Any] = {
+        p: {
+            "prior": {"min": wide[p][0], "max": wide[p][1]},
+            "ref": {"dist": "norm", "loc": start[p], "scale": width[p] / 3},
+            "proposal": width[p] / 2,
+        }
+        for p in names
+    }
+    return {
+        "likelihood": likelihood_block(),
+        "theory": {"emulator": {"class": "cmbfit.cobaya.Emulator"}},
+        "params": params | nuisance_params(DATA) | {"H0": {"derived": True}, "sigma8": {"derived": True}},
+    }
+
+
+def test_cobaya_gets_our_numbers_through_the_emulator(emulator: LinearEmulator, posterior: Posterior) -> None:
+    model = get_model(emulator_info(emulator.parameters))
+    theta = point_from_values(emulator, PLANCK_POINT)
+    point = dict(zip(emulator.parameters, theta[0].tolist(), strict=True)) | {"A_planck": 1.00044}
+    got = model.logposterior(point)
+    row = [[point[p] for p in posterior.parameters]]
+    row = theta.new_tensor(row)
+    expected = {name: x.item() for name, x in posterior.log_likelihoods(row).items()}
+    assert dict(zip(model.likelihood, got.loglikes, strict=True)) == pytest.approx(expected, rel=1e-12)
+    # each prior once, calibration included: Cobaya's own sum against ours
+    assert got.logpost == pytest.approx(posterior.log_prob(row).item(), rel=1e-12)
+    derived = dict(zip(model.parameterization.derived_params(), got.derived, strict=True))
+    assert derived["H0"] == pytest.approx(emulator.derived(theta)["H0"].item(), rel=1e-12)
+    assert model.logposterior({**point, "tau": 0.0201}).logpost < got.logpost
+    model.close()
+
+
+def test_spectra_come_back_in_both_forms(emulator: LinearEmulator) -> None:
+    info = emulator_info(emulator.parameters)
+    info["likelihood"] = {"one": None}
+    model = get_model(info)
+    model.add_requirements({"Cl": {"tt": 2000, "pp": 1000}})
+    values = dict(zip(emulator.parameters, (0.02237, 0.1201, 1.0409, 0.054, 3.044, 0.965), strict=True))
+    model.logposterior(values | {"A_planck": 1.0})
+    dl, cl = (model.provider.get_Cl(ell_factor=f, units="muK2") for f in (True, False))
+    ell = np.arange(2, 1000)
+    np.testing.assert_allclose(dl["tt"][2:1000], cl["tt"][2:1000] * ell * (ell + 1) / (2 * np.pi), rtol=1e-13)
+    np.testing.assert_allclose(
+        dl["pp"][2:1000], cl["pp"][2:1000] * (ell * (ell + 1)) ** 2 / (2 * np.pi), rtol=1e-13
+    )
+    assert 5000 < dl["tt"][220] < 6000  # the first peak
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"likelihood": {"x": {"class": "cmbfit.cobaya.DataSet", "data": "planck2019"}}}, "planck2019"),
+        ({"theory": {"emulator": {"class": "cmbfit.cobaya.Emulator", "bundle": "none"}}}, "none"),
+    ],
+)
+def test_unknown_names_are_cobaya_errors(
+    emulator: LinearEmulator, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LoggedError, match=message):
+        get_model(emulator_info(emulator.parameters) | change)
+
+
+@pytest.mark.slow
+def test_reference_point_with_cobayas_own_camb() -> None:
+    """Cobaya's CAMB with Planck 2018's settings; its published chi2 hold to its digits (0.05)."""
+    fixed = {k: v for k, v in PLANCK_POINT.items() if k not in ("theta_MC_100", "logA")}
+    info = {
+        "likelihood": likelihood_block(),
+        "theory": {
+            "camb": {
+                "extra_args": {
+                    "halofit_version": "mead2016",
+                    "bbn_predictor": "PArthENoPE_880.2_standard.dat",
+                    "lens_potential_accuracy": 1,
+                    "num_massive_neutrinos": 1,
+                    "nnu": 3.044,
+                    "theta_H0_range": [20, 100],
+                    "recombination_model": "Recfast",
+                    "recfast_approx_model": "planck",  # without it plik-lite's chi2 is 0.16 higher
+                }
+            }
+        },
+        "params": fixed
+        | {"cosmomc_theta": PLANCK_POINT["theta_MC_100"] / 100, "As": np.exp(PLANCK_POINT["logA"]) * 1e-10}
+        | {"mnu": 0.06, "A_planck": 1.00044},
+    }
+    model = get_model(info)
+    got = dict(zip(model.likelihood, -2 * np.array(model.logposterior({}).loglikes), strict=True))
+    assert got == pytest.approx(PUBLISHED, abs=0.05)
+    model.close()
+
+
+@pytest.mark.slow
+def test_a_short_cobaya_mcmc_on_the_emulator(emulator: LinearEmulator, tmp_path: Path) -> None:
+    from cobaya.run import run
+
+    info = emulator_info(emulator.parameters)
+    info["sampler"] = {"mcmc": {"Rminus1_stop": 0.1, "max_tries": 10_000, "seed": 1, "measure_speeds": False}}
+    info["output"] = str(tmp_path / "chain")
+    _, sampler = run(info)
+    samples = sampler.samples(combined=True, skip_samples=0.3, to_getdist=True)
+    # Planck 2018 VI table 2; R - 1 of 0.1 leaves some 0.3 sigma of scatter in a mean
+    for name, (mean, sigma) in {
+        "ombh2": (0.02236, 0.00015),
+        "ns": (0.9649, 0.0044),
+        "H0": (67.27, 0.60),
+    }.items():
+        assert samples.mean(name) == pytest.approx(mean, abs=1.0 * sigma)
+        assert samples.std(name) == pytest.approx(sigma, rel=0.5)
