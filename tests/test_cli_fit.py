@@ -55,7 +55,7 @@ def test_a_whole_fit_gives_the_products_of_the_workflow(tmp_path: Path, sampler:
     assert summary["convergence"]["effective_samples_min"] > 10_000
     checks = read_checks([tmp_path / "checks.json"])
     assert len(checks) > 10
-    assert all(c["passed"] for c in checks)
+    assert all(c["pass"] for c in checks)
     samples = read_samples(tmp_path / "chains" / f"{name}.samples.h5")
     chain, settings = read_chain(tmp_path / "chains" / f"{name}.ensemble1.h5")
     assert chain.kind == sampler

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from cmbfit.errors import ConfigError, MissingCodeError, OutsideBoxError, ParameterError
 from cmbfit.theory.base import point_from_values
@@ -68,33 +67,6 @@ def test_class_agrees_with_camb(classy: None) -> None:
     np.testing.assert_allclose(got.dl["pp"][0, 2:], expected.dl["pp"][0, 2:], rtol=5e-3)
     assert (got.dl["tt"][0, :2] == 0).all()
     _same_derived(got, expected)
-
-
-@pytest.mark.slow
-def test_class_agrees_with_camb_on_extensions_and_tensors(classy: None) -> None:
-    """All at once, unlensed: the effect of each is tens of cosmic-variance sigmas in the sum."""
-    extended = {"mnu": 0.2, "nnu": 3.3, "w": -0.9, "wa": 0.1, "nrun": 0.01, "r": 0.1}
-    a, b = ClassTheory(SMALL, extended, lensed=False), CambTheory(CAMB_SMALL, extended, lensed=False)
-    point = point_from_values(a, POINT | extended)
-    got, expected = a.spectra(point), b.spectra(point)
-    base = CambTheory(CAMB_SMALL, lensed=False).spectra(point[:, :6])
-    for pair in ("tt", "ee"):
-        assert _difference(got, expected, pair, 2, 300) < 0.06, pair
-        assert _difference(base, expected, pair, 2, 300) > 0.6, pair
-    # tensors: CLASS and CAMB sample them sparsely in l
-    np.testing.assert_allclose(got.dl["bb"][0, 2:200], expected.dl["bb"][0, 2:200], rtol=1e-2)
-    _same_derived(got, expected)
-
-
-@pytest.mark.slow
-def test_lensing_amplitude_lenses_and_does_not_change_the_potential(classy: None) -> None:
-    theory = ClassTheory(SMALL, ["Alens"])
-    rows = [point_from_values(theory, POINT | {"Alens": a}) for a in (1.0, 2.0)]
-    got = theory.spectra(torch.cat(rows))
-    torch.testing.assert_close(got.dl["pp"][1], got.dl["pp"][0], rtol=1e-10, atol=0)
-    # B from lensing is linear in the potential's power to a percent
-    ratio = got.dl["bb"][1, 2:200] / got.dl["bb"][0, 2:200]
-    assert ((ratio > 1.95) & (ratio < 2.02)).all()
 
 
 def test_input_of_class() -> None:
