@@ -28,7 +28,7 @@ from cmbfit.errors import CmbfitError, OutsideBoxError
 from cmbfit.likelihood import Gaussian, load_likelihood
 from cmbfit.likelihood.priors import Uniform
 from cmbfit.theory.emulator.bundle import load_emulator
-from cmbfit.theory.parameters import DERIVED, PARAMETERS
+from cmbfit.theory.parameters import DERIVED, latex_label
 from cmbfit.theory.spectra import Spectra
 
 
@@ -51,7 +51,7 @@ def nuisance_params(data: Sequence[str]) -> dict[str, Any]:
                 centre, width = (prior.low + prior.high) / 2, (prior.high - prior.low) / 10
             else:
                 raise CmbfitError(f"{parameter}: Cobaya's form of the prior {prior} is not known; write it")
-            latex = PARAMETERS[parameter].latex if parameter in PARAMETERS else parameter
+            latex = latex_label(parameter)
             ref = {"dist": "norm", "loc": centre, "scale": width / 2}
             out[parameter] = {"prior": block, "ref": ref, "proposal": width / 2, "latex": latex}
     return out

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from cmbfit.figures.style import SECOND, THEORY, new_figure, style
 from cmbfit.inference.diagnostics import burn_in
 from cmbfit.inference.ensemble import Chain
-from cmbfit.theory.parameters import PARAMETERS
+from cmbfit.theory.parameters import latex_label
 
 _COLOURS = (THEORY, SECOND, "0.35", "0.6")
 
@@ -40,7 +40,7 @@ def plot_traces(chains: Sequence[Chain], tau_multiple: float) -> Figure:
                 ax.fill_between(step, low, high, color=_COLOURS[k % 4], alpha=0.25, lw=0)
                 ax.plot(step, x.mean(1), color=_COLOURS[k % 4], lw=0.8, label=f"ensemble {k}")
             ax.axvline(max(burn_in(c) for c in chains), color="k", lw=0.8, ls=":")
-            ax.set_ylabel(f"${PARAMETERS[name].latex}$")
+            ax.set_ylabel(f"${latex_label(name)}$")
         ax = axes[len(names)]
         for k, chain in enumerate(chains):
             steps = np.array([n for n, _ in chain.tau_history])

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cmbfit.figures.style import SECOND, THEORY, style
 from cmbfit.inference.products import Samples
-from cmbfit.theory.parameters import PARAMETERS
+from cmbfit.theory.parameters import latex_label
 
 
 def getdist_samples(samples: Samples) -> MCSamples:
@@ -20,7 +20,7 @@ def getdist_samples(samples: Samples) -> MCSamples:
         samples=samples.values,
         loglikes=[-lp for lp in samples.log_prob],
         names=list(samples.names),
-        labels=[PARAMETERS[n].latex for n in samples.names],
+        labels=[latex_label(n) for n in samples.names],
         ranges={name: list(limits) for name, limits in samples.ranges.items()},
         sampler="uncorrelated",  # thinned to half a tau: leave it to GetDist's smoothing, not to its own tau
         settings={"ignore_rows": 0},

@@ -16,7 +16,7 @@ from cmbfit.errors import DataError
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
 from cmbfit.io import atomic_path, write_text
-from cmbfit.theory.parameters import PARAMETERS
+from cmbfit.theory.parameters import latex_label
 
 
 def write_chain(path: str | Path, chain: Chain, settings: Mapping[str, Any]) -> None:
@@ -172,7 +172,7 @@ def write_getdist(
             np.savetxt(tmp, np.column_stack([w, -log_prob - np.log(w), values]), fmt="%.9e")
         written.append(path)
     lines = [
-        f"{name}{'*' if i >= samples.n_sampled else ''}\t{PARAMETERS[name].latex}"
+        f"{name}{'*' if i >= samples.n_sampled else ''}\t{latex_label(name)}"
         for i, name in enumerate(samples.names)
     ]
     write_text(root.with_name(root.name + ".paramnames"), "\n".join(lines) + "\n")

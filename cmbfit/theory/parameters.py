@@ -40,9 +40,33 @@ _ALL = (
     Parameter("rdrag", r"r_\mathrm{drag}", "comoving sound horizon at the baryon drag epoch, Mpc"),
     Parameter("age", r"t_0", "age of the Universe, Gyr"),
     Parameter("zrei", r"z_\mathrm{re}", "redshift of half reionisation"),
+    Parameter("omk", r"\Omega_K", "curvature density today over critical"),
+    Parameter("w", r"w_0", "dark energy's equation of state today"),
+    Parameter("wa", r"w_a", "minus the derivative of dark energy's equation of state with the scale factor"),
+    Parameter("YHe", r"Y_\mathrm{He}", "primordial helium mass fraction"),
+    Parameter("nrun", r"\alpha_\mathrm{s}", "running of the scalar spectral index"),
+    Parameter("Alens", r"A_\mathrm{L}", "factor on the lensing potential's power"),
+    Parameter("r", r"r", "tensor-to-scalar ratio at k = 0.05/Mpc"),
+    Parameter("nt", r"n_\mathrm{t}", "tensor spectral index"),
     Parameter("A_planck", r"A_\mathrm{Planck}", "Planck map calibration: model / A_planck^2"),
+    Parameter("A_act", r"A_\mathrm{ACT}", "ACT map calibration: model / A_act^2"),
+    Parameter("P_act", r"P_\mathrm{ACT}", "ACT polarisation efficiency: model / P_act for each E"),
+    Parameter("Tcal", r"T_\mathrm{cal}", "SPT temperature calibration"),
+    Parameter("Ecal", r"E_\mathrm{cal}", "SPT polarisation calibration"),
+    Parameter("BBdust", r"A_\mathrm{dust}", "dust BB power at l = 80, 353 GHz, uK^2"),
+    Parameter("BBsync", r"A_\mathrm{sync}", "synchrotron BB power at l = 80, 150 GHz, uK^2"),
+    Parameter("BBbetadust", r"\beta_\mathrm{dust}", "spectral index of dust"),
 )
 PARAMETERS: dict[str, Parameter] = {p.name: p for p in _ALL}
+
+
+def latex_label(name: str) -> str:
+    """Return a parameter's LaTeX label (without $); an unregistered nuisance shows its own name."""
+    if name in PARAMETERS:
+        return PARAMETERS[name].latex
+    escaped = name.replace("_", r"\_")
+    return rf"\mathrm{{{escaped}}}"
+
 
 LCDM = ("ombh2", "omch2", "theta_mc", "tau", "logA", "ns")
 """The six sampled parameters of the base model, in the order used everywhere."""

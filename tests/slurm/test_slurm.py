@@ -52,7 +52,9 @@ def _snakemake(checkout: Checkout, *words: str, retries: int = 0) -> list[str]:
 
 
 def _running(name: str) -> list[str]:
-    out = subprocess.run(["squeue", "-h", "-t", "R", "-o", "%i %k"], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        ["squeue", "-h", "-t", "R", "-o", "%i %k"], capture_output=True, text=True, check=True
+    )
     return [line.split()[0] for line in out.stdout.splitlines() if name in line]
 
 

@@ -26,6 +26,14 @@ def test_every_shipped_configuration_gives_a_graph(checkout: Checkout, config: s
     assert bool(re.search(r"^compute_theory\s+\d", run.stdout, re.MULTILINE)) == trains
 
 
+@pytest.mark.parametrize("name", ["wmap9", "planck2018"])
+def test_surveys_of_many_maps_give_a_graph(checkout: Checkout, name: str) -> None:
+    run = checkout.snakemake("--dry-run", config=f"pipeline/config/{name}.yaml")
+    assert run.returncode == 0, run.stderr[-3000:]
+    for rule in ("prepare_split", "estimate_survey", "check_nulls", "sample_posterior", "write_report"):
+        assert re.search(rf"^{rule}\s+\d", run.stdout, re.MULTILINE), rule
+
+
 def test_no_output_lies_outside_the_run_directory(checkout: Checkout) -> None:
     run = checkout.snakemake("--dry-run")
     outputs = re.findall(r"^ {4}output: (.+)$", run.stdout, re.MULTILINE)
