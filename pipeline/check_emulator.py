@@ -11,9 +11,10 @@ import torch
 from cmbfit.io import write_json
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import below, write_checks
-from cmbfit.theory.emulator.accuracy import measure, spectra_from_arrays
+from cmbfit.theory.emulator.accuracy import measure, spectra_of
 from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays
 from cmbfit.theory.emulator.trainingset import read_training_set
+from cmbfit.theory.extension import LEAST_LMAX, extend_spectra
 from pipeline.run_stage import run_stage
 
 
@@ -41,8 +42,12 @@ def main() -> None:
                 below(f"emulator {pair} over the {where}: 95% of |dD_l|/sigma_CV", errors[1], limit, comment)
             )
     one = torch.ones(len(exact.theta), dtype=torch.float64)
-    truth, guess = spectra_from_arrays(exact.dl), emulator.spectra(torch.from_numpy(exact.theta))
-    for like in likelihoods_from_config(args.fit):
+    truth, guess = spectra_of(exact), emulator.spectra(torch.from_numpy(exact.theta))
+    likelihoods = likelihoods_from_config(args.fit)
+    lmax = max(like.lmax for like in likelihoods)
+    if emulator.lmax >= LEAST_LMAX:
+        truth, guess = extend_spectra(truth, lmax), extend_spectra(guess, lmax)
+    for like in likelihoods:
         name = like.info.name
         nuisance = dict.fromkeys(like.info.nuisance, one)
         difference = -2 * (like.log_prob(guess, nuisance) - like.log_prob(truth, nuisance)).numpy()

@@ -13,6 +13,7 @@ from cmbfit.io import read_json
 from cmbfit.likelihood import GaussianBandpowers
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.theory.emulator.bundle import load_emulator
+from cmbfit.theory.extension import reach
 from pipeline.run_stage import run_stage
 
 
@@ -24,10 +25,11 @@ def main() -> None:
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
     args = parser.parse_args()
-    summary, emulator = read_json(args.summary), load_emulator(args.emulator)
+    summary, likelihoods = read_json(args.summary), likelihoods_from_config(args.fit)
+    emulator = reach(load_emulator(args.emulator), max(like.lmax for like in likelihoods))
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in summary["best_fit"]["point"].items()}
     spectra = emulator.spectra(torch.stack([point[n] for n in emulator.parameters], dim=1))
-    gaussian = [like for like in likelihoods_from_config(args.fit) if isinstance(like, GaussianBandpowers)]
+    gaussian = [like for like in likelihoods if isinstance(like, GaussianBandpowers)]
     table = bandpower_table(gaussian, spectra, point)
     save_figure(plot_residuals(table, spectra, summary["chi2"]), args.output, table)
 

@@ -19,9 +19,10 @@ from cmbfit.inference.reweight import (
 from cmbfit.io import write_json
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import above, below, write_checks
-from cmbfit.theory.emulator.accuracy import spectra_from_arrays
+from cmbfit.theory.emulator.accuracy import spectra_of
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.trainingset import read_training_set
+from cmbfit.theory.extension import extend_spectra, reach
 from pipeline.compute_exact import chosen_rows
 from pipeline.run_stage import run_stage
 
@@ -39,23 +40,24 @@ def main() -> None:
     parser.add_argument("--getdist-root", required=True)
     parser.add_argument("--output", required=True, help="the checks")
     args = parser.parse_args()
-    samples, emulator = read_samples(args.samples), load_emulator(args.emulator)
-    parts = [read_training_set([path]) for path in args.exact]
+    samples, likelihoods = read_samples(args.samples), likelihoods_from_config(args.fit)
+    emulator = reach(load_emulator(args.emulator), max(like.lmax for like in likelihoods))
+    computed = read_training_set(args.exact)
     rows = chosen_rows(samples, args.marks["draws"], args.seed)
-    rows = np.concatenate([rows[i :: len(parts)] for i in range(len(parts))])
+    rows = np.concatenate([rows[i :: len(args.exact)] for i in range(len(args.exact))])
     values = samples.joined[rows]
-    theta = np.concatenate([part.theta for part in parts])
+    theta = computed.theta
     if not np.array_equal(theta, values[:, [samples.names.index(p) for p in emulator.parameters]]):
         raise DataError(
             f"{args.exact[0]}: exact spectra of other points than this chain's; compute them again"
         )
-    exact = spectra_from_arrays(np.concatenate([part.dl for part in parts]))
+    exact = extend_spectra(spectra_of(computed), emulator.lmax)
     nuisance = {
         name: torch.from_numpy(values[:, i].copy())
         for i, name in enumerate(samples.names[: samples.n_sampled])
     }
     guess = emulator.spectra(torch.from_numpy(theta))
-    ratios = log_likelihood_ratio(likelihoods_from_config(args.fit), exact, guess, nuisance)
+    ratios = log_likelihood_ratio(likelihoods, exact, guess, nuisance)
     record = summarise_reweighting(samples.names, values, ratios)
     total = np.sum(list(ratios.values()), axis=0)
     sampled = samples.names[: samples.n_sampled]

@@ -15,7 +15,7 @@ import torch
 from cmbfit.io import atomic_path, write_json
 from cmbfit.likelihood import load_likelihood
 from cmbfit.theory.base import Theory
-from cmbfit.theory.emulator.accuracy import spectra_from_arrays
+from cmbfit.theory.emulator.accuracy import spectra_of
 from cmbfit.theory.emulator.bundle import load_emulator, read_arrays
 from cmbfit.theory.emulator.train import split_by_background
 from cmbfit.theory.emulator.trainingset import TrainingSet, read_training_set
@@ -45,7 +45,7 @@ def _chi2_error(name: str, emulator: Theory, held_out: TrainingSet) -> dict[str,
     """Percentiles of |delta chi2| over the held-out points, and the size of chi2 itself there."""
     like, one = load_likelihood(name), torch.ones(len(held_out.theta), dtype=torch.float64)
     nuisance = dict.fromkeys(like.info.nuisance, one)
-    truth = -2 * like.log_prob(spectra_from_arrays(held_out.dl), nuisance)
+    truth = -2 * like.log_prob(spectra_of(held_out), nuisance)
     guess = -2 * like.log_prob(emulator.spectra(torch.from_numpy(held_out.theta)), nuisance)
     p50, p95, p100 = np.percentile((guess - truth).abs().numpy(), [50, 95, 100])
     return {

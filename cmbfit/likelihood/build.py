@@ -15,6 +15,7 @@ from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.likelihood.selection import Selection, select
 from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
 from cmbfit.theory.base import Theory
+from cmbfit.theory.extension import reach
 
 
 def likelihoods_from_config(fit: Mapping[str, Any]) -> list[Likelihood]:
@@ -95,7 +96,9 @@ def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
                 f"prior of {name}: [{prior.low:g}, {prior.high:g}] reaches beyond [{low:g}, {high:g}], where the "
                 "theory is valid: it would be cut there without a word; narrow the prior or train a wider emulator"
             )
-    return Posterior(theory, likelihoods_from_config(fit), priors)
+    likelihoods = likelihoods_from_config(fit)
+    # windows of ground-based surveys reach beyond the emulators: continued by a template, and recorded
+    return Posterior(reach(theory, max(like.lmax for like in likelihoods)), likelihoods, priors)
 
 
 def start_from_config(

@@ -20,6 +20,7 @@ from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
 from cmbfit.likelihood.simall import TabulatedSpectrum
+from cmbfit.likelihood.tau_prior import ParameterGaussian
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
 
@@ -39,7 +40,8 @@ class CompiledPosterior(Posterior):
     ----------
     posterior : Posterior
         With a :class:`~cmbfit.theory.emulator.linear.LinearEmulator`, any number of sets of Gaussian
-        bandpowers of tt, te, ee, pp and bb with their calibrations, and tables of low-l EE.
+        bandpowers of tt, te, ee, pp and bb with their calibrations, tables of low-l EE, and Gaussian
+        measurements of a sampled parameter.
     n_check : int
         Points at which folded and unfolded paths are compared.
 
@@ -64,7 +66,12 @@ class CompiledPosterior(Posterior):
             raise LikelihoodError("only posteriors of a linear-decoder emulator can be compiled")
         gaussian = [like for like in posterior.likelihoods if isinstance(like, GaussianBandpowers)]
         tables = [like for like in posterior.likelihoods if isinstance(like, TabulatedSpectrum)]
-        others = [like for like in posterior.likelihoods if like not in gaussian and like not in tables]
+        direct = [
+            like
+            for like in posterior.likelihoods
+            if isinstance(like, ParameterGaussian) and like.parameter in theory.parameters
+        ]
+        others = [like for like in posterior.likelihoods if like not in [*gaussian, *tables, *direct]]
         if others:
             raise LikelihoodError(f"{others[0].info.name} cannot be folded")
         for like in tables:
@@ -73,6 +80,7 @@ class CompiledPosterior(Posterior):
         self.__dict__.update(copy.copy(posterior).__dict__)
         self.counts = EvaluationCounts()
         self._tables = tables
+        self._direct = direct
         self._folded = fold(theory, gaussian)
         self._assemble(theory)
         self.chunk = self._default_chunk()
@@ -149,6 +157,8 @@ class CompiledPosterior(Posterior):
             dl = (components["lowl_ee"] * amplitudes["lowl_ee"]).T
             values = {name: nuisance[name] for name in like.info.nuisance}
             total = total + like.log_prob_of_multipoles(dl[:, like.lmin - 2 : like.lmax - 1], values)
+        for like in self._direct:
+            total = total + like.log_prob_of_parameter(point[:, theory.parameters.index(like.parameter)])
         return total
 
     def _measure_difference(self, posterior: Posterior, n: int) -> float:

@@ -2,7 +2,8 @@
 
 What both codes must share is handed over, not left to two defaults: CAMB turns theta_MC into h and
 gives the helium fraction of the nucleosynthesis table; the massive neutrino gets CAMB's temperature,
-T_nu = (4/11)^(1/3) (N_eff/3)^(1/4) T_CMB, so that one state carries a third of N_eff.
+T_nu = (4/11)^(1/3) (3.044/3)^(1/4) T_CMB. It stays at the standard value when N_eff is varied: what
+N_eff has beyond 3.044/3 is massless.
 CLASS: Blas, Lesgourgues & Tram 2011 (arXiv:1104.2933), installed by ``pip install cmbfit[class]``.
 """
 
@@ -129,8 +130,6 @@ def class_parameters(settings: ClassSettings, point: Mapping[str, float]) -> dic
         If no Hubble constant gives the angle.
     """
     pars = camb_parameters(settings.camb, **{k: x for k, x in point.items() if k != "nt"})
-    nnu = point.get("nnu", settings.camb.nnu)
-    mnu = point.get("mnu", settings.camb.mnu)
     tensors = point.get("r", 0.0) > 0
     words: dict[str, Any] = {
         "output": "tCl,pCl,lCl,mPk",
@@ -148,7 +147,7 @@ def class_parameters(settings: ClassSettings, point: Mapping[str, float]) -> dic
         "alpha_s": point.get("nrun", 0.0),
         "k_pivot": 0.05,
         "Omega_k": point.get("omk", 0.0),
-        "N_ur": nnu,
+        "N_ur": pars.num_nu_massless,
         "A_L": point.get("Alens", 1.0),
         "recombination": settings.recombination,
         "reio_parametrization": "reio_camb",
@@ -156,10 +155,10 @@ def class_parameters(settings: ClassSettings, point: Mapping[str, float]) -> dic
         "hmcode_version": settings.hmcode_version,
         **dict(settings.precision),
     }
-    if mnu > 0:
-        # one state with a third of N_eff: CAMB's T_nu, in units of T_cmb
-        temperature = (4 / 11) ** (1 / 3) * (nnu / 3) ** 0.25
-        words |= {"N_ur": nnu * 2 / 3, "N_ncdm": 1, "m_ncdm": mnu, "T_ncdm": temperature}
+    if pars.num_nu_massive:
+        # one massive state: its T_nu in units of T_cmb carries CAMB's share of N_eff, whatever N_eff is
+        temperature = (4 / 11) ** (1 / 3) * pars.nu_mass_degeneracies[0] ** 0.25
+        words |= {"N_ncdm": 1, "m_ncdm": point.get("mnu", settings.camb.mnu), "T_ncdm": temperature}
     if "w" in point or "wa" in point:
         words |= {"Omega_Lambda": 0, "w0_fld": point.get("w", -1.0), "wa_fld": point.get("wa", 0.0)}
         words |= {"use_ppf": "yes", "fluid_equation_of_state": "CLP"}

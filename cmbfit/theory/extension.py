@@ -7,7 +7,8 @@ lens_potential_accuracy 9, to l = 7000),
     D_l(theta) = D_l^template  r,   l > l_max,
 
 with r the mean of D / D^template over the last `BLEND` multipoles; TE, which changes sign, takes the
-geometric mean of TT's and EE's. What is beyond l_max is no prediction of the theory: `settings` and
+mean of TT's and EE's. All of it is linear in the spectra below l_max, so that an extended emulator can
+still be folded. What is beyond l_max is no prediction of the theory: `settings` and
 docs/methods/emulator.md say where it ends and what that does to ACT's chi2.
 """
 
@@ -23,9 +24,12 @@ import torch
 
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.base import Theory
+from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.spectra import Spectra
 
 BLEND = 50
+LEAST_LMAX = 4000
+"""Theories that end below are not continued unasked: on ACT, chi2 would move by more than 0.4."""
 
 
 @cache
@@ -75,7 +79,7 @@ def extend_spectra(spectra: Spectra, lmax: int) -> Spectra:
         if pair != "te":
             scale = ratio(pair)
         elif "tt" in spectra.dl and "ee" in spectra.dl:
-            scale = torch.sqrt(ratio("tt") * ratio("ee"))
+            scale = (ratio("tt") + ratio("ee")) / 2
         else:
             raise SpectrumError("te is continued by the levels of tt and ee, which are not here")
         out[pair] = torch.cat([dl, scale * template[pair][beyond].to(dl.device)], dim=1)
@@ -128,3 +132,78 @@ class ExtendedTheory:
     ) -> Spectra:
         """Return the theory's spectra, continued to lmax."""
         return extend_spectra(self.theory.spectra(theta), self.lmax)
+
+
+class ExtendedEmulator(LinearEmulator):
+    """A linear emulator continued by :func:`extend_spectra`, which still folds.
+
+    Parameters
+    ----------
+    emulator : LinearEmulator
+    lmax : int
+        Last multipole asked for.
+    device : torch.device or str
+
+    Attributes
+    ----------
+    computed_lmax : int
+        Last multipole that the emulator itself gives; also in `settings`.
+    """
+
+    def __init__(self, emulator: LinearEmulator, lmax: int, device: torch.device | str = "cpu") -> None:
+        extended = {"computed_lmax": emulator.arrays.lmax, "lmax": lmax, "how": "tail template"}
+        super().__init__(emulator.arrays, {**emulator.settings, "extended": extended}, device)
+        self.computed_lmax = emulator.arrays.lmax
+        self.lmax = lmax
+
+    def to(self, device: torch.device | str) -> ExtendedEmulator:
+        """Return a copy on `device`."""
+        return ExtendedEmulator(self, self.lmax, device)
+
+    def spectra(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> Spectra:
+        """Return the emulator's spectra, continued to lmax."""
+        return extend_spectra(super().spectra(theta), self.lmax)
+
+    def fold(
+        self,
+        matrices: Mapping[str, torch.Tensor],  # pair -> shape (n_rows, <= lmax + 1), acting on D_l from l = 0
+        block: str = "cmb",
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fold linear functionals; what acts beyond the emulator acts on its last multipoles instead.
+
+        See :meth:`LinearEmulator.fold`.
+        """
+        end = self.computed_lmax
+        first, template = tail_template()
+        out: dict[str, torch.Tensor] = {}
+
+        def rows_of(pair: str, like: torch.Tensor) -> torch.Tensor:
+            return out.setdefault(pair, like.new_zeros(len(like), end + 1))
+
+        for pair, rows in matrices.items():
+            head = rows[:, : end + 1]
+            rows_of(pair, rows)[:, : head.shape[1]] += head
+            beyond = rows[:, end + 1 :]
+            if not beyond.any():
+                continue
+            start = end + 1 - first
+            tail = beyond @ template[pair][start : start + beyond.shape[1]].to(rows)
+            for source, weight in {"tt": 0.5, "ee": 0.5}.items() if pair == "te" else {pair: 1.0}.items():
+                level = BLEND * template[source][start - BLEND : start].to(rows)
+                rows_of(source, rows)[:, end + 1 - BLEND :] += weight * tail[:, None] / level
+        return super().fold(out, block)
+
+
+def reach(theory: Theory, lmax: int) -> Theory:
+    """Return a theory that reaches `lmax`: itself, or continued if it ends above :data:`LEAST_LMAX`.
+
+    A theory that ends lower is returned as it is: who asks for more must refuse it.
+    """
+    if theory.lmax >= lmax or theory.lmax < LEAST_LMAX:
+        return theory
+    if isinstance(theory, LinearEmulator):
+        return ExtendedEmulator(theory, lmax)
+    return ExtendedTheory(theory, lmax)

@@ -8,7 +8,7 @@ import torch
 
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.extension import ExtendedTheory, extend_spectra, tail_template
+from cmbfit.theory.extension import ExtendedEmulator, ExtendedTheory, extend_spectra, reach, tail_template
 from cmbfit.theory.spectra import Spectra
 
 POINT = torch.tensor([[0.0221, 0.124, 1.0395, 0.062, 3.06, 0.955]], dtype=torch.float64)
@@ -56,3 +56,28 @@ def test_spectra_that_the_template_cannot_continue_are_refused() -> None:
         extend_spectra(Spectra({"tt": torch.ones(1, 5001, dtype=torch.float64)}), 9000)
     with pytest.raises(SpectrumError, match="levels of tt and ee"):
         extend_spectra(Spectra({"te": torch.ones(1, 5001, dtype=torch.float64)}), 6000)
+
+
+def test_an_extended_emulator_folds_what_its_spectra_are(
+    emulator: LinearEmulator, rng: np.random.Generator
+) -> None:
+    """Random windows that act on both sides of the emulator's end, TE's tail on the levels of TT and EE."""
+    longer = ExtendedEmulator(emulator, emulator.lmax + 300)
+    dl = longer.spectra(POINT).dl
+    h = longer.features(POINT)
+    for pairs in (("tt",), ("te",), ("ee",), ("tt", "te", "ee")):
+        windows = {p: torch.from_numpy(rng.uniform(size=(4, longer.lmax + 1))) for p in pairs}
+        for w in windows.values():
+            w[:, :40] = 0
+            w[:2, :2500] = 0  # rows that are mostly tail
+        offset, matrix = longer.fold(windows)
+        folded = (
+            longer.amplitude(POINT) * (offset[:, None] + matrix @ longer.component_coefficients @ h)[:, 0]
+        )
+        direct = sum(w @ dl[p][0] for p, w in windows.items())
+        torch.testing.assert_close(folded, direct, rtol=1e-11, atol=0)
+
+
+def test_only_a_theory_that_ends_high_is_continued_unasked(emulator: LinearEmulator) -> None:
+    assert reach(emulator, emulator.lmax) is emulator
+    assert reach(emulator, 6325) is emulator  # it ends at 2600: whoever needs l = 6325 refuses it

@@ -9,8 +9,8 @@ import torch
 
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.train import cosmic_variance_sigma
-from cmbfit.theory.emulator.trainingset import PAIRS
-from cmbfit.theory.parameters import DERIVED
+from cmbfit.theory.emulator.trainingset import PAIRS, TrainingSet
+from cmbfit.theory.parameters import DERIVED, LCDM
 from cmbfit.theory.spectra import Spectra
 
 PERCENTILES = (68.0, 95.0, 99.0, 100.0)
@@ -37,11 +37,13 @@ class Accuracy:
     n_points: int
 
 
-def spectra_from_arrays(
-    dl: np.ndarray,  # shape: (n, 5, lmax + 1)
-) -> Spectra:
-    """Wrap the arrays of a training set as Spectra."""
-    return Spectra({pair: torch.from_numpy(np.ascontiguousarray(dl[:, i])) for i, pair in enumerate(PAIRS)})
+def spectra_of(exact: TrainingSet) -> Spectra:
+    """Return the lensed spectra of a training set with sampled and derived parameters."""
+    columns = np.column_stack([exact.theta, exact.derived])
+    return Spectra(
+        {pair: torch.from_numpy(np.ascontiguousarray(exact.dl[:, i])) for i, pair in enumerate(PAIRS)},
+        {p: torch.from_numpy(columns[:, i].copy()) for i, p in enumerate((*LCDM, *DERIVED))},
+    )
 
 
 def errors_in_sigma(
