@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import cmbfit
 
 project = "cmbfit"
@@ -29,4 +32,19 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 nitpicky = False
-suppress_warnings = ["myst.xref_missing"]  # links to files of the repository, which GitHub resolves
+suppress_warnings = [
+    "myst.xref_missing",  # links to files of the repository, which GitHub resolves
+    "ref.python",  # short attribute names (n, lmax) that several classes have
+]
+
+
+def _absolute_values(_app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """Let |x| in a docstring be an absolute value, not a substitution of reStructuredText."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(``.*?``)", line)
+        lines[i] = "".join(x if x.startswith("``") else x.replace("|", r"\|") for x in parts)
+
+
+def setup(app: Any) -> None:
+    """Connect the hooks."""
+    app.connect("autodoc-process-docstring", _absolute_values)
