@@ -113,7 +113,7 @@ def test_camb_refuses_points_outside_its_range() -> None:
     with pytest.raises(ParameterError, match=r"theta_mc = 1\.5 \(row 0\)"):
         CambTheory().spectra(theta)
     with pytest.raises(ParameterError, match=r"expected shape \(batch, 6\)"):
-        check_box(theta[:, :5], LCDM, CambTheory.box)
+        check_box(theta[:, :5], LCDM, CambTheory().box)
 
 
 def test_every_label_is_usable_between_dollars() -> None:
