@@ -157,8 +157,9 @@ class CompiledPosterior(Posterior):
             dl = (components["lowl_ee"] * amplitudes["lowl_ee"]).T
             values = {name: nuisance[name] for name in like.info.nuisance}
             total = total + like.log_prob_of_multipoles(dl[:, like.lmin - 2 : like.lmax - 1], values)
-        for like in self._direct:
-            total = total + like.log_prob_of_parameter(point[:, theory.parameters.index(like.parameter)])
+        for measured in self._direct:
+            column = theory.parameters.index(measured.parameter)
+            total = total + measured.log_prob_of_parameter(point[:, column])
         return total
 
     def _measure_difference(self, posterior: Posterior, n: int) -> float:
