@@ -1,4 +1,4 @@
-"""Primordial spectra of models, and a learned spectrum beside the evolved one."""
+"""Primordial spectra of models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
+from cmbfit.figures.style import THEORY, new_figure, style
 from cmbfit.theory.primordial.model import PrimordialModel
 
 
@@ -48,30 +48,4 @@ def plot_primordial(models: Sequence[PrimordialModel], k: np.ndarray) -> Figure:
             ax.tick_params(labelbottom=True)
         for ax in axes[::columns]:
             ax.set_ylabel(r"$10^9\,\mathcal{P}(k)$")
-    return fig
-
-
-def plot_learned(k: np.ndarray, evolved: np.ndarray, learned: np.ndarray, rms: float) -> Figure:
-    """Return spectra by the mode solver and by the network above, their ratio below.
-
-    Parameters
-    ----------
-    k : numpy.ndarray, shape (n_k,)
-    evolved, learned : numpy.ndarray, shape (n_models, n_k)
-    rms : float
-        Held-out error of ln P, for the title.
-    """
-    with style():
-        fig = new_figure(5.4, 4.6)
-        top, low = fig.subplots(2, 1, sharex=True, height_ratios=[1.8, 1])
-        for solver, network in zip(evolved, learned, strict=True):
-            top.loglog(k, solver, color=DATA, lw=1.6, alpha=0.7)
-            top.loglog(k, network, "--", color=SECOND, lw=1.2)
-            low.semilogx(k, network / solver - 1, color=SECOND, lw=1)
-        top.plot([], [], color=DATA, label="evolved (mode equations)")
-        top.plot([], [], "--", color=SECOND, label="learned (network)")
-        top.legend()
-        top.set(ylabel=r"$\mathcal{P}(k)$", title=f"held-out rms error of ln P: {rms:.1e}")
-        low.axhline(0, color="0.7", lw=0.8)
-        low.set(xlabel="k [1/Mpc]", ylabel="learned / evolved - 1")
     return fig

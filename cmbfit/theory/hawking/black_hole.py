@@ -39,11 +39,6 @@ def entropy(mass_g: float) -> float:
     return 4 * math.pi * constants.G * _kilograms(mass_g) ** 2 / (constants.hbar * constants.c)
 
 
-def mass_seconds(mass_g: float) -> float:
-    """Return G M/c^3 in seconds: times in units of M to seconds."""
-    return constants.G * _kilograms(mass_g) / constants.c**3
-
-
 def evaporation_time_unit(mass_g: float) -> float:
     """Return G^2 M^3/(hbar c^4) in seconds: M^3 in natural units."""
     return constants.G**2 * _kilograms(mass_g) ** 3 / (constants.hbar * constants.c**4)
