@@ -190,14 +190,14 @@ def main() -> None:
         "--foregrounds", type=float, default=1.0, help="strength; 1 is that of high latitudes"
     )
     parser.add_argument("--seed", type=int, default=20260101)
-    parser.add_argument("--registry", required=True, help="output: overlay for CMBFIT_REGISTRY")
+    parser.add_argument("--overlay", required=True, help="output: overlay for CMBFIT_REGISTRY")
     args = parser.parse_args()
     maker = Maker(args, Survey(merged(args.config)["maps"]))
     for band in maker.survey.observed.values():
         maker.maps(band)
     maker.masks()
     maker.beams()
-    write_text(args.registry, yaml.safe_dump(maker.overlay(), sort_keys=False))
+    write_text(args.overlay, yaml.safe_dump(maker.overlay(), sort_keys=False))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def run_on_standins(
         call(
             "make_standins", "--config", *files, "--theory", str(theory), "--folder", str(served),
             *(["--nside", str(nside)] if nside else []),
-            "--foregrounds", str(foregrounds), "--registry", str(folder / "overlay.yaml"),
+            "--foregrounds", str(foregrounds), "--overlay", str(folder / "overlay.yaml"),
             "--url", f"http://127.0.0.1:{server.server_port}",
         )  # fmt: skip
         patch.setenv("CMBFIT_REGISTRY", str(folder / "overlay.yaml"))
