@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs
 
-.PHONY: env run unlock test test-slow slurm docs check format bench emulator lock clean
+.PHONY: env run unlock test test-slow slurm fuzz docs build check format bench emulator lock clean
 
 env: .venv/.stamp
 
@@ -31,12 +31,23 @@ test-slow: env
 
 # a real one-node SLURM on this machine (Debian, root): submit, kill, restart, compare with the local run
 slurm: env
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge
+	command -v slurmctld >/dev/null && command -v munged >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; }
 	$(BIN)/python -m pytest -m slurm -s tests/slurm
+
+# damaged and hostile input for every reader: N inputs each (the test suite tries 12)
+N ?= 1000
+fuzz: env
+	OMP_NUM_THREADS=1 CMBFIT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto --dist loadfile --timeout 7200
 
 docs: env
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+# sdist and wheel in dist/; their version is that of the last tag
+build: env
+	$(BIN)/python -m build
+	@ls dist
 
 check: env
 	$(BIN)/ruff check

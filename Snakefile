@@ -31,6 +31,7 @@ else:
 
 
 include: "pipeline/rules/theory.smk"
+include: "pipeline/rules/primordial.smk"
 
 
 if LOWL:
@@ -42,6 +43,10 @@ include: "pipeline/rules/spectra.smk"
 include: "pipeline/rules/likelihood.smk"
 include: "pipeline/rules/fits.smk"
 include: "pipeline/rules/exact.smk"
+include: "pipeline/rules/features.smk"
+include: "pipeline/rules/birefringence.smk"
+include: "pipeline/rules/evaporation.smk"
+include: "pipeline/rules/comparison.smk"
 include: "pipeline/rules/figures.smk"
 include: "pipeline/rules/report.smk"
 
@@ -55,4 +60,5 @@ rule all:
     input:
         "<results>/report/index.html",
         "<results>/summary.json",
+        "<results>/ro-crate-metadata.json",
         "<results>/checks/PASSED",

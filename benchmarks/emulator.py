@@ -1,16 +1,19 @@
-"""Spectra per second of the emulator against CosmoPower-JAX, in one process, at equal precision and threads.
+"""Spectra per second of the emulators against CosmoPower-JAX and Capse's networks, in one process, equal threads.
 
 Run: python benchmarks/emulator.py   (needs the optional dependencies jax and cosmopower-jax)
 
-Both give TT, TE and EE; the emulator to its own lmax with lensing and derived parameters besides.
-CosmoPower-JAX is jitted on its batch. Rounds of the two alternate; the median is reported. Beside each
-speed stands what it buys: the emulator's measured error is in its manifest, CosmoPower-JAX's has to be
-taken from its paper, since CAMB settings cannot be matched exactly.
+All give TT, TE and EE; the emulators to their own lmax with BB, lensing and derived parameters besides.
+CosmoPower-JAX runs its shipped networks, jitted on their batch. Capse (Bonici et al. 2023) is written in
+Julia: here its layers (five of 64 tanh units, 4999 multipoles, one network a spectrum) are jitted JAX with
+random weights, for speed alone. Rounds alternate; medians are reported. Beside each speed stands what it
+buys: an emulator's measured error is in its manifest, the peers' have to be taken from their papers,
+since their CAMB settings cannot be matched exactly.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -27,7 +30,7 @@ import jax
 import torch
 
 from cmbfit.io import write_json
-from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays
+from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays, shipped_bundles
 
 CENTRE = {
     "omega_b": 0.0224,
@@ -60,6 +63,11 @@ def _emulator_call(name: str, batch: int, rng: np.random.Generator) -> Callable[
     return call
 
 
+def _facts(name: str) -> dict[str, object]:
+    manifest, _ = read_arrays(bundle_folder(name))
+    return {"lmax": manifest["lmax"], "sigma_cv": manifest["accuracy"]["overall"]}
+
+
 def _cosmopower_call(batch: int, rng: np.random.Generator, dtype: str) -> Callable[[], object]:
     jax.config.update("jax_enable_x64", dtype == "float64")
     with warnings.catch_warnings():
@@ -74,10 +82,30 @@ def _cosmopower_call(batch: int, rng: np.random.Generator, dtype: str) -> Callab
     return lambda: jax.block_until_ready(predict(x))
 
 
+def _capse_call(batch: int, rng: np.random.Generator, dtype: str) -> Callable[[], object]:
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    sizes = [6, *[64] * 5, 4999]
+
+    def array(*shape: int) -> jax.Array:
+        return jax.numpy.asarray(rng.standard_normal(shape) / np.sqrt(shape[-1]), dtype=dtype)
+
+    nets = [[(array(m, n), array(n)) for m, n in itertools.pairwise(sizes)] for _ in ("tt", "te", "ee")]
+
+    def one(x: jax.Array, layers: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
+        for weight, bias in layers[:-1]:
+            x = jax.numpy.tanh(x @ weight + bias)
+        return x @ layers[-1][0] + layers[-1][1]
+
+    predict = jax.jit(lambda x: [one(x, layers) for layers in nets])
+    x = array(batch, 6)
+    jax.block_until_ready(predict(x))
+    return lambda: jax.block_until_ready(predict(x))
+
+
 def main() -> None:
     """Measure and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--emulator", default="lcdm_planck2018")
+    parser.add_argument("--emulators", nargs="+", default=list(shipped_bundles()))
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64, 1024, 8192])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
@@ -85,11 +113,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
     rng = np.random.default_rng(1)
-    manifest, _ = read_arrays(bundle_folder(args.emulator))
     rows = []
     for batch in args.batch:
-        calls = {"cmbfit float64": _emulator_call(args.emulator, batch, rng)}
-        calls |= {f"CosmoPower-JAX {t}": _cosmopower_call(batch, rng, t) for t in ("float32", "float64")}
+        calls = {f"cmbfit {name} float64": _emulator_call(name, batch, rng) for name in args.emulators}
+        for dtype in ("float32", "float64"):
+            calls[f"CosmoPower-JAX {dtype}"] = _cosmopower_call(batch, rng, dtype)
+            calls[f"Capse's layers {dtype}"] = _capse_call(batch, rng, dtype)
         times: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(args.rounds):
             for name, call in calls.items():
@@ -105,11 +134,7 @@ def main() -> None:
             "load": os.getloadavg(),
         },
         "versions": {"torch": torch.__version__, "jax": jax.__version__},
-        "emulator": {
-            "bundle": args.emulator,
-            "lmax": manifest["lmax"],
-            "sigma_cv": manifest["accuracy"]["overall"],
-        },
+        "emulators": {name: _facts(name) for name in args.emulators},
         "rows": rows,
     }
     write_json(args.output, record)

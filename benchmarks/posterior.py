@@ -1,6 +1,6 @@
 """Posterior evaluations per second against CosmoPower-JAX, in one process; see cmbfit.inference.benchmark.
 
-Run: make bench   (needs the optional dependencies jax and cosmopower-jax)
+Run: make bench   (needs the optional dependencies jax, cosmopower-jax and clipy-like)
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64, 1024, 8192])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument(
+        "--joint", type=int, default=1024, help="batch of the joint posteriors; 0 leaves them out"
+    )
     parser.add_argument("--output", default="benchmarks/results/posterior.json")
     args = parser.parse_args()
     record = benchmark_likelihood(
-        args.batch, threads=None, device="cpu", rounds=args.rounds, seconds=args.seconds
+        args.batch,
+        threads=None,
+        device="cpu",
+        rounds=args.rounds,
+        seconds=args.seconds,
+        joint_batch=args.joint or None,
     )
     write_json(args.output, record)
     print(json.dumps(record, indent=2))

@@ -7,7 +7,7 @@ weighted by cosmic variance and summed over l = 2-2500. Twelve CPU-seconds a poi
 --cache and not computed again.
 
 Run: python benchmarks/transfer_validity.py --expansion FOLDER --cache FOLDER
-(FOLDER of the expansion: write_transfer(folder, TransferExpansion.from_camb(...)))
+(FOLDER of the expansion: results/RUN/theory/transfer of a run, or write_transfer(folder, ExpansionPlan().compute()))
 """
 
 from __future__ import annotations

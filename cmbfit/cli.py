@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit import __version__, cli_data, cli_early, cli_emulator, cli_fit, cli_spectra
+from cmbfit import __version__, cli_compare, cli_data, cli_early, cli_emulator, cli_fit, cli_provenance, cli_spectra
 from cmbfit.errors import CmbfitError, ConfigError, LikelihoodError, ParameterError, SpectrumError
 from cmbfit.io import publish_record
 
@@ -30,7 +30,10 @@ app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_emulator.app, name="emulator")
 app.add_typer(cli_fit.bench, name="bench")
 app.command()(cli_fit.fit)
+app.command()(cli_compare.compare)
 app.command()(cli_spectra.spectra)
+app.command()(cli_provenance.reproduce)
+app.command()(cli_provenance.cite)
 app.command()(cli_early.firas)
 app.command()(cli_early.hawking)
 app.add_typer(cli_early.primordial_app, name="primordial")
@@ -136,6 +139,18 @@ def theory(
         str, typer.Option(help="Pinned settings of the Boltzmann code: planck2018, or high for ACT and SPT.")
     ] = "planck2018",
     unlensed: Annotated[bool, typer.Option(help="Spectra before lensing (Boltzmann codes).")] = False,
+    primordial: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A primordial model (`cmbfit primordial list`); --set takes its parameters."),
+    ] = None,
+    transfer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run's transfer functions: --primordial in a second; else CAMB, half a minute."),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="STEM", help="With --primordial: STEM.png, .pdf, .csv with the change of the spectra."),
+    ] = None,
 ) -> None:
     """Compute CMB spectra, lensed unless asked otherwise, and write them as text.
 
@@ -144,14 +159,26 @@ def theory(
     neutrino, RECFAST, HMcode 2016; FILE.json beside it records them and the derived parameters. The
     Boltzmann codes also take mnu, nnu, omk, w, wa, YHe, nrun, Alens, r and nt.
 
+    With --primordial, P(k) is a registered model's and spectra depart from those of a power law.
+
     Example: cmbfit theory --code camb --set ombh2=0.02237 --set omch2=0.12 --set H0=67.36
     --set tau=0.0544 --set logA=3.044 --set ns=0.9649 -o spectra.txt
     """
     from cmbfit.theory.textfile import write_spectrum  # noqa: PLC0415
 
-    spectra, settings = _compute_spectra(
-        code, _assignments(values, "--set"), lmax, emulator, preset, lensed=not unlensed
-    )
+    given = _assignments(values, "--set")
+    if primordial is None:
+        if transfer is not None or figure is not None:
+            raise ConfigError("--transfer and --figure belong to --primordial NAME")
+        spectra, settings = _compute_spectra(code, given, lmax, emulator, preset, lensed=not unlensed)
+    else:
+        from cmbfit.cli_primordial import primordial_spectra, save_imprint  # noqa: PLC0415
+
+        if unlensed or code is Code.class_:
+            raise ConfigError("--primordial gives lensed spectra by CAMB, or by the emulator with --transfer")
+        spectra, smooth, settings = primordial_spectra(primordial, given, lmax, emulator, preset, transfer)
+        if figure is not None:
+            save_imprint(spectra, smooth, figure, primordial)
     write_spectrum(output, spectra)
     parameters = {name: x.item() for name, x in spectra.parameters.items()}
     publish_record(output, settings=settings, parameters=parameters)

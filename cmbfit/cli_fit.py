@@ -18,7 +18,7 @@ import yaml
 
 import cmbfit
 from cmbfit.errors import ConfigError
-from cmbfit.io import write_json
+from cmbfit.io import reading, write_json
 
 if TYPE_CHECKING:
     from cmbfit.likelihood.posterior import Posterior
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
 _PACKAGE = Path(cmbfit.__file__).parent
-_DEFAULTS = _PACKAGE.parent / "pipeline" / "config" / "default.yaml"
+# of the checkout, else of the installed wheel
+_CONFIGS = (_PACKAGE.parent / "pipeline" / "config", _PACKAGE / "_config")
+_DEFAULTS = next((c for c in _CONFIGS if (c / "default.yaml").is_file()), _CONFIGS[0]) / "default.yaml"
 
 
 def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,10 +41,8 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a run's configuration, merged into the default one as Snakemake does where that lies beside the package."""
-    try:
+    with reading(path, "YAML", ConfigError):
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML: {error}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: expected a configuration with run, theory and fits")
     if _DEFAULTS.is_file():
@@ -53,15 +53,27 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _choose_fit(config: Mapping[str, Any], name: str | None) -> tuple[str, dict[str, Any]]:
-    from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415 (as below: --help stays fast)
+def choose_fit(config: Mapping[str, Any], name: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the name and the section of one fit after looking through it; default: the first of run.fits."""
+    from cmbfit.inference.sampling import settings_from_config  # noqa: PLC0415 (as below: --help stays fast)
+    from cmbfit.likelihood.priors import prior_from_config  # noqa: PLC0415
+    from cmbfit.likelihood.selection import select  # noqa: PLC0415
+    from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
 
-    name = name or config["run"]["fits"][0]
-    if name not in config["fits"]:
-        raise ConfigError(unknown_name("fit", name, config["fits"]))
-    fit = config["fits"][name]
-    if "own_spectra" in fit["data"]:
-        raise ConfigError(f"{name} uses own_spectra, which only the workflow makes: run snakemake")
+    with reading(
+        f"fits.{name or '...'}", "data, priors and sampler as in the default configuration", ConfigError
+    ):
+        name = name or str(config["run"]["fits"][0])
+        if name not in config["fits"]:
+            raise ConfigError(unknown_name("fit", name, config["fits"]))
+        fit = config["fits"][name]
+        if "own_spectra" in fit["data"]:
+            raise ConfigError(f"{name} uses own_spectra, which only the workflow makes: run snakemake")
+        # a value of a wrong kind shows here, by its place, and not deep inside
+        select(fit["data"])
+        settings_from_config(fit["sampler"])
+        for parameter, spec in fit["priors"].items():
+            prior_from_config(parameter, spec)
     return name, fit
 
 
@@ -69,9 +81,10 @@ def _posterior(fit: Mapping[str, Any], emulator: str, device: str) -> Posterior:
     from cmbfit.likelihood.build import posterior_from_config  # noqa: PLC0415
     from cmbfit.likelihood.compiled import compile_if_possible  # noqa: PLC0415
     from cmbfit.likelihood.posterior import pick_device  # noqa: PLC0415
-    from cmbfit.theory.emulator.bundle import load_emulator  # noqa: PLC0415
+    from cmbfit.theory.select import theory_from_config  # noqa: PLC0415
 
-    return compile_if_possible(posterior_from_config(fit, load_emulator(emulator))).to(pick_device(device))
+    theory = theory_from_config(fit, emulator)
+    return compile_if_possible(posterior_from_config(fit, theory)).to(pick_device(device))
 
 
 def _code_hash() -> str:
@@ -136,6 +149,10 @@ def fit(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default fits/NAME.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    transfer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run's transfer functions (results/.../theory/transfer), for primordial models."),
+    ] = None,
 ) -> None:
     """Run one fit of a configuration without Snakemake; the products are the workflow's.
 
@@ -145,9 +162,11 @@ def fit(
     Example: cmbfit fit pipeline/config/default.yaml --quick
     """
     settings = read_config(config)
-    name, section = _choose_fit(settings, fit)
+    name, section = choose_fit(settings, fit)
     if sampler is not None:
         section = {**section, "sampler": {**section["sampler"], "kind": sampler}}
+    if transfer is not None:
+        section = {**section, "theory": {**section.get("theory", {}), "transfer": str(transfer)}}
     emulator = settings["theory"]["emulator"].get("bundle")
     if emulator is None:
         raise ConfigError("theory.emulator.bundle: name an emulator; training is the workflow's")

@@ -5,6 +5,24 @@ The command line maps every :class:`CmbfitError` to exit code 2.
 
 from __future__ import annotations
 
+import reprlib
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 3, 4, 4
+_SHORT.maxstring = _SHORT.maxother = 100
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: a file may hold values whose text would fill the memory.
+
+    Examples
+    --------
+    >>> shown(list(range(100)))
+    '[0, 1, 2, 3, ...]'
+    """
+    return _SHORT.repr(value)
+
 
 class CmbfitError(Exception):
     """Base class of every error that cmbfit raises on purpose."""
@@ -30,6 +48,10 @@ class DownloadError(DataError):
     """A file could not be had from any of its sources."""
 
 
+class WriteError(CmbfitError, OSError):
+    """A file cannot be written: the disk is full, the folder is not writable."""
+
+
 class MapError(DataError):
     """A sky map or mask is ambiguous or unusable (units, ordering, NaN pixels, ...)."""
 
@@ -52,6 +74,10 @@ class BundleError(DataError):
 
 class LikelihoodError(CmbfitError):
     """Likelihoods, priors and theory do not fit together (missing spectra, double counting)."""
+
+
+class ComparisonError(CmbfitError):
+    """Fits that cannot be held against each other (other data, other priors of the same calibration)."""
 
 
 class ResumeError(CmbfitError):

@@ -8,6 +8,7 @@ its provenance: which inputs (sha256), settings, code version and packages made 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -22,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import cmbfit
-from cmbfit.errors import ChecksumError, DataError
+from cmbfit.errors import ChecksumError, CmbfitError, DataError, WriteError
 
 SCHEMA_VERSION = 1
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PACKAGES = ("numpy", "scipy", "torch", "camb", "healpy", "ducc0", "emcee", "sacc", "snakemake")
 
 
@@ -40,6 +42,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path : str or Path
         The final place. Missing parent directories are made.
 
+    Raises
+    ------
+    WriteError
+        If the disk is full or the directory cannot be written.
+
     Examples
     --------
     >>> with atomic_path("results/x.txt") as tmp:  # doctest: +SKIP
@@ -48,8 +55,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path).resolve()  # through a link: its target is replaced, the link stays
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: expected the name of a file to write, found a directory or device")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    except OSError as error:
+        raise WriteError(
+            f"{path}: cannot be written: {error}; make its folder writable, or name another"
+        ) from error
     os.close(handle)
     tmp = Path(name)
     try:
@@ -60,8 +72,46 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with tmp.open("rb+") as f:
             os.fsync(f.fileno())
         tmp.replace(path)
+    except OSError as error:
+        # HDF5 gives the reason in words only
+        if error.errno in _NO_ROOM or any(os.strerror(n) in str(error) for n in _NO_ROOM):
+            raise WriteError(f"{path}: cannot be written: {error}; make room and run again") from error
+        raise
     finally:
         tmp.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def reading(what: str | Path, expected: str, kind: type[CmbfitError] = DataError) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read into one typed error.
+
+    Parsers raise nearly anything for a damaged file: errors of zip, of recursion, of memory that a header
+    asked for. To the reader of a message they are one: this file is not what it should be.
+
+    Parameters
+    ----------
+    what : str or Path
+        The file.
+    expected : str
+        What it should be.
+    kind : type
+        Of the error; typed errors pass through as they are.
+
+    Examples
+    --------
+    >>> with reading("x.txt", "a number"):
+    ...     float("x")
+    Traceback (most recent call last):
+    cmbfit.errors.DataError: x.txt: expected a number, found: ValueError: could not convert string to float: 'x'
+    """
+    try:
+        yield
+    except CmbfitError:
+        raise
+    except Exception as error:
+        raise kind(
+            f"{what}: expected {expected}, found: {type(error).__name__}: {str(error)[:500]}"
+        ) from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -78,11 +128,12 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; raise :class:`~cmbfit.errors.DataError` when it is missing or malformed."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected JSON, found {error}") from error
+        with reading(path, "JSON"):
+            return json.loads(Path(path).read_text(encoding="utf-8"))
+    except DataError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise DataError(f"{path}: no such file") from error.__cause__
+        raise
 
 
 def sha256_file(path: str | Path) -> str:

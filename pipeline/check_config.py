@@ -11,6 +11,7 @@ from typing import Any
 
 from cmbfit.errors import ConfigError
 from cmbfit.inference.sampling import settings_from_config
+from cmbfit.likelihood.model_defaults import complete_fit, sampled_parameters
 from cmbfit.likelihood.priors import prior_from_config
 from cmbfit.likelihood.selection import select
 from cmbfit.theory.parameters import DERIVED, LCDM, unknown_name
@@ -38,16 +39,18 @@ def check_fit(name: str, fit: Mapping[str, Any], box: Mapping[str, tuple[float, 
     fit : mapping
         The fit's section.
     box : mapping of str to (low, high)
-        Range of the emulator.
+        Range of the theory.
     """
     where = f"fits.{name}"
     nuisances = [n for data in select(fit["data"]) for n in data.nuisance_names]
-    sampled = list(dict.fromkeys([*LCDM, *nuisances]))
+    fit = complete_fit(fit)
+    parameters = sampled_parameters(fit, LCDM)
+    sampled = list(dict.fromkeys([*parameters, *nuisances]))
     _require_known(f"{where}.priors", fit["priors"], sampled)
     _require_known(f"{where}.start", fit["start"], sampled)
     _require_known(f"{where}.show", fit["show"], [*sampled, *DERIVED])
     _require_known(f"{where}.reference.parameters", fit["reference"]["parameters"], [*sampled, *DERIVED])
-    for needed, section in ((LCDM, "priors"), (sampled, "start")):
+    for needed, section in ((parameters, "priors"), (sampled, "start")):
         if missing := [p for p in needed if p not in fit[section]]:
             raise ConfigError(f"{where}.{section}: nothing for {', '.join(missing)}")
     for parameter, spec in fit["priors"].items():
@@ -55,8 +58,8 @@ def check_fit(name: str, fit: Mapping[str, Any], box: Mapping[str, tuple[float, 
         centre, scale = fit["start"][parameter]
         if "uniform" in spec and parameter in box and (low < box[parameter][0] or high > box[parameter][1]):
             raise ConfigError(
-                f"{where}.priors.{parameter}: [{low:g}, {high:g}] reaches beyond the emulator's "
-                f"[{box[parameter][0]:g}, {box[parameter][1]:g}]; narrow it or train a wider emulator"
+                f"{where}.priors.{parameter}: [{low:g}, {high:g}] reaches beyond the emulator's or the "
+                f"transfer functions' [{box[parameter][0]:g}, {box[parameter][1]:g}]; narrow it or train a wider emulator"
             )
         if not low < centre < high or scale <= 0:
             raise ConfigError(

@@ -12,9 +12,10 @@ from cmbfit.io import write_json
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_of
-from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays
+from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
 from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extension import LEAST_LMAX, extend_spectra
+from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
 
@@ -22,13 +23,15 @@ def main() -> None:
     """Parse the arguments, compare, publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emulator", required=True)
+    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
     parser.add_argument("--exact", nargs="+", required=True, help="products of compute_exact")
     parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
     parser.add_argument("--marks", type=json.loads, required=True, help="JSON: the config's section")
     parser.add_argument("--errors", required=True, help="output: errors by multipole")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    emulator, exact = load_emulator(args.emulator), read_training_set(args.exact)
+    emulator = theory_from_config(args.fit, args.emulator, args.transfer)
+    exact = read_training_set(args.exact)
     accuracy = measure(emulator, exact.theta, exact.dl, exact.derived)
     manifest, arrays = read_arrays(bundle_folder(args.emulator))
     marks, checks = args.marks, []

@@ -27,9 +27,11 @@ def main() -> None:
     parser.add_argument("--chunks", nargs="+", required=True)
     parser.add_argument("--held-out", type=float, required=True)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--output", required=True, help="stem: .json, .png, .pdf and .csv are added")
+    parser.add_argument("--table", required=True, help="all numbers, JSON")
+    parser.add_argument("--output", required=True, help="stem of the figure: .png, .pdf and .csv are added")
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cmbfit").setLevel(logging.INFO)
     base = load_emulator(args.base)
     if not isinstance(base, LinearEmulator):
         raise BundleError(f"{args.base} is itself corrected; start from a base emulator")
@@ -40,7 +42,7 @@ def main() -> None:
     n = len(np.unique(pool.background))
     sizes = sorted({max(10, n // k) for k in (8, 4, 2, 1)})
     curve = finetuning_curve(base, pool, held, box, args.methods, sizes, FineTuneSettings())
-    write_json(f"{args.output}.json", curve)
+    write_json(args.table, curve)
     extension = ", ".join(design["extension"])
     save_figure(plot_finetuning(curve, extension), args.output, finetuning_table(curve))
 

@@ -12,7 +12,12 @@ from cmbfit.inference.products import Samples, read_samples
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
 from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
+from cmbfit.theory.featured import FeaturedTheory
+from cmbfit.theory.featured_exact import compute_featured
+from cmbfit.theory.hawking.exact import with_holes
+from cmbfit.theory.hawking.response import EvaporationTheory
 from cmbfit.theory.parameters import LCDM
+from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
 
@@ -30,22 +35,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", required=True)
     parser.add_argument("--emulator", required=True)
+    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
+    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
     parser.add_argument("--draws", type=int, required=True, help="in all parts together")
     parser.add_argument("--part", type=int, nargs=2, required=True, help="this part and the number of parts")
     parser.add_argument("--seed", type=int, nargs="+", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     samples = read_samples(args.samples)
+    theory = theory_from_config(args.fit, args.emulator, args.transfer)
     rows = chosen_rows(samples, args.draws, args.seed)
     part, parts = args.part
-    columns = [samples.names.index(name) for name in LCDM]
+    columns = [samples.names.index(name) for name in theory.parameters]
     theta = samples.joined[rows[part::parts]][:, columns]
     manifest, _ = read_arrays(bundle_folder(args.emulator))
     trained = json.loads(json.dumps(manifest["settings"]["trained_on"]["camb"]))
     trained.pop("version")
-    write_chunk(
-        args.output, compute_points(theta, CambSettings(**trained), log=lambda s: print(s, flush=True))
-    )
+    settings = CambSettings(**trained)
+
+    def log(text: str) -> None:
+        print(text, flush=True)
+
+    if isinstance(theory, FeaturedTheory):
+        exact = compute_featured(theory, theta, settings, log=log)
+    elif isinstance(theory, EvaporationTheory):
+        exact = with_holes(compute_points(theta[:, : len(LCDM)], settings, log=log), theory, theta)
+    else:
+        exact = compute_points(theta, settings, log=log)
+    write_chunk(args.output, exact)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ def field_files(specs: list[dict]) -> list[FieldFiles]:
 def inputs_of(files: list[FieldFiles], specs: list[dict]) -> list[str]:
     """Return every file behind the fields, once each."""
     out = [
-        p for f in files for p in (*f.splits, *f.alms, f.mask, f.beam, *(t for r in f.templates for t in r))
+        p
+        for f in files
+        for p in (*f.splits, *f.alms, f.mask, f.mask_p, f.beam, *(t for r in f.templates for t in r))
+        if p
     ]
     return list(dict.fromkeys([*out, *(s["coefficients"] for s in specs if s.get("coefficients"))]))
 

@@ -22,14 +22,14 @@ from cmbfit.io import sha256_file, write_text
 from cmbfit.sky import Beam, Noise
 from cmbfit.sky.foregrounds import Foreground, dust_sky, synchrotron_sky
 from cmbfit.sky.harmonic import Alm, alm2stokes, change_lmax, scale_alm
-from cmbfit.sky.maps import Array, StokesMap, unit_vectors
+from cmbfit.sky.maps import Array, unit_vectors
 from cmbfit.sky.simulate import draw_alm, stream
 from cmbfit.sky.standins import (
     HFI_NOISE_UK_ARCMIN,
     WMAP_HITS_PER_YEAR,
     Content,
-    fwhm_of,
     scan_hits,
+    standin_beam,
     standin_mask,
     write_beam_archive,
     write_hfi_map,
@@ -84,7 +84,10 @@ class Maker:
         total = change_lmax(cmb, beam.lmax)
         for f in foregrounds:
             total = total + change_lmax(f.at(band.spec["frequency_ghz"]), beam.lmax)
-        return alm2stokes(np.stack([scale_alm(a, x) for a, x in zip(total, beam.teb, strict=True)]), nside)
+        seen = np.stack([scale_alm(a, x) for a, x in zip(total, beam.teb, strict=True)])
+        if beam.t_to_e is not None:
+            seen[1] += scale_alm(total[0], beam.t_to_e)
+        return alm2stokes(seen, nside)
 
     def lmax(self, nside: int) -> int:
         """Return the highest multipole of the sky at a resolution."""
@@ -105,21 +108,20 @@ class Maker:
                 t, p = HFI_NOISE_UK_ARCMIN[detector]
                 sigma = scale * t, scale * p
             window = fetch(f"pixel_windows/pixel_window_n{nside:04d}.fits", progress=False)
-            beam = Beam.gaussian(self.lmax(nside), fwhm_of(detector)).times_pixel_window(window)
-            noise, signal = Noise(*sigma, hits=hits), self.signal(band, nside, beam)
+            beam = standin_beam(detector, self.lmax(nside)).times_pixel_window(window)
+            # a dipole first: unit vectors of a nside 2048 map are a gigabyte
+            dipole = (unit_vectors(nside) @ np.array([3.0, -2.0, 1.0]) + 5.0).astype(np.float32)
+            noise, signal = Noise(*sigma, hits=hits), self.signal(band, nside, beam).astype(np.float32)
             calibration = {**band.spec.get("calibration", {}), **spec.get("calibration", {})}
             efficiency = calibration.get("efficiency", 1.0)
-            dipole = unit_vectors(nside) @ np.array([3.0, -2.0, 1.0]) + 5.0
             for k, split in enumerate(band.splits):
                 rng = stream(self.args.seed, "noise", 0, detector, k)
-                i, q, u = signal + noise.draw(nside, rng)
-                sky = StokesMap(
-                    (i + dipole) / calibration.get("gain", 1.0), efficiency * q, efficiency * u, coord="G"
-                )
-                content, path = (
-                    Content(sky, hits, *sigma),
-                    self.target(band.spec["maps"].format(split=split, detector=detector)),
-                )
+                iqu = noise.draw(nside, rng)
+                iqu += signal
+                iqu[0] = (iqu[0] + dipole) / calibration.get("gain", 1.0)
+                iqu[1:] *= efficiency
+                content = Content(iqu, hits, *sigma)
+                path = self.target(band.spec["maps"].format(split=split, detector=detector))
                 if wmap:
                     write_wmap_map(path, content)
                 else:

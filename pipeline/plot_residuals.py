@@ -12,8 +12,8 @@ from cmbfit.figures.style import save_figure
 from cmbfit.io import read_json
 from cmbfit.likelihood import GaussianBandpowers
 from cmbfit.likelihood.build import likelihoods_from_config
-from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.extension import reach
+from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
 
@@ -23,12 +23,14 @@ def main() -> None:
     parser.add_argument("--summary", required=True, help="product of publish_chains")
     parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
     parser.add_argument("--emulator", required=True)
+    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
     parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
     args = parser.parse_args()
     summary, likelihoods = read_json(args.summary), likelihoods_from_config(args.fit)
-    emulator = reach(load_emulator(args.emulator), max(like.lmax for like in likelihoods))
+    lmax = max(like.lmax for like in likelihoods)
+    theory = reach(theory_from_config(args.fit, args.emulator, args.transfer), lmax)
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in summary["best_fit"]["point"].items()}
-    spectra = emulator.spectra(torch.stack([point[n] for n in emulator.parameters], dim=1))
+    spectra = theory.spectra(torch.stack([point[n] for n in theory.parameters], dim=1))
     gaussian = [like for like in likelihoods if isinstance(like, GaussianBandpowers)]
     table = bandpower_table(gaussian, spectra, point)
     save_figure(plot_residuals(table, spectra, summary["chi2"]), args.output, table)

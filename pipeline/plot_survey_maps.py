@@ -9,7 +9,7 @@ import numpy as np
 
 from cmbfit.figures.maps import maps_table, plot_maps, plot_masks
 from cmbfit.figures.style import save_figure
-from cmbfit.sky import combine_masks, degrade_mask
+from cmbfit.sky import Mask, combine_masks, degrade_mask
 from cmbfit.survey.display import smoothed_map
 from cmbfit.survey.fields import read_field
 from pipeline.estimate_survey import field_files
@@ -24,17 +24,20 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
     parser.add_argument("--mask-output", required=True, help="stem of the masks' figure")
     args = parser.parse_args()
-    maps, masks = [], []
+    maps = []
+    masks: dict[str, Mask] = {}
     for files in field_files(args.fields):
         one = read_field(files)
         nside = min(args.nside, one.field.mask.nside)
         maps.append(smoothed_map(one, nside))
-        masks.append(degrade_mask(one.field.mask, nside, None))
-    common = combine_masks(masks, "all", how="min")
+        letters = {"": "t"} if one.field.mask_p is None else {" T": "t", " P": "e"}
+        for label, letter in letters.items():
+            masks[one.field.name + label] = degrade_mask(one.field.mask_of(letter), nside, None)
+    common = combine_masks(list(masks.values()), "all", how="min")
     save_figure(plot_maps(maps, common), args.output, maps_table(maps, common))
     table: dict[str, np.ndarray] = {"pixel": np.arange(common.weights.size)}
-    table |= {f"weight_{m.name}": k.weights for m, k in zip(maps, masks, strict=True)}
-    save_figure(plot_masks([(m.name, k) for m, k in zip(maps, masks, strict=True)]), args.mask_output, table)
+    table |= {f"weight_{name.replace(' ', '_')}": mask.weights for name, mask in masks.items()}
+    save_figure(plot_masks(list(masks.items())), args.mask_output, table)
 
 
 if __name__ == "__main__":

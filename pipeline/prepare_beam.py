@@ -21,9 +21,10 @@ def _read(path: str, spec: dict, lmax: int) -> Beam:
         with tempfile.TemporaryDirectory() as folder:
             member = Path(folder) / "beam.fits"
             extract_member(path, spec["member"], member)
-            return read_beam_fits(member, lmax, tuple(spec.get("hdus", (1,))))
+            return _read(str(member), {k: v for k, v in spec.items() if k != "member"}, lmax)
     if path.endswith(".fits"):
-        return read_beam_fits(path, lmax, tuple(spec.get("hdus", (1,))))
+        leakage = spec.get("leakage", False)
+        return read_beam_fits(path, lmax, tuple(spec.get("hdus", (1,))), leakage=leakage)
     return read_beam_text(path, lmax)
 
 
@@ -43,7 +44,10 @@ def main() -> None:
         require_sha256(path, sha256)
         beams.append(_read(path, spec, args.lmax))
     # the map is sum w m / sum w: its beam is the same mean, exact where hits share one pattern
-    mean = Beam(*np.average([b.teb for b in beams], axis=0, weights=args.weights))
+    leaks = [np.zeros(args.lmax + 1) if b.t_to_e is None else b.t_to_e for b in beams]
+    functions = [[*b.teb, leak] for b, leak in zip(beams, leaks, strict=True)]
+    t, e, b, leak = np.average(functions, axis=0, weights=args.weights)
+    mean = Beam(t, e, b, leak if leak.any() else None)
     with atomic_path(args.output) as tmp:
         write_transfer(tmp, mean.times_pixel_window(args.pixel_window))
     publish_record(args.output, inputs=[*dict.fromkeys(args.beams), args.pixel_window], settings=vars(args))

@@ -12,7 +12,7 @@ from cmbfit.likelihood.build import posterior_from_config
 from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.report.checks import write_checks
 from cmbfit.report.fit_checks import fit_checks
-from cmbfit.theory.emulator.bundle import load_emulator
+from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
 
@@ -21,11 +21,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
     parser.add_argument("--emulator", required=True)
+    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
     parser.add_argument("--chains", nargs="+", required=True)
     for name in ("samples", "getdist-root", "arviz", "summary", "checks"):
         parser.add_argument(f"--{name}", required=True)
     args = parser.parse_args()
-    posterior = compile_if_possible(posterior_from_config(args.fit, load_emulator(args.emulator)))
+    theory = theory_from_config(args.fit, args.emulator, args.transfer)
+    posterior = compile_if_possible(posterior_from_config(args.fit, theory))
     chains = [read_chain(path)[0] for path in args.chains]
     summary = publish_fit(
         posterior,

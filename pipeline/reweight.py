@@ -20,9 +20,9 @@ from cmbfit.io import write_json
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
-from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extension import extend_spectra, reach
+from cmbfit.theory.select import theory_from_config
 from pipeline.compute_exact import chosen_rows
 from pipeline.run_stage import run_stage
 
@@ -31,6 +31,7 @@ def main() -> None:
     """Parse the arguments, weigh, publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emulator", required=True)
+    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
     parser.add_argument("--exact", nargs="+", required=True, help="all parts of compute_exact, in order")
     parser.add_argument("--samples", required=True)
     parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
@@ -41,7 +42,8 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="the checks")
     args = parser.parse_args()
     samples, likelihoods = read_samples(args.samples), likelihoods_from_config(args.fit)
-    emulator = reach(load_emulator(args.emulator), max(like.lmax for like in likelihoods))
+    theory = theory_from_config(args.fit, args.emulator, args.transfer)
+    emulator = reach(theory, max(like.lmax for like in likelihoods))
     computed = read_training_set(args.exact)
     rows = chosen_rows(samples, args.marks["draws"], args.seed)
     rows = np.concatenate([rows[i :: len(args.exact)] for i in range(len(args.exact))])

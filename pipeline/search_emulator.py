@@ -6,11 +6,9 @@ import argparse
 import json
 from dataclasses import asdict
 
-import numpy as np
-
 from cmbfit.io import write_json
-from cmbfit.theory.emulator.search import learning_curve, search
-from cmbfit.theory.emulator.train import fit_settings, prepare, split_by_background
+from cmbfit.theory.emulator.search import learning_curve, power_law, search
+from cmbfit.theory.emulator.train import fit_settings, held_out_rows, prepare, split_by_background
 from cmbfit.theory.emulator.trainingset import read_training_set
 from pipeline.run_stage import run_stage
 
@@ -24,18 +22,22 @@ def main() -> None:
     parser.add_argument("--held-out", type=float, required=True, help="as in training; never looked at")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    training, _ = split_by_background(read_training_set(args.chunks), args.held_out)
-    settings, box = fit_settings(args.fit), training.settings["design"]["box"]
-    fit_part, validation_part = split_by_background(training, args.held_out)
+    settings = fit_settings(args.fit)
+    chunks = read_training_set(args.chunks, unlensed=settings.unlensed_components > 0)
+    box = chunks.settings["design"]["box"]
+    training, _ = split_by_background(chunks, args.held_out)
+    del chunks  # gigabytes
     prepared = prepare(training, settings, training.dl.shape[2] - 1)
-    rows = {
-        name: np.isin(training.background, part.background)
-        for name, part in (("fit", fit_part), ("validation", validation_part))
-    }
-    fit, validation = prepared.select(rows["fit"]), prepared.select(rows["validation"])
+    held = held_out_rows(training, args.held_out)
+    fit, validation = prepared.select(~held), prepared.select(held)
     chosen, table = search(fit, validation, settings, args.candidates, box)
     curve = learning_curve(fit, validation, chosen, box)
-    write_json(args.output, {"chosen": asdict(chosen), "candidates": table, "learning_curve": curve})
+    laws = {
+        source: dict(zip(("exponent", "spectra_to_halve"), power_law(curve, source), strict=True))
+        for source in curve[0]["errors"]
+    }
+    record = {"chosen": asdict(chosen), "candidates": table, "learning_curve": curve, "power_law": laws}
+    write_json(args.output, record)
     print(json.dumps(asdict(chosen)))
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="folder in the package")
     args = parser.parse_args()
     emulator, (manifest, _) = load_emulator(args.emulator), read_arrays(args.emulator)
-    _, held_out = split_by_background(read_training_set(args.chunks), args.held_out)
+    _, held_out = split_by_background(read_training_set(args.chunks, unlensed=False), args.held_out)
     manifest["accuracy"]["chi2"] = {name: _chi2_error(name, emulator, held_out) for name in args.data}
     with atomic_path(Path(args.output) / "arrays.safetensors") as tmp:
         shutil.copyfile(Path(args.emulator) / "arrays.safetensors", tmp)

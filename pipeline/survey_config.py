@@ -105,7 +105,8 @@ class Survey:
         if len(self.bands) != sum(map(len, sections)):
             raise ConfigError("maps: two of fields, templates, channels and differences have one name")
         for name, band in self.masked.items():
-            _known(f"maps: mask of {name}", band.spec["mask"], self.masks)
+            for mask in self.masks_of(name):
+                _known(f"maps: mask of {name}", mask, self.masks)
             for channel in band.joins:
                 _known(f"maps: join of {name}", channel, self.channels)
                 for split in band.splits:
@@ -125,8 +126,18 @@ class Survey:
                 )
 
     def mask_of(self, field: str) -> str:
-        """Return the name of a field's mask."""
+        """Return the name of a field's mask of T."""
         return str(self.masked[field].spec["mask"])
+
+    def mask_p_of(self, field: str) -> str | None:
+        """Return the name of a field's mask of Q and U; None where it is that of T."""
+        name = self.masked[field].spec.get("mask_p")
+        return None if name in {None, self.mask_of(field)} else str(name)
+
+    def masks_of(self, field: str) -> list[str]:
+        """Return the names of a field's masks, of T first."""
+        mask_p = self.mask_p_of(field)
+        return [self.mask_of(field), *([] if mask_p is None else [mask_p])]
 
     def templates_of(self, field: str) -> list[str]:
         """Return the templates that a field is cleaned with."""
@@ -158,6 +169,10 @@ class Survey:
             "beam": f"<results>/maps/{field}.beam.txt",
             "templates": [[f"<results>/alms/{field}.{s}.{t}.h5" for s in splits] for t in templates],
         }
+        if mask_p := self.mask_p_of(field):
+            spec["mask_p"] = f"<results>/maps/mask_{mask_p}.fits"
+        if survey := self.masked[field].spec.get("survey"):
+            spec["survey"] = survey
         if templates:
             spec["coefficients"] = f"<results>/maps/{field}.templates.json"
         return spec
@@ -166,6 +181,7 @@ class Survey:
         """Return all files of a field."""
         spec = self.field_spec(field)
         files = [*spec["splits"], *spec["alms"], spec["mask"], spec["beam"]]
+        files += [spec["mask_p"]] if "mask_p" in spec else []
         files += [f for row in spec["templates"] for f in row]
         return files + ([spec["coefficients"]] if "coefficients" in spec else [])
 

@@ -26,7 +26,8 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = fit_settings(read_json(args.search)["chosen"] if args.search else args.fit)
-    accuracy = train_bundle(args.output, read_training_set(args.chunks), settings, args.held_out)
+    chunks = read_training_set(args.chunks, unlensed=settings.unlensed_components > 0)
+    accuracy = train_bundle(args.output, chunks, settings, args.held_out)
     for where, part in (("box", accuracy), ("focus", accuracy.get("focus"))):
         for pair, (p68, p95, p99, worst) in (part["overall"] if part else {}).items():
             print(f"{where} {pair}: 68% {p68:.4f}, 95% {p95:.4f}, 99% {p99:.4f}, max {worst:.3f} sigma_CV")

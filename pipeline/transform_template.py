@@ -6,12 +6,12 @@ import argparse
 
 import numpy as np
 
-from cmbfit.io import publish_record, sha256_file
+from cmbfit.io import publish_record
 from cmbfit.sky import read_mask_product
 from cmbfit.sky.cleaning import regressor
 from cmbfit.spectra.transforms import masked_alms
 from cmbfit.survey.fields import read_transfer
-from cmbfit.survey.products import read_alms, write_alms
+from cmbfit.survey.products import mask_label, read_alms, write_alms
 from pipeline.run_stage import run_stage
 
 
@@ -22,11 +22,13 @@ def main() -> None:
     parser.add_argument("--template", required=True, help="product of transform_sky, of the template")
     parser.add_argument("--without-cmb", action="store_true", help="the template is no map of the sky")
     parser.add_argument("--beam", required=True, help="product of prepare_beam, of the field")
-    parser.add_argument("--mask", required=True, help="product of prepare_survey_mask")
+    parser.add_argument("--mask", required=True, help="product of prepare_survey_mask, of the field")
+    parser.add_argument("--mask-p", help="of Q and U; the mask when omitted")
     parser.add_argument("--lmax", type=int, required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    mask = read_mask_product(args.mask, name="mask")
+    # a template has no I: its mask is that of Q and U
+    mask = read_mask_product(args.mask_p or args.mask, name="mask")
     own, template = (read_alms(path) for path in (args.own, args.template))
     made = regressor(
         np.stack([template.e, template.b]),
@@ -36,8 +38,8 @@ def main() -> None:
         mask.coord,
         "template",
     )
-    write_alms(args.output, masked_alms(made, mask, args.lmax), sha256_file(args.mask))
-    inputs = [args.own, args.template, args.beam, args.mask]
+    write_alms(args.output, masked_alms(made, mask, args.lmax), mask_label(args.mask, args.mask_p))
+    inputs = [args.own, args.template, args.beam, args.mask, *([args.mask_p] if args.mask_p else [])]
     publish_record(args.output, inputs=inputs, settings=vars(args))
 
 

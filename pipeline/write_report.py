@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from cmbfit.io import read_json, write_text
-from cmbfit.report.page import read_costs, render
+from cmbfit.report.costs import read_costs
+from cmbfit.report.page import render
 from pipeline.run_stage import run_stage
 
 

@@ -68,3 +68,37 @@ def test_every_cmbfit_command_named_exists() -> None:
                     assert word.split("=")[0] in options, f"{page.name}: cmbfit {line}: {word}"
             seen += 1
     assert seen > 5
+
+
+_COMMANDS = ("cmbfit", "snakemake", "make", "python", "pytest", "pip", "git", "conda")
+
+
+def _documented_commands() -> list[tuple[str, str]]:
+    """(page, command line) of every fenced block and every `...` that begins with a program's name."""
+    out = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        fences = re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        lines = [line.removeprefix("$ ") for block in fences for line in block.splitlines()]
+        lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+        out += [(page.name, line.split(" #")[0].strip()) for line in lines if line.split(" ")[0] in _COMMANDS]
+    return [(page, line) for page, line in dict.fromkeys(out) if " " in line]
+
+
+def test_every_command_names_things_that_exist() -> None:
+    """Targets of make, configurations, benchmarks and tests; `mine.yaml` and capitals stand for the reader's own."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    commands = _documented_commands()
+    for page, line in commands:
+        program, *words = line.split()
+        if program == "make":
+            named = [w for w in words if re.fullmatch(r"[a-z-]+", w)]
+            assert set(named) <= targets, f"{page}: {line}"
+        for word in words:
+            path = word.split("::")[0].strip("`.,;:)(\"'")
+            if (
+                path.startswith(("pipeline/", "benchmarks/", "tests/", "docs/", "cmbfit/"))
+                and "{" not in path
+            ):
+                assert (ROOT / path).exists(), f"{page}: {line}: {path}"
+    assert len(commands) > 60

@@ -10,10 +10,13 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import requests
+import urllib3
 from filelock import FileLock
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
@@ -23,8 +26,10 @@ from cmbfit.errors import ChecksumError, DataError, DownloadError
 
 log = logging.getLogger("cmbfit.data")
 
-_CHUNK = 1 << 16  # an interruption loses at most one chunk
+_CHUNK = 1 << 16
 _TIMEOUT = (15.0, 60.0)  # connect, silence between two reads [s]
+_HEADERS = 120.0  # for all of an answer's headers, redirects included [s]
+_SLOW = (1024.0, 60.0)  # less than so many bytes per second over so many seconds is no download
 _BACKOFF_MAX = 30.0
 _PROGRESS = 1 << 20  # bytes after which an interrupted attempt counts as a fresh start
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -94,6 +99,51 @@ def digest_mismatch(
     return None
 
 
+def _answer(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+    """Return the server's answer, its body unread.
+
+    A server that sends a byte of its headers a minute never meets the timeout between two reads: hence a
+    thread, left behind when the time is over.
+    """
+    got: list[requests.Response | requests.exceptions.RequestException] = []
+
+    def ask() -> None:
+        try:
+            got.append(session.get(url, headers=headers, stream=True, timeout=_TIMEOUT))
+        except requests.exceptions.RequestException as error:
+            got.append(error)
+        except (
+            ValueError,
+            urllib3.exceptions.HTTPError,
+        ) as error:  # a header or a redirect that cannot be read
+            got.append(requests.exceptions.RequestException(f"{type(error).__name__}: {error}"))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_HEADERS)
+    if not got:
+        raise _Interrupted(f"no whole answer within {_HEADERS:.0f} s")
+    if isinstance(got[0], requests.exceptions.RequestException):
+        raise got[0]
+    return got[0]
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield a body's bytes as they come; give up on a server that only drips."""
+    least, seconds = _SLOW
+    since, n = time.monotonic(), 0
+    try:
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            yield chunk
+            n += len(chunk)
+            if (past := time.monotonic() - since) > seconds:
+                if n < least * past:
+                    raise _Interrupted(f"the server sent {n} bytes in {past:.0f} s")
+                since, n = time.monotonic(), 0
+    except urllib3.exceptions.HTTPError as error:
+        raise _Interrupted(f"{type(error).__name__}: {_no_address(error)}") from error
+
+
 def _retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
     return min(float(value), _BACKOFF_MAX) if value.isdigit() else None
@@ -136,7 +186,7 @@ def _attempt(
         return  # complete, but the process ended before the check
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     try:
-        with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        with _answer(session, url, headers) as response:
             if response.status_code == 416:
                 part.unlink(missing_ok=True)
                 raise _Interrupted("the server cannot resume; starting anew", 0.0)
@@ -151,7 +201,7 @@ def _attempt(
             )
             with part.open("ab" if start else "wb") as out, bar:
                 written = start
-                for chunk in response.iter_content(_CHUNK):
+                for chunk in _chunks(response):
                     written += len(chunk)
                     if written > limit:
                         part.unlink(missing_ok=True)

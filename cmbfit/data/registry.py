@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, PackageSource, Registry, Source
-from cmbfit.errors import DataError
+from cmbfit.errors import DataError, shown
+from cmbfit.io import reading
 
 _SCHEMA_VERSION = 1
 _SAFE_PATH = re.compile(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*")
@@ -60,7 +61,7 @@ class _Fields:
             return default
         value = self.value.get(key)
         if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{self.where}.{key}: expected text, found {value!r}")
+            raise DataError(f"{self.where}.{key}: expected text, found {shown(value)}")
         return value
 
     def digest(self, key: str, length: int) -> str | None:
@@ -68,25 +69,27 @@ class _Fields:
         if value is not None and not (
             isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{length}}}", value)
         ):
-            raise DataError(f"{self.where}.{key}: expected {length} lower-case hex digits, found {value!r}")
+            raise DataError(
+                f"{self.where}.{key}: expected {length} lower-case hex digits, found {shown(value)}"
+            )
         return value
 
     def size(self, key: str) -> int | None:
         value = self.value.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
-            raise DataError(f"{self.where}.{key}: expected a positive integer or null, found {value!r}")
+            raise DataError(f"{self.where}.{key}: expected a positive integer or null, found {shown(value)}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.value.get(key)
         if not isinstance(value, list) or not value or not all(isinstance(v, str) and v for v in value):
-            raise DataError(f"{self.where}.{key}: expected a list of texts, found {value!r}")
+            raise DataError(f"{self.where}.{key}: expected a list of texts, found {shown(value)}")
         return tuple(value)
 
 
 def _safe_path(where: str, path: str) -> str:
     if not _SAFE_PATH.fullmatch(path) or ".." in PurePosixPath(path).parts or path.startswith("."):
-        raise DataError(f"{where}: expected a relative path of letters, digits and _.+-, found {path!r}")
+        raise DataError(f"{where}: expected a relative path of letters, digits and _.+-, found {shown(path)}")
     return path
 
 
@@ -100,12 +103,12 @@ def _source(where: str, value: Any, file: str, path: str) -> Source:
     if "https" in fields.value:
         url = fields.text("https").replace("{file}", path)
         if not re.fullmatch(r"https://[^\s/@]+/\S+", url) or ".." in url:
-            raise DataError(f"{where}.https: expected an https address, found {url!r}")
+            raise DataError(f"{where}.https: expected an https address, found {shown(url)}")
         return HttpsSource(url)
     package = _Fields(f"{where}.package", value["package"], ("name", "version", "kind", "member", "filename"))
     kind = package.text("kind")
     if kind not in ("wheel", "sdist"):
-        raise DataError(f"{package.where}.kind: expected wheel or sdist, found {kind!r}")
+        raise DataError(f"{package.where}.kind: expected wheel or sdist, found {shown(kind)}")
     filename = package.text("filename") if "filename" in package.value else None
     return PackageSource(
         name=_safe_path(f"{package.where}.name", package.text("name")),
@@ -127,7 +130,7 @@ def _entry(where: str, group: _Fields, group_name: str, file: str, value: Any) -
     holder = fields if "sources" in fields.value else group
     raw = holder.value.get("sources")
     if not isinstance(raw, list) or not raw:
-        raise DataError(f"{holder.where}.sources: expected a list of sources, found {raw!r}")
+        raise DataError(f"{holder.where}.sources: expected a list of sources, found {shown(raw)}")
     sources = tuple(_source(f"{holder.where}.sources[{i}]", item, file, path) for i, item in enumerate(raw))
     if sha256 is not None and size is None:
         raise DataError(f"{where}.bytes: a file with a sha256 needs its size too")
@@ -147,18 +150,21 @@ def _entry(where: str, group: _Fields, group_name: str, file: str, value: Any) -
 
 def _parse(path: Path, *, overlay: bool) -> tuple[dict[str, Entry], dict[str, str], dict[str, Any]]:
     """Read one registry file; return entries, group descriptions and what only an overlay has."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such registry file")
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a safe loader)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such registry file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: expected a YAML registry, found: {error}") from error
+        with reading(path, "a YAML registry"):
+            document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a safe loader)
     except DataError as error:
+        if error.__cause__ is not None:
+            raise
         raise DataError(f"{path}: {error}") from None
     only_overlay = ("pins", "mirrors") if overlay else ()
     top = _Fields(f"{path}: registry", document, ("version", "groups", *only_overlay))
     if top.value.get("version") != _SCHEMA_VERSION:
-        raise DataError(f"{path}: version: expected {_SCHEMA_VERSION}, found {top.value.get('version')!r}")
+        raise DataError(
+            f"{path}: version: expected {_SCHEMA_VERSION}, found {shown(top.value.get('version'))}"
+        )
     entries: dict[str, Entry] = {}
     descriptions: dict[str, str] = {}
     groups = top.value.get("groups", {} if overlay else None)
@@ -179,7 +185,7 @@ def _parse(path: Path, *, overlay: bool) -> tuple[dict[str, Entry], dict[str, st
     extra = {key: top.value.get(key, {}) for key in ("pins", "mirrors")}
     for key, value in extra.items():
         if not isinstance(value, dict):
-            raise DataError(f"{path}: {key}: expected a mapping, found {value!r}")
+            raise DataError(f"{path}: {key}: expected a mapping, found {shown(value)}")
     return entries, descriptions, extra
 
 
@@ -205,7 +211,9 @@ def _mirrored(path: Path, entry: Entry, mirrors: dict[str, Any]) -> Entry:
             if not isinstance(target, str) or not re.fullmatch(
                 rf"(https://[^\s/@]+/|{_LOOPBACK})\S*", target
             ):
-                raise DataError(f"{where}: expected an https address, or http on 127.0.0.1, found {target!r}")
+                raise DataError(
+                    f"{where}: expected an https address, or http on 127.0.0.1, found {shown(target)}"
+                )
             if isinstance(source, HttpsSource) and source.url.startswith(prefix):
                 sources.append(HttpsSource(target + source.url[len(prefix) :]))
         sources.append(source)

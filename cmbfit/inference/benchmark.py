@@ -1,31 +1,40 @@
 """Posterior evaluations per second by batch size, beside what others need for the same data.
 
-The peer, where it is installed, is CosmoPower-JAX's shipped cmb_tt, cmb_te and cmb_ee networks with the
-same plik-lite likelihood in jitted JAX, float64, one batched function. Rounds are interleaved, so that a
-machine whose speed drifts is fair to both; the median of the rounds' ratios is what to quote. Honest
-limits: the peer returns full spectra over a wider prior and computes plik-lite alone; the compiled
-posterior returns ln L alone, of plik-lite, low-l TT, low-l EE and the priors.
+The peers, where they are installed: CosmoPower-JAX's shipped cmb_tt, cmb_te and cmb_ee networks with the
+same plik-lite likelihood in jitted JAX, float64, one batched function; and, for a single point, clipy's jitted
+plik-lite, which is given the spectra. Rounds are interleaved, so that a machine whose speed drifts is fair to
+all; the median of the rounds' ratios is what to quote. Honest limits: CosmoPower-JAX returns full spectra over
+a wider prior and computes plik-lite alone, clipy takes spectra; the compiled posterior returns ln L alone, of
+plik-lite, low-l TT, low-l EE and the priors. `joint` are posteriors of more surveys, with the emulator that
+reaches their multipoles, in units of the time of Planck's alone with it.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from cmbfit.inference.benchmark_peers import clipy_plik_lite, cosmopower_jax_log_like
 from cmbfit.likelihood import Posterior, Uniform, load_likelihood
+from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.likelihood.compiled import CompiledPosterior
-from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
+from cmbfit.theory.extension import reach
 
 DATA = ("planck2018_plik_lite_ttteee", "planck2018_lowl_tt_2bin", "planck2018_lowl_ee")
 CENTRE = {"ombh2": 0.02237, "omch2": 0.1201, "theta_mc": 1.0409, "tau": 0.054, "logA": 3.044, "ns": 0.965}
@@ -37,6 +46,17 @@ def planck_posterior() -> CompiledPosterior:
     emulator = load_emulator("lcdm_planck2018")
     priors = {p: Uniform(*emulator.box[p]) for p in emulator.parameters}
     return CompiledPosterior(Posterior(emulator, [load_likelihood(name) for name in DATA], priors))
+
+
+def joint_posteriors() -> dict[str, CompiledPosterior]:
+    """Return compiled posteriors of Planck, P-ACT and Planck+ACT+SPT with one emulator."""
+    out = {}
+    for name in ("planck2018", "p_act", "planck_act_spt"):
+        likelihoods = likelihoods_from_config({"data": [name]})
+        theory = reach(load_emulator("lcdm_high"), max(like.lmax for like in likelihoods))
+        priors = {p: Uniform(*theory.box[p]) for p in theory.parameters}
+        out[name] = CompiledPosterior(Posterior(theory, likelihoods, priors))
+    return out
 
 
 def posterior_points(posterior: Posterior, n: int, seed: int = 1) -> np.ndarray:
@@ -56,43 +76,6 @@ def rate(call: Callable[[], object], n: int, seconds: float) -> float:
     return done * n / elapsed
 
 
-def cosmopower_jax_log_like() -> Callable[[Any], Any] | None:
-    """Return a jitted function (batch, 7) -> ln L on the same plik-lite files; None without the peer.
-
-    Columns: omega_b, omega_c, h, tau, n_s, ln10As, A_planck (the peer's own order).
-    """
-    if any(importlib.util.find_spec(name) is None for name in ("jax", "cosmopower_jax")):
-        return None
-    # optional peers, seconds to import
-    import jax  # noqa: PLC0415
-
-    jax.config.update("jax_enable_x64", True)
-    import jax.numpy as jnp  # noqa: PLC0415
-    from cosmopower_jax.cosmopower_jax import CosmoPowerJAX  # noqa: PLC0415
-
-    like = load_likelihood(DATA[0])
-    assert isinstance(like, GaussianBandpowers)  # noqa: S101 (for the type checker)
-    ell = np.arange(2, 2509)
-    to_dl = jnp.asarray(ell * (ell + 1) / (2 * np.pi) * 2.7255e6**2)
-    windows = {p: jnp.asarray(w.numpy()[:, 2 : len(ell) + 2]) for p, w in like.windows.items()}
-    data = jnp.asarray(like.data.numpy())
-    cholesky = jnp.asarray(like._cholesky.numpy())
-    emulators = {p: CosmoPowerJAX(probe=f"cmb_{p}", verbose=False) for p in windows}
-
-    def log_like(theta: Any) -> Any:
-        parts = []
-        for p, window in windows.items():
-            spectrum = emulators[p].predict(theta[:, :6]).reshape(len(theta), -1)  # it drops an axis of 1
-            dl = spectrum[:, : len(ell)] * to_dl
-            parts.append(dl @ window.T)
-        residual = jnp.concatenate(parts, axis=1) / theta[:, 6:] ** 2 - data
-        white = jax.scipy.linalg.solve_triangular(cholesky, residual.T, lower=True)
-        return -0.5 * (white**2).sum(0)
-
-    jitted = jax.jit(log_like)
-    return lambda theta: jitted(theta).block_until_ready()
-
-
 def _peer_points(posterior: Posterior, points: np.ndarray) -> np.ndarray:
     names = posterior.theory.parameters
     h = posterior.theory.derived(torch.from_numpy(points[:, : len(names)]))["H0"].numpy() / 100  # type: ignore[attr-defined]
@@ -102,7 +85,13 @@ def _peer_points(posterior: Posterior, points: np.ndarray) -> np.ndarray:
 
 
 def benchmark_likelihood(
-    batches: Sequence[int], *, threads: int | None, device: str, rounds: int, seconds: float
+    batches: Sequence[int],
+    *,
+    threads: int | None,
+    device: str,
+    rounds: int,
+    seconds: float,
+    joint_batch: int | None = None,
 ) -> dict[str, Any]:
     """Measure and return a JSON-able record.
 
@@ -119,6 +108,8 @@ def benchmark_likelihood(
         Interleaved rounds; medians are reported.
     seconds : float
         Time of each measurement.
+    joint_batch : int, optional
+        Measure posteriors of more surveys at this batch as well (their data come from the package index).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
@@ -126,11 +117,16 @@ def benchmark_likelihood(
         on_cpu = planck_posterior()
         posterior = on_cpu.to(pick_device(device))
         peer = cosmopower_jax_log_like()
-        rows = [_measure(on_cpu, posterior, peer, n, rounds, seconds) for n in batches]
+        with tempfile.TemporaryDirectory() as folder:
+            single = _clipy_call(Path(folder) / "plik_lite") if 1 in batches else None
+        rows = [
+            _measure(on_cpu, posterior, peer, single if n == 1 else None, n, rounds, seconds) for n in batches
+        ]
         return {
             "what": "theta -> ln (L prior) of Planck 2018 plik-lite TTTEEE + low-l TT + low-l EE, float64",
             "rows": rows,
             "peer": None if peer is None else "CosmoPower-JAX + plik-lite TTTEEE alone, jitted, float64",
+            "joint": _measure_joint(joint_batch, device, rounds, seconds) if joint_batch else None,
             "fold_difference": posterior.fold_difference,
             "machine": _machine(posterior.device),
         }
@@ -142,6 +138,7 @@ def _measure(
     on_cpu: Posterior,
     posterior: Posterior,
     peer: Callable[[Any], Any] | None,
+    single: Callable[[], object] | None,
     n: int,
     rounds: int,
     seconds: float,
@@ -149,33 +146,72 @@ def _measure(
     points = posterior_points(on_cpu, n)
     theta = torch.from_numpy(points).to(posterior.device)
 
-    def values() -> torch.Tensor:
-        with torch.no_grad():
-            return posterior.log_prob(theta).cpu()
-
     def gradients() -> torch.Tensor:
         x = theta.clone().requires_grad_(True)
         return torch.autograd.grad(posterior.log_prob(x).sum(), x)[0].cpu()
 
-    calls: dict[str, Callable[[], object]] = {"cmbfit": values, "cmbfit_with_gradient": gradients}
+    calls: dict[str, Callable[[], object]] = {
+        "cmbfit": partial(_values, posterior, theta),
+        "cmbfit_with_gradient": gradients,
+    }
     if peer is not None:
         theirs = _peer_points(on_cpu, points)
         calls["cosmopower_jax"] = lambda: peer(theirs)
+    if single is not None:
+        calls["clipy"] = single
     rates: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             rates[name].append(rate(call, n, seconds))
     row: dict[str, float] = {"batch": n}
     row |= {f"{name}_per_s": statistics.median(x) for name, x in rates.items()}
-    if peer is not None:
-        ratios = [a / b for a, b in zip(rates["cmbfit"], rates["cosmopower_jax"], strict=True)]
-        row |= {"ratio_median": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
+    for name, prefix in (("cosmopower_jax", "ratio"), ("clipy", "clipy_ratio")):
+        if name in rates:
+            ratios = [a / b for a, b in zip(rates["cmbfit"], rates[name], strict=True)]
+            row |= {f"{prefix}_median": statistics.median(ratios)}
+            row |= {f"{prefix}_min": min(ratios), f"{prefix}_max": max(ratios)}
     return row
+
+
+def _clipy_call(folder: Path) -> Callable[[], object] | None:
+    """Return a call of clipy's plik-lite with spectra that lie ready on its device; None without clipy."""
+    if importlib.util.find_spec("clipy") is None or importlib.util.find_spec("jax") is None:
+        return None
+    import jax.numpy as jnp  # noqa: PLC0415  optional
+
+    with redirect_stdout(io.StringIO()):  # it prints a banner
+        peer = clipy_plik_lite(folder)
+    cl, calibration = jnp.ones((6, 2509)), {"A_planck": jnp.asarray(1.0)}
+    return lambda: peer(cl, calibration).block_until_ready()
+
+
+def _measure_joint(n: int, device: str, rounds: int, seconds: float) -> dict[str, Any]:
+    """Time of each joint posterior over that of Planck's alone, median of interleaved rounds."""
+    calls = {}
+    for name, posterior in joint_posteriors().items():
+        moved = posterior.to(pick_device(device))
+        theta = torch.from_numpy(posterior_points(posterior, n)).to(moved.device)
+        calls[name] = partial(_values, moved, theta)
+    rates: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            rates[name].append(rate(call, n, seconds))
+    first, *others = rates
+    costs = {
+        name: statistics.median([a / b for a, b in zip(rates[first], rates[name], strict=True)])
+        for name in others
+    }
+    return {"batch": n, "unit": first, "cost": costs}
+
+
+def _values(posterior: Posterior, theta: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return posterior.log_prob(theta).cpu()
 
 
 def _machine(device: torch.device) -> dict[str, Any]:
     versions = {}
-    for name in ("torch", "numpy", "jax", "cosmopower_jax"):
+    for name in ("torch", "numpy", "jax", "cosmopower_jax", "clipy-like"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -135,7 +135,8 @@ def run_sampler(
     identity : mapping
         What defines the posterior; with settings and seed it identifies the checkpoint.
     progress : bool
-        Show a tqdm bar with tau and rate.
+        Show a tqdm bar on a terminal: steps until the chain is long enough, tau, effective samples, rate.
+        The same goes to the log after each block.
     trace : callable
         Makes the :class:`~cmbfit.inference.trace.Trace` that holds the samples.
 
@@ -156,6 +157,7 @@ def run_sampler(
     evaluations_before = posterior.counts.evaluations
     begun = time.perf_counter()
     progress_of = _Progress(posterior.parameters, settings, trace())
+    done = 0
     last, index = store.read(0), 0
     if last is None:
         last = sampler.prepare()
@@ -165,19 +167,24 @@ def run_sampler(
             last, index = block, index + 1
             progress_of.add(block)
         log.info("resuming after %d steps", progress_of.trace.steps)
-    with tqdm(
-        total=settings.max_steps, initial=progress_of.trace.steps, unit="step", disable=not progress
-    ) as bar:
+    # None: shown on a terminal only, not in a log
+    with tqdm(initial=progress_of.trace.steps, unit="step", disable=None if progress else True) as bar:
         while not progress_of.converged and progress_of.trace.steps < settings.max_steps:
             last, index = sampler.advance(last, settings.block_steps), index + 1
             store.append(index, last)
             progress_of.add(last)
-            rate = (posterior.counts.evaluations - evaluations_before) / (time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            done += settings.block_steps
+            rate = (posterior.counts.evaluations - evaluations_before) / seconds
+            tau, ess, needed = progress_of.tau_max, progress_of.effective, progress_of.needed
+            bar.total = needed  # tqdm's own estimate of the time left follows
             bar.update(settings.block_steps)
-            bar.set_postfix(tau=f"{progress_of.tau_max:.1f}", evals_per_s=f"{rate:.0f}")
+            bar.set_postfix(tau=f"{tau:.1f}", ess=f"{ess:.0f}", evals_per_s=f"{rate:.0f}")
             log.info(
-                "%d steps, tau %.1f, %.0f evaluations/s", progress_of.trace.steps, progress_of.tau_max, rate
-            )
+                "%d steps of about %d, tau %.1f, %.0f effective samples, %.0f evaluations/s, about %.0f s left",
+                progress_of.trace.steps, needed, tau, ess, rate,
+                max(0, needed - progress_of.trace.steps) * seconds / done,
+            )  # fmt: skip
     steps = progress_of.trace.steps
     if not progress_of.converged:
         raise SamplerError(
@@ -215,6 +222,18 @@ class _Progress:
     @property
     def tau_max(self) -> float:
         return max(self.history[-1][1])
+
+    @property
+    def effective(self) -> float:
+        """Effective samples after the burn-in that tau leaves out."""
+        return 0.8 * self.trace.steps * self.settings.walkers / self.tau_max
+
+    @property
+    def needed(self) -> int:
+        """Steps after which the chain is long enough, as far as tau is known; tau is low in a short chain."""
+        return min(
+            self.settings.max_steps, max(self.trace.steps, int(self.settings.tau_multiple * self.tau_max))
+        )
 
     def add(self, block: Block) -> None:
         self.trace.append(block.chain, block.log_prob)

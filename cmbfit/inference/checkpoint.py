@@ -6,8 +6,6 @@ one, since the state of the random generator is kept. A checkpoint of other inpu
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from cmbfit.errors import DataError, ResumeError
-from cmbfit.io import atomic_path, read_json, write_json
+from cmbfit.errors import ResumeError
+from cmbfit.io import atomic_path, read_json, reading, write_json
 
 
 @dataclass
@@ -85,14 +83,16 @@ class ChainStore:
         path = self._path(index)
         if not path.exists():
             return None
-        try:
+        with reading(path, "a checkpoint (damaged: remove the folder to start again)"):
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
                 state = {n.removeprefix(_PREFIX): f[n] for n in f.files if n.startswith(_PREFIX)}
-                return Block(f["chain"], f["log_prob"], f["accepted"], state)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(
-                f"{path}: damaged checkpoint ({error}); remove the folder to start again"
-            ) from error
+                block = Block(f["chain"], f["log_prob"], f["accepted"], state)
+            steps, walkers, _ = block.chain.shape
+            if block.log_prob.shape != (steps, walkers) or block.accepted.shape != (walkers,):
+                raise ValueError(
+                    f"shapes {block.chain.shape}, {block.log_prob.shape}, {block.accepted.shape}"
+                )
+            return block
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

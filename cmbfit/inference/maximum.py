@@ -13,6 +13,9 @@ from scipy.optimize import minimize
 from cmbfit.errors import SamplerError
 from cmbfit.likelihood.posterior import Posterior
 
+_LOOK_AT = 20_000
+"""Likeliest points of a chain among which starts are looked for."""
+
 
 @dataclass(frozen=True)
 class BestFit:
@@ -46,6 +49,7 @@ def find_maximum(
     *,
     starts: int = 1,
     rng: np.random.Generator | None = None,
+    candidates: np.ndarray | None = None,
 ) -> BestFit:
     """Maximise ln (L prior) by L-BFGS-B with autograd gradients, in units of `scale`.
 
@@ -58,7 +62,9 @@ def find_maximum(
         Above 1, the optimiser also starts from the likeliest of 200 `starts` points that are drawn
         within 5 `scale`: a second maximum, or a stuck optimiser, shows in :attr:`BestFit.agreed`.
     rng : numpy.random.Generator, optional
-        Draws them; needed for `starts` above 1.
+        Draws them; needed for `starts` above 1 without `candidates`.
+    candidates : numpy.ndarray, shape (n, n_parameters), optional
+        Starting points instead of `start` and drawn ones, such as :func:`spread_out` takes from a chain.
 
     Raises
     ------
@@ -69,9 +75,11 @@ def find_maximum(
     origin = np.array([start[p] for p in names])
     width = np.array([scale[p] for p in names])
     first = np.zeros((1, len(names)))
+    if candidates is not None:
+        origin, first = candidates[0], (candidates - candidates[0]) / width
     if not np.isfinite(_log_prob(posterior, origin[None])[0]):
         raise SamplerError(f"the starting point has zero probability: {dict(start)}")
-    if starts > 1:
+    if candidates is None and starts > 1:
         if rng is None:
             raise SamplerError("several starts need a random generator")
         drawn = 5 * rng.standard_normal((200 * starts, len(names)))
@@ -90,6 +98,33 @@ def find_maximum(
         len(results),
         sum(bool(r.fun < best.fun + 0.01) for r in results),
     )
+
+
+def spread_out(
+    points: np.ndarray,  # shape: (n, n_parameters)
+    log_prob: np.ndarray,  # shape: (n,)
+    count: int,
+) -> np.ndarray:  # shape: (<= count, n_parameters)
+    """Return the likeliest points of a chain that lie apart from each other: starts for an optimiser in each of its modes.
+
+    The likeliest point, then the likeliest ones at three standard deviations (root mean square over the parameters)
+    from all that are taken: other modes; and if these are too few, those at one.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0], [0.1], [5.0], [9.0]])
+    >>> spread_out(x, np.array([0.0, -0.1, -3.0, -9.0]), 2).ravel().tolist()
+    [0.0, 5.0]
+    """
+    white = (points - points.mean(0)) / points.std(0)
+    order = np.argsort(-log_prob, kind="stable")[:_LOOK_AT]
+    chosen = [int(order[0])]
+    for apart in (3.0, 1.0):
+        nearest = np.min([np.square(white[order] - white[j]).mean(1) for j in chosen], axis=0)
+        while len(chosen) < count and (far := nearest >= apart**2).any():
+            chosen.append(int(order[np.argmax(far)]))
+            nearest = np.minimum(nearest, np.square(white[order] - white[chosen[-1]]).mean(1))
+    return points[chosen]
 
 
 def _log_prob(posterior: Posterior, theta: np.ndarray) -> np.ndarray:

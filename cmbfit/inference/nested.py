@@ -4,12 +4,18 @@ Lange (2023, MNRAS 525, 3181): shells of rising likelihood, their bounds learnt 
 every point drawn so far kept with its importance weight. nautilus hands over whole batches of points. It
 needs the optional dependency ``nautilus-sampler``.
 
+Nested samplers are diagnosed by insertion ranks (Fowlie, Handley & Su 2020) where points replace each other
+one by one; shells of an importance sampler have none. Here several independent runs must agree within their
+errors, and importance sampling around the maximum, which shares nothing with them but the posterior, is held
+beside them where it works.
+
 The evidence is Z = int L(theta) pi(theta) dtheta with the prior normalised over its whole support; where
 the theory's box cuts the prior, L counts as zero.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -22,10 +28,13 @@ import scipy.special
 import torch
 
 from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.inference.importance import importance_sample
 from cmbfit.inference.products import Samples
 from cmbfit.inference.publish import derived_columns, ranges_of
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
+
+log = logging.getLogger(__name__)
 
 
 class PriorTransform:
@@ -185,3 +194,152 @@ def run_nested(
         posterior.counts.evaluations - before,
         time.perf_counter() - begun,
     )
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """How an evidence is computed: fields of a configuration's ``comparison.evidence``.
+
+    Attributes
+    ----------
+    runs : int
+        Independent nested runs, at least 2: their scatter is the diagnosis.
+    n_live, n_effective, batch, networks
+        See :func:`run_nested`; `n_effective` is that of each run.
+    """
+
+    runs: int = 2
+    n_live: int = 500
+    n_effective: float = 2500
+    batch: int = 256
+    networks: int = 0
+
+    def __post_init__(self) -> None:
+        if self.runs < 2 or self.n_live < 50 or self.n_effective < 100 or self.batch < 1 or self.networks < 0:
+            raise ConfigError(
+                f"evidence: expected runs >= 2, n_live >= 50, n_effective >= 100, batch >= 1 and networks >= 0, found {self}"
+            )
+
+
+@dataclass(frozen=True)
+class CombinedEvidence:
+    """Independent nested runs joined.
+
+    Attributes
+    ----------
+    runs : tuple of Evidence
+    log_z : float
+        Of the mean Z, weighted by the runs' effective numbers.
+    log_z_error : float
+        Of that mean; never less than what the runs' scatter says.
+    scatter : float
+        chi2 of the runs' ln Z about their mean over its degrees of freedom: about 1.
+    samples : Samples
+        Points of equal weight, one ensemble a run.
+    importance : tuple of (float, float) or None
+        ln Z and its error by importance sampling around the maximum; None where that fails.
+    """
+
+    runs: tuple[Evidence, ...]
+    log_z: float
+    log_z_error: float
+    scatter: float
+    samples: Samples
+    importance: tuple[float, float] | None
+
+    def record(self) -> dict[str, Any]:
+        """Return the product, JSON-able: ln Z, error, diagnosis, cost and the means and widths."""
+        x = self.samples.joined
+        return {
+            "method": "nested sampling (nautilus)",
+            "log_z": self.log_z,
+            "log_z_error": self.log_z_error,
+            "scatter_chi2": self.scatter,
+            "importance_sampling": None
+            if self.importance is None
+            else {"log_z": self.importance[0], "log_z_error": self.importance[1]},
+            "runs": [
+                {k: getattr(r, k) for k in ("log_z", "log_z_error", "n_effective", "evaluations", "seconds")}
+                for r in self.runs
+            ],
+            "evaluations": sum(r.evaluations for r in self.runs),
+            "seconds": sum(r.seconds for r in self.runs),
+            "parameters": {
+                name: {"mean": float(column.mean()), "std": float(column.std(ddof=1))}
+                for name, column in zip(self.samples.names, x.T, strict=True)
+            },
+        }
+
+
+def compute_evidence(
+    posterior: Posterior,
+    start: Mapping[str, float],
+    scale: Mapping[str, float],
+    settings: EvidenceSettings,
+    seed: int,
+    *,
+    checkpoint: str | Path | None = None,
+) -> CombinedEvidence:
+    """Compute an evidence by independent nested runs, and once more by importance sampling.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    start, scale : mapping of str to float
+        For importance sampling's search of the maximum.
+    settings : EvidenceSettings
+    seed : int
+    checkpoint : path, optional
+        Folder of the runs' HDF5 checkpoints.
+    """
+    children = np.random.SeedSequence(seed).spawn(settings.runs + 1)
+    runs = []
+    for i, child in enumerate(children[:-1]):
+        file = None if checkpoint is None else Path(checkpoint) / f"run{i}.h5"
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        runs.append(
+            run_nested(
+                posterior,
+                int(child.generate_state(1)[0]),
+                n_live=settings.n_live,
+                n_effective=settings.n_effective,
+                batch=settings.batch,
+                networks=settings.networks,
+                checkpoint=file,
+            )
+        )
+    return combine_runs(runs, _by_importance(posterior, start, scale, np.random.default_rng(children[-1])))
+
+
+def combine_runs(runs: Sequence[Evidence], importance: tuple[float, float] | None = None) -> CombinedEvidence:
+    """Join independent runs; the error is the larger one of what they state and what they scatter by."""
+    log_z = np.array([r.log_z for r in runs])
+    error = np.array([r.log_z_error for r in runs])
+    weights = error**-2 / (error**-2).sum()
+    top = log_z.max()
+    joined = float(top + math.log((weights * np.exp(log_z - top)).sum()))
+    scatter = float((((log_z - joined) / error) ** 2).sum() / (len(runs) - 1))
+    stated = float((error**-2).sum() ** -0.5)
+    first = runs[0].samples
+    samples = Samples(
+        first.names,
+        [v for r in runs for v in r.samples.values],
+        [v for r in runs for v in r.samples.log_prob],
+        first.n_sampled,
+        first.ranges,
+    )
+    return CombinedEvidence(
+        tuple(runs), joined, stated * max(1.0, math.sqrt(scatter)), scatter, samples, importance
+    )
+
+
+def _by_importance(
+    posterior: Posterior, start: Mapping[str, float], scale: Mapping[str, float], rng: np.random.Generator
+) -> tuple[float, float] | None:
+    try:
+        got = importance_sample(posterior, start, scale, rng, starts=4)
+    except (SamplerError, np.linalg.LinAlgError) as error:
+        log.info("no importance sampling: %s", error)
+        return None
+    return got.log_z, got.log_z_error

@@ -12,10 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cmbfit.errors import DataError
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
-from cmbfit.io import atomic_path, write_text
+from cmbfit.io import atomic_path, reading, write_text
 from cmbfit.theory.parameters import latex_label
 
 
@@ -42,7 +41,7 @@ def read_chain(path: str | Path) -> tuple[Chain, dict[str, Any]]:
     DataError
         If the file is missing, truncated or not a chain.
     """
-    try:
+    with reading(path, "a chain of cmbfit"):
         with h5py.File(path, "r") as f:
             history = [
                 (int(n), t.tolist())
@@ -62,9 +61,11 @@ def read_chain(path: str | Path) -> tuple[Chain, dict[str, Any]]:
                 int(f.attrs["thin"]),
                 str(f.attrs["kind"]),
             )
-            return chain, json.loads(f.attrs["settings"])
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: not a chain of cmbfit ({error})") from error
+            settings = json.loads(f.attrs["settings"])
+        shape = chain.samples.shape
+        if shape[1:] != (chain.log_prob.shape[1], len(chain.parameters)) or chain.log_prob.shape != shape[:2]:
+            raise ValueError(f"{len(chain.parameters)} parameters, shapes {shape} and {chain.log_prob.shape}")
+        return chain, settings
 
 
 @dataclass(frozen=True)
@@ -129,18 +130,20 @@ def write_samples(path: str | Path, samples: Samples) -> None:
 
 def read_samples(path: str | Path) -> Samples:
     """Read what :func:`write_samples` wrote."""
-    try:
+    with reading(path, "samples of cmbfit"):
         with h5py.File(path, "r") as f:
             groups = [f[f"ensemble_{i}"] for i in range(len(f))]
-            return Samples(
+            samples = Samples(
                 tuple(json.loads(f.attrs["names"])),
                 [g["values"][()] for g in groups],
                 [g["log_prob"][()] for g in groups],
                 int(f.attrs["n_sampled"]),
                 {k: (v[0], v[1]) for k, v in json.loads(f.attrs["ranges"]).items()},
             )
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: not samples of cmbfit ({error})") from error
+        shapes = [(x.shape[0], len(samples.names)) for x in samples.log_prob]
+        if [x.shape for x in samples.values] != shapes or not shapes:
+            raise ValueError(f"{len(samples.names)} names, shapes {[x.shape for x in samples.values]}")
+        return samples
 
 
 def write_getdist(

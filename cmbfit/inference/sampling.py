@@ -128,5 +128,6 @@ def sample_and_publish(
         seconds=chain.seconds,
         zero_probability=chain.counts,
     )
-    shutil.rmtree(checkpoint)  # the chain is published: this and abandoned checkpoints have served
+    # the chain is published: this and abandoned checkpoints have served; another driver's job may still write there
+    shutil.rmtree(checkpoint, ignore_errors=True)
     return chain

@@ -9,6 +9,7 @@ from cmbfit.errors import ConfigError, LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
 from cmbfit.likelihood.datasets import load_likelihood
 from cmbfit.likelihood.datasets.load import options_from_config
+from cmbfit.likelihood.model_defaults import complete_fit
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Uniform, prior_from_config
 from cmbfit.likelihood.sacc_data import read_own_spectra
@@ -88,6 +89,7 @@ def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
         ``{gaussian: [mean, std]}``. Priors of nuisance parameters default to the data sets' own.
     theory : Theory
     """
+    fit = complete_fit(fit)
     priors = {name: prior_from_config(name, spec) for name, spec in fit["priors"].items()}
     for name, (low, high) in theory.box.items():
         prior = priors.get(name)
@@ -111,7 +113,7 @@ def start_from_config(
     ConfigError
         If a parameter has no start, or a scale is not positive.
     """
-    start = fit["start"]
+    start = complete_fit(fit)["start"]
     if missing := [p for p in posterior.parameters if p not in start]:
         raise ConfigError(f"start: no [centre, scale] for {', '.join(missing)}")
     if unknown := [p for p in start if p not in posterior.parameters]:

@@ -8,6 +8,7 @@ spectra is stated by :attr:`CompiledPosterior.fold_difference`.
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.featured import FeaturedPosterior
 from cmbfit.likelihood.fold import component_coefficients, fold
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
@@ -23,6 +25,7 @@ from cmbfit.likelihood.simall import TabulatedSpectrum
 from cmbfit.likelihood.tau_prior import ParameterGaussian
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.featured import FeaturedTheory
 
 log = logging.getLogger(__name__)
 
@@ -136,15 +139,10 @@ class CompiledPosterior(Posterior):
         point, nuisance = self._split(theta)
         rows = self._rows(theory.coordinates(point))
         components = {source: rows[where] for source, where in self._sources.items()}
-        amplitudes = {
-            source: theory.scalar_amplitude(point)
-            if source == "lowl_ee"
-            else theory.block_amplitude(source, point)
-            for source in components
-        }
+        amplitudes = {source: self._amplitude(source, point) for source in components}
         if "lowl_ee" in components:
             components["lowl_ee"] = torch.exp(components["lowl_ee"])
-        total = torch.zeros(len(theta), dtype=theta.dtype, device=theta.device)
+        terms = []
         for part in self._folded:
             scales = {}
             for group in part.groups:
@@ -152,15 +150,24 @@ class CompiledPosterior(Posterior):
                 for name, power in group[1]:
                     scale = scale * nuisance[name] ** power
                 scales[group] = scale
-            total = total - 0.5 * part.chi2(components, scales)
+            terms.append(-0.5 * part.chi2(components, scales))
         for like in self._tables:
-            dl = (components["lowl_ee"] * amplitudes["lowl_ee"]).T
+            dl = components["lowl_ee"] * amplitudes["lowl_ee"]
             values = {name: nuisance[name] for name in like.info.nuisance}
-            total = total + like.log_prob_of_multipoles(dl[:, like.lmin - 2 : like.lmax - 1], values)
+            terms.append(like.log_prob_of_rows(dl[like.lmin - 2 : like.lmax - 1], values))
         for measured in self._direct:
             column = theory.parameters.index(measured.parameter)
-            total = total + measured.log_prob_of_parameter(point[:, column])
-        return total
+            terms.append(measured.log_prob_of_parameter(point[:, column]))
+        return functools.reduce(torch.add, terms)
+
+    def _amplitude(self, source: str, point: torch.Tensor) -> torch.Tensor:
+        """Return the factor of a source's components, shape (batch,)."""
+        theory: LinearEmulator = self.theory  # type: ignore[assignment]
+        if source == "template":
+            return torch.ones_like(point[:, 0])
+        return (
+            theory.scalar_amplitude(point) if source == "lowl_ee" else theory.block_amplitude(source, point)
+        )
 
     def _measure_difference(self, posterior: Posterior, n: int) -> float:
         """Largest difference of ln L from the unfolded path at draws from prior and box."""
@@ -181,6 +188,8 @@ class CompiledPosterior(Posterior):
 def compile_if_possible(posterior: Posterior) -> Posterior:
     """Fold a posterior's linear steps, or return it with the reason in its `not_folded`."""
     try:
+        if isinstance(posterior.theory, FeaturedTheory):
+            return FeaturedPosterior(posterior)
         return CompiledPosterior(posterior)
     except LikelihoodError as error:
         posterior.not_folded = str(error)

@@ -5,9 +5,10 @@ polynomials of theta. Windows, calibration and whitening are linear too, so for 
 
     chi2 = |sum_g s_g k_g R_g [1, c_g] - d|^2,
 
-where g runs over what shares a calibration k_g and an amplitude: the emulator's blocks, and EE at l < 30, where the components are exp(polynomials). A QR decomposition of all R_g together rotates the
-hundreds of bandpowers onto the few directions that the components can reach; what is orthogonal to them
-is a constant. All of this is exact up to rounding.
+where g runs over what shares a calibration k_g and an amplitude: the emulator's blocks, EE at l < 30,
+where the components are exp(polynomials), and templates, whose amplitude is a nuisance parameter. A QR
+decomposition of all R_g together rotates the hundreds of bandpowers onto the few directions that the
+components can reach; what is orthogonal to them is a constant. All of this is exact up to rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cmbfit.theory.emulator.linear import LinearEmulator
 
 Powers = tuple[tuple[str, float], ...]
 Group = tuple[str, Powers]
-"""Source of the components (a block of the emulator, or "lowl_ee") and powers of the calibrations."""
+"""Source of the components (a block of the emulator, "lowl_ee" or "template") and powers of the nuisances."""
 
 _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
@@ -71,7 +72,7 @@ def calibration_powers(like: GaussianBandpowers, pair: str) -> Powers:
     return tuple(sorted((name, p[pair]) for name, p in calibration.items() if p.get(pair, 0)))
 
 
-def _columns(
+def columns(
     emulator: LinearEmulator, like: GaussianBandpowers
 ) -> tuple[dict[Group, torch.Tensor], torch.Tensor]:
     """Return a data set's whitened response to each group's components, and its whitened data."""
@@ -91,6 +92,8 @@ def _columns(
     for (source, powers), matrices in linear.items():
         offset, matrix = emulator.fold(matrices, source)
         out[source, powers] = torch.cat([offset[:, None], matrix], dim=1)
+    for name, rows in like.whitened_templates().items():
+        out["template", ((name, 1.0),)] = rows[:, None]
     return out, target
 
 
@@ -107,8 +110,8 @@ def fold(emulator: LinearEmulator, likelihoods: list[GaussianBandpowers]) -> lis
     """
     clusters: dict[tuple[Group, ...], list[tuple[dict[Group, torch.Tensor], torch.Tensor]]] = {}
     for like in likelihoods:
-        columns, target = _columns(emulator, like)
-        clusters.setdefault(tuple(sorted(columns)), []).append((columns, target))
+        parts, target = columns(emulator, like)
+        clusters.setdefault(tuple(sorted(parts)), []).append((parts, target))
     folded = []
     for groups, members in clusters.items():
         stacked = torch.cat([torch.cat([columns[g] for g in groups], dim=1) for columns, _ in members])
@@ -126,7 +129,6 @@ def component_coefficients(emulator: LinearEmulator, source: str) -> torch.Tenso
     """
     if source == "lowl_ee":
         return emulator.lowl_ee_coefficients
-    coefficients = emulator.block_coefficients(source)
-    unit = torch.zeros_like(coefficients[:1])
+    unit = torch.zeros_like(emulator.lowl_ee_coefficients[:1])
     unit[0, 0] = 1.0  # the first feature is the constant 1
-    return torch.cat([unit, coefficients])
+    return unit if source == "template" else torch.cat([unit, emulator.block_coefficients(source)])

@@ -12,7 +12,6 @@ frequency to the map's band in CMB temperature units.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.device import moved
 
 T_CMB = 2.7255  # K
 _GHZ_KELVIN = 6.62607015e-34 / 1.380649e-23 * 1e9  # h/k [K/GHz], exact in the SI of 2019
@@ -119,11 +119,7 @@ class DustAndSynchrotron:
 
     def to(self, device: torch.device | str) -> DustAndSynchrotron:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        moved._arrays = {k: x.to(device) for k, x in self._arrays.items()}
-        moved._nu = [x.to(device) for x in self._nu]
-        moved._weights = [x.to(device) for x in self._weights]
-        return moved
+        return moved(self, device)
 
     @property
     def fixed(self) -> dict[str, float]:

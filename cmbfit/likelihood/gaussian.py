@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.device import moved
 from cmbfit.theory.spectra import Spectra
 
 
@@ -24,7 +24,7 @@ def _row_name(windows: Mapping[str, np.ndarray], row: int) -> str:
 
 
 class GaussianBandpowers:
-    r"""ln L = -chi2 / 2 with chi2 = r^T C^-1 r and r = c(nuisance) W D - d.
+    r"""ln L = -chi2 / 2 with chi2 = r^T C^-1 r and r = c(nuisance) W D + sum_k A_k t_k - d.
 
     The covariance enters through its Cholesky factor, C = L L^T, so chi2 = |L^-1 r|^2. The constant
     -ln det(2 pi C) / 2 is left out, as in Planck's, ACT's and SPT's own codes.
@@ -42,6 +42,8 @@ class GaussianBandpowers:
         nuisance**power. Planck: ``{"A_planck": {"tt": -2, "te": -2, "ee": -2}}``.
     files : mapping, optional
         Data files and their sha256, for the record.
+    templates : mapping of str to numpy.ndarray, shape (n_bins,), optional
+        Nuisance name to what it adds to the model at amplitude 1 (a foreground).
 
     Raises
     ------
@@ -57,6 +59,7 @@ class GaussianBandpowers:
         covariance: np.ndarray,
         calibration: Mapping[str, Mapping[str, float]] | None = None,
         files: Mapping[str, str] | None = None,
+        templates: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         n = sum(len(w) for w in windows.values())
         if data.shape != (n,) or covariance.shape != (n, n):
@@ -80,8 +83,15 @@ class GaussianBandpowers:
                 raise LikelihoodError(
                     f"{info.name}: the window of {pair} bandpower {bad[0] + 1} is empty or not finite"
                 )
-        if unknown := set(calibration or {}) - set(info.nuisance):
-            raise LikelihoodError(f"{info.name}: calibration by {sorted(unknown)} without a prior for it")
+        if unknown := (set(calibration or {}) | set(templates or {})) - set(info.nuisance):
+            raise LikelihoodError(
+                f"{info.name}: calibration or template by {sorted(unknown)} without a prior for it"
+            )
+        for name, template in (templates or {}).items():
+            if template.shape != (n,) or not np.isfinite(template).all():
+                raise LikelihoodError(
+                    f"{info.name}: template of {name}: expected {n} finite numbers, found shape {template.shape}"
+                )
         self.info = info
         self.pairs = tuple(windows)
         self.lmax = max(w.shape[1] for w in windows.values()) - 1
@@ -90,18 +100,16 @@ class GaussianBandpowers:
         self._cholesky = cholesky
         self._calibration = {k: dict(v) for k, v in (calibration or {}).items()}
         self._files = dict(files or {})
+        self._templates = {k: torch.from_numpy(np.ascontiguousarray(t)) for k, t in (templates or {}).items()}
 
     def to(self, device: torch.device | str) -> GaussianBandpowers:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        moved._windows = {pair: w.to(device) for pair, w in self._windows.items()}
-        moved._data = self._data.to(device)
-        moved._cholesky = self._cholesky.to(device)
-        return moved
+        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
-        """Return data files and calibration."""
-        return {"kind": "gaussian", "files": self._files, "calibration": self._calibration}
+        """Return data files, calibration and the amplitudes of templates."""
+        out = {"kind": "gaussian", "files": self._files, "calibration": self._calibration}
+        return out | ({"templates": list(self._templates)} if self._templates else {})
 
     def calibration_factor(self, pair: str, nuisance: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
         """Return the factor on a pair's model, shape (batch,), or None if there is no calibration."""
@@ -125,7 +133,10 @@ class GaussianBandpowers:
             block = spectra.dl[pair][:, : window.shape[1]] @ window.T
             factor = self.calibration_factor(pair, nuisance)
             blocks.append(block if factor is None else block * factor[:, None])
-        return torch.cat(blocks, dim=1)
+        model = torch.cat(blocks, dim=1)
+        for name, template in self._templates.items():
+            model = model + nuisance[name][:, None] * template
+        return model
 
     def chi2(
         self,
@@ -157,6 +168,13 @@ class GaussianBandpowers:
             out[pair] = torch.linalg.solve_triangular(self._cholesky, rows, upper=False)
         data = torch.linalg.solve_triangular(self._cholesky, self._data[:, None], upper=False)[:, 0]
         return out, data
+
+    def whitened_templates(self) -> dict[str, torch.Tensor]:
+        """Return L^-1 t of each template by its amplitude's name, each (n_bins,)."""
+        return {
+            name: torch.linalg.solve_triangular(self._cholesky, t[:, None], upper=False)[:, 0]
+            for name, t in self._templates.items()
+        }
 
     @property
     def data(self) -> torch.Tensor:

@@ -16,7 +16,6 @@ of n simulations turns chi2 into n ln(1 + chi2/(n-1)) (Sellentin & Heavens 2016,
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ import torch
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.foregrounds import DustAndSynchrotron
 from cmbfit.theory.spectra import Spectra
 
@@ -219,13 +219,7 @@ class HamimecheLewis:
 
     def to(self, device: torch.device | str) -> HamimecheLewis:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        moved._arrays = {name: x.to(device) for name, x in self._arrays.items()}
-        moved._rows, moved._columns = self._rows.to(device), self._columns.to(device)
-        moved._used = self._used.to(device)
-        if self._foregrounds is not None:
-            moved._foregrounds = self._foregrounds.to(device)
-        return moved
+        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return fields, data files and what is fixed."""

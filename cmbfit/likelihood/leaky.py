@@ -40,8 +40,9 @@ class LeakyBandpowers(GaussianBandpowers):
         leakage: Mapping[tuple[str, str], np.ndarray],
         files: Mapping[str, str] | None = None,
         calibration: Mapping[str, Mapping[str, float]] | None = None,
+        templates: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        super().__init__(info, windows, data, covariance, calibration, files)
+        super().__init__(info, windows, data, covariance, calibration, files, templates)
         for (pair, source), window in leakage.items():
             expected = len(windows[pair]) if pair in windows else None
             if window.ndim != 2 or len(window) != expected:
@@ -52,12 +53,6 @@ class LeakyBandpowers(GaussianBandpowers):
         self._leakage = {key: torch.from_numpy(np.ascontiguousarray(w)) for key, w in leakage.items()}
         self.pairs = (*self.pairs, *dict.fromkeys(s for _, s in leakage if s not in windows))
         self.lmax = max([self.lmax, *(w.shape[1] - 1 for w in leakage.values())])
-
-    def to(self, device: torch.device | str) -> LeakyBandpowers:
-        """Return a copy whose arrays live on `device`."""
-        moved: LeakyBandpowers = super().to(device)  # type: ignore[assignment]
-        moved._leakage = {key: w.to(device) for key, w in self._leakage.items()}
-        return moved
 
     def bandpowers(
         self,

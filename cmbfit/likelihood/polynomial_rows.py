@@ -12,7 +12,6 @@ than the arithmetic.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import threading
 from collections.abc import Mapping
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from cmbfit.likelihood.device import moved
 
 _SCRATCH = threading.local()
 
@@ -29,10 +30,16 @@ def _scratch(name: str, shape: tuple[int, ...], device: torch.device) -> torch.T
     if torch.is_grad_enabled():
         return None
     store: dict[tuple[str, torch.device], torch.Tensor] = _SCRATCH.__dict__.setdefault("store", {})
-    key, size = (name, device), int(np.prod(shape))
-    if key not in store or store[key].numel() < size:
-        store[key] = torch.empty(size, dtype=torch.float64, device=device)
-    return store[key][:size].view(shape)
+    key = (name, device)
+    kept = store.get(key)
+    if kept is None or kept.shape != shape:
+        # a view of the largest buffer so far; the shape seldom changes from call to call
+        base = kept._base if kept is not None else None
+        size = int(np.prod(shape))
+        if base is None or base.numel() < size:
+            base = torch.empty(size, dtype=torch.float64, device=device)
+        kept = store[key] = base[:size].view(shape)
+    return kept
 
 
 def _norms(max_degree: int) -> list[float]:
@@ -73,7 +80,7 @@ class PolynomialRows:
     ) -> None:
         device = matrix.device
         low, high = torch.tensor(list(box.values()), dtype=torch.float64, device=device).T
-        self._slope, self._offset = 2 / (high - low), (high + low) / (high - low)
+        self._slope, self._offset = 2 / (high - low), -(high + low) / (high - low)
         self._max_degree = max(1, int(degrees.max()))
         self._norms = _norms(self._max_degree)
         per_term = np.array(self._norms)[degrees].prod(axis=1)
@@ -96,11 +103,7 @@ class PolynomialRows:
 
     def to(self, device: torch.device | str) -> PolynomialRows:
         """Return a copy on `device`."""
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                setattr(moved, name, value.to(device))
-        return moved
+        return moved(self, device)
 
     def __call__(
         self,
@@ -117,7 +120,7 @@ class PolynomialRows:
 
         Bonnet's (d+1) P_{d+1} = (2d+1) x P_d - d P_{d-1} in that scale is one fused operation a degree.
         """
-        x = (theta * self._slope - self._offset).T
+        x = torch.addcmul(self._offset, theta, self._slope).T
         ladder, k = [torch.ones_like(x), x], self._norms
         for d in range(1, self._max_degree):
             weight = (2 * d + 1) * k[d] / ((d + 1) * k[d + 1])

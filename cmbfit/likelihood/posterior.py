@@ -27,7 +27,10 @@ _CHUNK_BYTES = 2**29
 
 @dataclass
 class EvaluationCounts:
-    """How many points were evaluated and why some had probability zero."""
+    """How many points were evaluated and why some had probability zero.
+
+    `outside_box` counts points outside the theory's box and those that the theory's `allowed` refuses.
+    """
 
     evaluations: int = 0
     outside_prior: int = 0
@@ -128,7 +131,7 @@ class Posterior:
 
     def _split(self, theta: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         n = len(self.theory.parameters)
-        return theta[:, :n], {name: theta[:, n + i] for i, name in enumerate(self.nuisances)}
+        return theta.narrow(1, 0, n), dict(zip(self.nuisances, theta.unbind(1)[n:], strict=True))
 
     def _check_shape(self, theta: torch.Tensor) -> None:
         if theta.ndim != 2 or theta.shape[1] != len(self.parameters):
@@ -202,7 +205,7 @@ class Posterior:
         parts: list[torch.Tensor] = []
         counts, start = EvaluationCounts(), 0
         while start < len(theta) or not parts:
-            rows = theta[start : start + self.chunk].to(self.device)
+            rows = (theta if len(theta) <= self.chunk else theta[start : start + self.chunk]).to(self.device)
             try:
                 value, more = self._evaluate_chunk(rows)
             except (MemoryError, RuntimeError) as error:
@@ -217,7 +220,12 @@ class Posterior:
 
     def _evaluate_chunk(self, theta: torch.Tensor) -> Evaluation:
         prior, allowed, inside = self._prior_table(theta)
-        use = allowed & inside
+        use = allowed if inside is allowed else allowed & inside
+        if hasattr(self.theory, "allowed") and bool(use.any()):
+            # a domain that is no box: primordial spectra that are not positive, bounds of a model
+            inside = inside.clone()
+            inside[use] = self.theory.allowed(theta[use][:, : len(self.theory.parameters)])
+            use = allowed & inside
         counts = EvaluationCounts(len(theta))
         if bool(use.all()):
             value = prior + self._log_like(theta)
@@ -228,10 +236,9 @@ class Posterior:
                 value = value.masked_scatter(use, prior[use] + self._log_like(theta[use]))
             counts.outside_prior = int((~allowed).sum())
             counts.outside_box = int((allowed & ~inside).sum())
-        # written so that NaN is bad, and +inf, which comes from overflow as NaN does
-        good = value < torch.inf
-        if not bool(good.all()):
-            bad = ~good
+        # written so that NaN is bad, and +inf, which comes from overflow as NaN does; the sum shows either
+        if not float(value.detach().sum()) < torch.inf:
+            bad = ~(value < torch.inf)
             counts.not_a_number = int(bad.sum())
             value = torch.where(bad, -torch.inf, value)
         return Evaluation(value, counts)

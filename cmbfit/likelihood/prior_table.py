@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 
 import torch
 
+from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
 
 
@@ -35,30 +35,25 @@ class PriorTable:
         infinite = (-math.inf, math.inf)
         jointly = {name for prior in joint for name in prior.names}
         single = {i: priors[p] for i, p in enumerate(parameters) if p not in jointly}
-        limits = [infinite if p in jointly else priors[p].support for p in parameters]
-        self._low, self._high = torch.tensor(limits, dtype=torch.float64).T
-        self._box_low, self._box_high = torch.tensor(
-            [box.get(p, infinite) for p in parameters], dtype=torch.float64
-        ).T
+        self._low, self._high = _limits([infinite if p in jointly else priors[p].support for p in parameters])
+        self._box_low, self._box_high = _limits([box.get(p, infinite) for p in parameters])
         # a prior within the box, the usual case, needs no second comparison
         self._box_cuts = bool(((self._low < self._box_low) | (self._high > self._box_high)).any())
         normal = {i: prior for i, prior in single.items() if isinstance(prior, Gaussian)}
+        # every column, with weight zero where the prior is not normal: cheaper than picking columns
+        self._mean, self._weight = torch.zeros(2, len(parameters), dtype=torch.float64)
+        for i, prior in normal.items():
+            self._mean[i], self._weight[i] = prior.mean, 1 / prior.std
         flat = [prior for prior in single.values() if isinstance(prior, Uniform)]
-        self._normal = torch.tensor(list(normal), dtype=torch.long)
-        self._mean = torch.tensor([x.mean for x in normal.values()], dtype=torch.float64)
-        self._std = torch.tensor([x.std for x in normal.values()], dtype=torch.float64)
-        self._constant = -sum(math.log(x.high - x.low) for x in flat)
-        self._constant -= sum(math.log(x.std * math.sqrt(2 * math.pi)) for x in normal.values())
+        constant = -sum(math.log(x.high - x.low) for x in flat)
+        constant -= sum(math.log(x.std * math.sqrt(2 * math.pi)) for x in normal.values())
+        self._constant = torch.tensor(constant, dtype=torch.float64)
         self._other = {i: x for i, x in single.items() if not isinstance(x, Gaussian | Uniform)}
         self._joint = [([list(parameters).index(n) for n in x.names], x) for x in joint]
 
     def to(self, device: torch.device | str) -> PriorTable:
         """Return a copy on `device`."""
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                setattr(moved, name, value.to(device))
-        return moved
+        return moved(self, device)
 
     def __call__(
         self,
@@ -69,14 +64,22 @@ class PriorTable:
         NaN is inside nothing; who is outside a support that lies within the box may count as outside the
         box too. Each of the three has shape (batch,).
         """
-        allowed = ((theta >= self._low) & (theta <= self._high)).all(1)
+        allowed = (theta.clamp(self._low, self._high) == theta).all(1)
         inside = allowed
         if self._box_cuts:
-            inside = ((theta >= self._box_low) & (theta <= self._box_high)).all(1)
-        white = (theta[:, self._normal] - self._mean) / self._std
-        value = self._constant - 0.5 * white.square().sum(1)
+            inside = (theta.clamp(self._box_low, self._box_high) == theta).all(1)
+        white = (theta - self._mean) * self._weight
+        value = torch.add(self._constant, white.square().sum(1), alpha=-0.5)
         for column, prior in self._other.items():
             value = value + prior.log_prob(theta[:, column])
         for columns, together in self._joint:
             value = value + together.log_prob(theta[:, columns])
-        return value, allowed & torch.isfinite(value), inside
+        if self._other or self._joint:
+            allowed = allowed & torch.isfinite(value)
+        return value, allowed, inside
+
+
+def _limits(pairs: Sequence[tuple[float, float]]) -> torch.Tensor:  # shape: (2, n)
+    """Return lower and upper limits; infinite ones become the largest numbers, so that infinity lies outside."""
+    largest = torch.finfo(torch.float64).max
+    return torch.tensor(pairs, dtype=torch.float64).clamp(-largest, largest).T

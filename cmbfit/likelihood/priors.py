@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, shown
 
 
 class Prior(Protocol):
@@ -183,11 +183,11 @@ def prior_from_config(name: str, spec: Mapping[str, Any]) -> Prior:
     kinds: dict[str, Callable[[float, float], Prior]] = {"uniform": Uniform, "gaussian": Gaussian}
     if not isinstance(spec, Mapping) or len(spec) != 1 or next(iter(spec)) not in kinds:
         raise ConfigError(
-            f"prior of {name}: expected {{uniform: [low, high]}} or {{gaussian: [mean, std]}}, found {spec}"
+            f"prior of {name}: expected {{uniform: [low, high]}} or {{gaussian: [mean, std]}}, found {shown(spec)}"
         )
     kind, numbers = next(iter(spec.items()))
     if not isinstance(numbers, list | tuple) or len(numbers) != 2:
-        raise ConfigError(f"prior of {name}: {kind} takes two numbers, found {numbers!r}")
+        raise ConfigError(f"prior of {name}: {kind} takes two numbers, found {shown(numbers)}")
     try:
         return kinds[kind](float(numbers[0]), float(numbers[1]))
     except (TypeError, ValueError, ConfigError) as error:

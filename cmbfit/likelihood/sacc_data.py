@@ -12,6 +12,8 @@ import numpy as np
 import sacc
 
 from cmbfit.errors import LikelihoodError, SpectrumError
+from cmbfit.fits_structure import check_structure
+from cmbfit.io import reading
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.leaky import LeakyBandpowers
@@ -120,12 +122,10 @@ def read_sacc(
     """
     if unit not in {"dl", "cl"}:
         raise LikelihoodError(f"{name}: unit {unit!r}, expected 'dl' or 'cl'")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # astropy's remarks on units and long keywords
-            file = sacc.Sacc.load_fits(str(path))
-    except Exception as error:  # sacc raises many kinds for a damaged file
-        raise LikelihoodError(f"{path}: expected a SACC file, found: {error}") from error
+    check_structure(path, kind=LikelihoodError)
+    with reading(path, "a SACC file", LikelihoodError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy's remarks on units and long keywords
+        file = sacc.Sacc.load_fits(str(path))
     if file.covariance is None:
         raise LikelihoodError(f"{path}: no covariance")
     present = set(file.get_data_types())

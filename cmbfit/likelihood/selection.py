@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from cmbfit.errors import ConfigError, DataError, LikelihoodError
+from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown
 from cmbfit.io import sha256_file
 from cmbfit.likelihood.datasets.load import dataset_names, nuisance_names, registry_group
 from cmbfit.theory.parameters import unknown_name
@@ -126,11 +126,13 @@ def select(items: Sequence[str | Mapping[str, Any]]) -> list[Selection]:
             if name not in dataset_names():
                 raise LikelihoodError(unknown_name("data set", name, dataset_names()))
             if not isinstance(options, Mapping):
-                raise ConfigError(f"data: {name}: expected options such as {{cuts: ...}}, found {options!r}")
+                raise ConfigError(
+                    f"data: {name}: expected options such as {{cuts: ...}}, found {shown(options)}"
+                )
             out.append(Selection("dataset", name, options))
         else:
             raise ConfigError(
-                f"data: expected a name, {{NAME: {{cuts: ...}}}}, {{candl: FILE}} or {{sacc: FILE}}, found {item!r}"
+                f"data: expected a name, {{NAME: {{cuts: ...}}}}, {{candl: FILE}} or {{sacc: FILE}}, found {shown(item)}"
             )
     return out
 

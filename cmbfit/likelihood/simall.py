@@ -5,7 +5,6 @@ Planck Collaboration V (2020), A&A 641, A5, section 2.2.6 (SimAll, EE at l = 2-2
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 
 from cmbfit.errors import DataError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.device import moved
 from cmbfit.theory.spectra import Spectra
 
 
@@ -59,13 +59,12 @@ class TabulatedSpectrum:
         self.lmax = lmin + table.shape[1] - 1
         self.step = step
         self._table = torch.from_numpy(np.ascontiguousarray(table.T))  # shape: (n_multipoles, n_rows)
+        self._rise = self._table.diff()
         self._files = dict(files or {})
 
     def to(self, device: torch.device | str) -> TabulatedSpectrum:
         """Return a copy whose table lives on `device`."""
-        moved = copy.copy(self)
-        moved._table = self._table.to(device)
-        return moved
+        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return data files and the rule between rows."""
@@ -88,14 +87,22 @@ class TabulatedSpectrum:
         nuisance: Mapping[str, torch.Tensor],
     ) -> torch.Tensor:  # shape: (batch,)
         """Return ln L of just the tabulated multipoles."""
+        return self.log_prob_of_rows(dl.T, nuisance)
+
+    def log_prob_of_rows(
+        self,
+        dl: torch.Tensor,  # shape: (n_multipoles, batch), D_l [uK^2] from lmin
+        nuisance: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:  # shape: (batch,)
+        """Return ln L of just the tabulated multipoles, a row each."""
+        unit: torch.Tensor | float = self.step
         for calibration in nuisance.values():
-            dl = dl / calibration[:, None] ** 2
-        position = dl.T / self.step - 0.5  # in rows' centres; shape: (n_multipoles, batch)
+            unit = unit * calibration.square()
+        position = dl / unit - 0.5  # in rows' centres
         last = self._table.shape[1] - 1
-        inside = ((position >= -0.5) & (position <= last)).all(0)
-        row = position.detach().nan_to_num(0.0).clamp(0, last - 1).floor()
-        index = row.long()
-        below = self._table.gather(1, index)
-        above = self._table.gather(1, index + 1)
-        total = (below + (position - row) * (above - below)).sum(0)
+        inside = (position.clamp(-0.5, last) == position).all(0)  # False for NaN
+        # a whole number from NaN is any number: limited after the conversion
+        index = position.detach().to(torch.int64).clamp_(0, last - 1)
+        below, rise = self._table.gather(1, index), self._rise.gather(1, index)
+        total = torch.addcmul(below, position - index, rise).sum(0)
         return torch.where(inside, total, -torch.inf)

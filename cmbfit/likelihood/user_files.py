@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmbfit.errors import ConfigError, DataError, LikelihoodError
+from cmbfit.io import reading
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.cuts import Bandpowers, centres, cut, cut_sky
 from cmbfit.likelihood.datasets.candl_format import Folder, read_candl
@@ -57,26 +58,30 @@ def read_user_candl(
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the YAML definition of a candl data set")
     files = Folder(path.parent)
-    got = read_candl(files, path.name)
+    with reading(path, "the definition of a candl data set"):
+        got = read_candl(files, path.name)
     name = name or path.stem
     given = {p: prior_from_config(p, spec) for p, spec in (priors or {}).items()}
-    if unknown := [p for p in given if p not in got.calibration]:
+    if unknown := [p for p in given if p not in got.parameters]:
         raise LikelihoodError(
-            f"{name}: priors: {unknown[0]!r} is not a parameter of {', '.join(got.calibration)}"
+            f"{name}: priors: {unknown[0]!r} is not a parameter of {', '.join(got.parameters)}"
         )
     # a joint prior holds as a whole or, replaced, not at all
     joint = tuple(p for p in got.joint_priors if not set(p.names) & set(given))
     single = {p: x for p, x in got.nuisance.items() if p not in given}
     nuisance = {**single, **given}
-    if missing := [p for p in got.calibration if p not in nuisance]:
+    if missing := [p for p in got.parameters if p not in nuisance]:
         raise LikelihoodError(
             f"{path}: the nuisance parameter {missing[0]} has no prior; add priors: {{{missing[0]}: {{gaussian: "
             "[1.0, 0.01]}} to this entry of data"
         )
     limits = {pair: (int(a), int(b)) for pair, (a, b) in (cuts or {}).items()}
-    if got.leakage and limits:
+    lensing = bool(got.leakage or got.templates)
+    if lensing and limits:
         raise LikelihoodError(f"{name}: a lensing data set cannot be cut in multipole")
     kept = cut(name, Bandpowers(got.windows, got.data, got.covariance), limits, whole=False)
+    if empty := [p for p, w in kept.windows.items() if not w.any(axis=1).all()]:
+        raise DataError(f"{path}: windows of {empty[0]}: a bandpower without any weight")
     reach = {p: (int(centres(w).min()), int(centres(w).max())) for p, w in kept.windows.items()}
     ignored = f"; its priors on {', '.join(got.other_priors)} are not used" if got.other_priors else ""
     info = DataSetInfo(
@@ -91,9 +96,16 @@ def read_user_candl(
         allow_overlap=allow_overlap,
     )
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
-    if got.leakage:
+    if lensing:
         return LeakyBandpowers(
-            info, kept.windows, kept.data, kept.covariance, got.leakage, sums, got.calibration
+            info,
+            kept.windows,
+            kept.data,
+            kept.covariance,
+            got.leakage,
+            sums,
+            got.calibration,
+            got.templates,
         )
     calibration = {
         p: {pair: x for pair, x in powers.items() if pair in kept.windows}
@@ -144,16 +156,17 @@ def read_user_sacc(
             )
         nuisance[parameter] = prior_from_config(parameter, spec["prior"])
         powers[parameter] = {pair: float(x) for pair, x in spec["powers"].items()}
-    like = read_sacc(
-        path,
-        name,
-        survey=survey or name,
-        unit=unit,
-        pairs=pairs,
-        ranges={p: (int(a), int(b)) for p, (a, b) in (ranges or {}).items()},
-        nuisance=nuisance,
-        calibration=powers,
-    )
+    with reading(path, "a SACC file with bandpowers, windows and a covariance", LikelihoodError):
+        like = read_sacc(
+            path,
+            name,
+            survey=survey or name,
+            unit=unit,
+            pairs=pairs,
+            ranges={p: (int(a), int(b)) for p, (a, b) in (ranges or {}).items()},
+            nuisance=nuisance,
+            calibration=powers,
+        )
     like.info = replace(like.info, allow_overlap=allow_overlap)
     if not units_checked:
         check_against_lcdm(like, str(path))

@@ -63,12 +63,12 @@ def write_checks(path: str | Path, checks: Iterable[Check]) -> None:
 
 
 def read_checks(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """Join the checks of several files; each gains ``source``, the file's stem."""
+    """Join the checks of several files; each gains ``source``, the file's stem, and ``file``, its path."""
     out = []
     for path in paths:
         record = read_json(path)
         try:
-            out += [{**row, "source": Path(path).stem} for row in record["checks"]]
+            out += [{**row, "source": Path(path).stem, "file": str(path)} for row in record["checks"]]
         except (KeyError, TypeError) as error:
             raise DataError(f"{path}: expected {{'checks': [...]}}") from error
     return out

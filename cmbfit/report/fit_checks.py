@@ -7,6 +7,11 @@ from typing import Any
 
 from cmbfit.report.checks import Check, above, below, between
 
+_FOLDED = {
+    "lcdm": (1e-10, "rounding only"),
+    "primordial": (1e-4, "of an imprint in single precision, on the model's own wavenumbers"),
+}
+
 
 def fit_checks(fit: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Check]:
     """Return the checks of a fit.
@@ -34,7 +39,9 @@ def fit_checks(fit: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Check
     if summary["fold_difference"] is not None:
         checks.append(
             below(
-                "folded against unfolded ln L, relative", summary["fold_difference"], 1e-10, "rounding only"
+                "folded against unfolded ln L, relative",
+                summary["fold_difference"],
+                *_FOLDED["primordial" if "primordial" in fit.get("theory", {}) else "lcdm"],
             )
         )
     for name in fit["reference"]["parameters"]:

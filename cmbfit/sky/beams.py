@@ -5,12 +5,13 @@ A beam file never holds the pixel window: multiply by it with :meth:`Beam.times_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from cmbfit.errors import MapError
+from cmbfit.io import reading
 from cmbfit.sky.maps import Array
 from cmbfit.sky.table import open_table
 from cmbfit.sky.windows import gaussian_beam, read_pixel_window
@@ -24,15 +25,19 @@ _B_NAMES = {"B", "CURL", "BB_2_BB"}
 class Beam:
     """Transfer functions b_l of T, E and B, each of shape (lmax + 1,), from l = 0.
 
-    Multiplies a_lm; spectra of maps i, j carry b_l^(i) b_l^(j).
+    Multiplies a_lm; spectra of maps i, j carry b_l^(i) b_l^(j). `t_to_e`, where a beam is not the same for
+    both polarisations, is what the map's E holds of the sky's T: E' = e E + t_to_e T.
     """
 
     t: Array
     e: Array
     b: Array
+    t_to_e: Array | None = None
 
     def __post_init__(self) -> None:
-        for key in "teb":
+        for key in ("t", "e", "b", "t_to_e"):
+            if getattr(self, key) is None:
+                continue
             values = np.array(getattr(self, key), dtype=np.float64)
             values.flags.writeable = False
             object.__setattr__(self, key, values)
@@ -78,7 +83,8 @@ class Beam:
         """Return the beam up to `lmax`."""
         if lmax > self.lmax:
             raise MapError(f"beam up to l = {self.lmax}, l = {lmax} is needed")
-        return Beam(*self.teb[:, : lmax + 1])
+        t, e, b = self.teb[:, : lmax + 1]
+        return Beam(t, e, b, None if self.t_to_e is None else self.t_to_e[: lmax + 1])
 
     def __mul__(self, other: Beam) -> Beam:
         lmax = min(self.lmax, other.lmax)
@@ -87,7 +93,8 @@ class Beam:
     def times_pixel_window(self, path: str | Path) -> Beam:
         """Return the beam times the pixel windows (T and P apart) of a `pixel_window_n*.fits`."""
         t, p = read_pixel_window(path, self.lmax)
-        return self * Beam(t, p, p)
+        beam = self * Beam(t, p, p)
+        return beam if self.t_to_e is None else replace(beam, t_to_e=self.t_to_e[: beam.lmax + 1] * p)
 
 
 def read_beam_text(path: str | Path, lmax: int, columns: tuple[int, ...] = (1,)) -> Beam:
@@ -106,12 +113,10 @@ def read_beam_text(path: str | Path, lmax: int, columns: tuple[int, ...] = (1,))
         When rows skip a multipole, end before `lmax`, are not numbers or do not start near b = 1.
     """
     path = Path(path)
-    try:
+    with reading(path, f"rows 'l b_l ...' with columns {columns}", MapError):
         rows = np.loadtxt(path, ndmin=2)
         ell, values = rows[:, 0], [rows[:, c] for c in columns]
-    except (OSError, ValueError, IndexError) as error:
-        raise MapError(f"{path}: expected rows 'l b_l ...' with columns {columns}, found: {error}") from error
-    start = int(ell[0])
+        start = int(ell[0])
     if start not in {0, 1, 2} or not np.array_equal(ell, start + np.arange(ell.size)):
         raise MapError(f"{path}: the first column must count l from 0, 1 or 2 without gaps")
     # multipoles before the first row: the beam is flat there to l^2 sigma^2
@@ -119,7 +124,9 @@ def read_beam_text(path: str | Path, lmax: int, columns: tuple[int, ...] = (1,))
     return _checked(filled, lmax, path)
 
 
-def read_beam_fits(path: str | Path, lmax: int, hdus: tuple[int | str, ...] = (1,)) -> Beam:
+def read_beam_fits(
+    path: str | Path, lmax: int, hdus: tuple[int | str, ...] = (1,), *, leakage: bool = False
+) -> Beam:
     """Read a FITS beam: HFI `Bl_T_*` and `Bl_TEB_*`, `Wl_*` (square roots of TT_2_TT, ...), component maps.
 
     Columns are found by name in the given HDUs; E falls back on T and B on E where a file has none.
@@ -128,6 +135,8 @@ def read_beam_fits(path: str | Path, lmax: int, hdus: tuple[int | str, ...] = (1
     ----------
     hdus : tuple
         `Wl_R3.01_*` keeps each spectrum in its own HDU: give ("TT", "EE", "BB").
+    leakage : bool
+        Read TT_2_TE of `Wl_*` as well: t_to_e = TT_2_TE / b^T.
     """
     path = Path(path)
     found: dict[str, Array] = {}
@@ -137,6 +146,8 @@ def read_beam_fits(path: str | Path, lmax: int, hdus: tuple[int | str, ...] = (1
             for name in table.columns.names:
                 upper = name.strip().upper()
                 seen.append(upper)
+                if leakage and upper == "TT_2_TE":
+                    found["leak"] = np.asarray(table.data.field(name), dtype=np.float64).ravel()
                 for key, known in zip("TEB", (_T_NAMES, _E_NAMES, _B_NAMES), strict=True):
                     if upper in known:
                         values = np.asarray(table.data.field(name), dtype=np.float64).ravel()
@@ -150,7 +161,13 @@ def read_beam_fits(path: str | Path, lmax: int, hdus: tuple[int | str, ...] = (1
             f"{path}: no temperature beam among the columns {seen}, expected one of {sorted(_T_NAMES)}"
         )
     e = found.get("E", found["T"])
-    return _checked([found["T"], e, found.get("B", e)], lmax, path)
+    beam = _checked([found["T"], e, found.get("B", e)], lmax, path)
+    if not leakage:
+        return beam
+    if "leak" not in found or found["leak"].size <= lmax:
+        raise MapError(f"{path}: no column TT_2_TE up to l = {lmax}, which leakage from T to E needs: {seen}")
+    ratio = np.divide(found["leak"][: lmax + 1], beam.t, out=np.zeros(lmax + 1), where=beam.t > 1e-6)
+    return replace(beam, t_to_e=ratio)
 
 
 def _checked(values: list[Array], lmax: int, path: Path) -> Beam:

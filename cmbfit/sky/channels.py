@@ -65,7 +65,7 @@ def join_channels(
     maps : iterable of StokesMap
         One a channel, named as in `transfers`; taken one by one to save memory.
     transfers : mapping
-        Beam times pixel window of each channel.
+        Beam times pixel window of each channel; what E holds of T (`t_to_e`) is taken off.
     weights : mapping name -> ndarray, shape (lmax + 1,)
     new : Beam
         Of the result, which has no pixel window.
@@ -88,6 +88,12 @@ def join_channels(
         old, out = beam.cut(lmax).teb, new.cut(lmax).teb
         ratio = np.where(np.abs(old) > floor, weight * out / np.where(np.abs(old) > floor, old, 1.0), 0.0)
         teb = stokes2alm(fill_missing(stokes).iqu, lmax)
+        if beam.t_to_e is not None:
+            # full-sky coefficients: what E holds of T comes off one by one
+            leak = np.where(
+                np.abs(old[0]) > floor, beam.t_to_e[: lmax + 1] / np.where(old[0] == 0, 1.0, old[0]), 0.0
+            )
+            teb[1] -= scale_alm(teb[0], leak)
         for k in range(3):
             total[k] += scale_alm(teb[k], ratio[k])
         history.append({"channel": stokes.name, "history": [dict(r) for r in stokes.history]})

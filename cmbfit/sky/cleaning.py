@@ -1,6 +1,6 @@
 """Template cleaning of Q and U where map and template have different beams and pixels.
 
-The coefficients of :mod:`cmbfit.sky.templates` are fitted on coarse maps of one common resolution.
+The coefficients (:mod:`cmbfit.sky.template_fit`) are fitted on coarse maps of one common resolution.
 What is subtracted from a map of beam b_m is
 
     m'_lm = m_lm - sum_k b_k w_l b_m (t_lm / b_t - m_lm / b_m)      (templates with CMB; without: no m),
@@ -17,15 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from cmbfit.errors import MapError
 from cmbfit.sky.beams import Beam, beam_ratio
-from cmbfit.sky.harmonic import Alm, alm2map, alm2stokes, alm_size, change_lmax, scale_alm, stokes2alm
+from cmbfit.sky.harmonic import Alm, alm2map, alm2stokes, alm_size, change_lmax, map2alm, scale_alm
 from cmbfit.sky.maps import Array, Mask, StokesMap
 from cmbfit.sky.quality import fill_missing
 from cmbfit.sky.resolution import cosine_window, degrade_mask
-from cmbfit.sky.templates import TemplateFit, a_of_b
+from cmbfit.sky.template_fit import TemplateFit, fit_regressors
 
 
 def taper(start: int, end: int) -> Array:
@@ -48,12 +47,14 @@ def sky_alm(stokes: StokesMap, transfer: Beam, window: Array) -> Alm:
     Few missing pixels are filled from their neighbours: the result is used under a mask.
     """
     lmax = window.size - 1
-    filled = fill_missing(stokes)
+    stokes = fill_missing(stokes)
+    nside, qu = stokes.nside, np.stack([stokes.q, stokes.u])
+    del stokes  # a nside 2048 map is a gigabyte
     ratio = beam_ratio(transfer, Beam(window, window, window), lmax, floor=1e-2)
     # room above: power beyond the highest multipole of the analysis would fold into the last ones
-    top = max(lmax, min(2 * lmax, 2 * stokes.nside))
-    teb = change_lmax(stokes2alm(filled.iqu, top), lmax)
-    return np.stack([scale_alm(a, r) for a, r in zip(teb[1:], ratio.teb[1:], strict=True)])
+    top = max(lmax, min(2 * lmax, 2 * nside))
+    eb = change_lmax(map2alm(qu, top, 2), lmax)
+    return np.stack([scale_alm(a, r) for a, r in zip(eb, ratio.teb[1:], strict=True)])
 
 
 def regressor(template: Alm, own: Alm | None, transfer: Beam, nside: int, coord: str, name: str) -> StokesMap:
@@ -176,10 +177,10 @@ def _noise(source: Source, mask: Mask, nside: int) -> Array:
 def fit_coefficients(
     field: Source, templates: Sequence[Source], with_cmb: Sequence[bool], mask: Mask, nside: int, dl_ee: Array
 ) -> TemplateFit:
-    """Fit the templates to the mean of a field's splits at nside `nside` by generalised least squares.
+    """Fit the templates to the mean of a field's splits at nside `nside` (:mod:`cmbfit.sky.template_fit`).
 
-    As :func:`~cmbfit.sky.templates.fit_templates`, with full pixel covariances of the CMB and of all noise:
-    dividing beams out correlates noise between coarse pixels.
+    With full pixel covariances of the CMB and of all noise: dividing beams out correlates noise between
+    coarse pixels.
 
     Raises
     ------
@@ -197,32 +198,4 @@ def fit_coefficients(
     x = np.stack([mean_map(t) - cmb * y for t, cmb in zip(templates, shared, strict=True)])
     cmb, noise_m = _cmb(dl_ee, nside, keep), _noise(field, coarse, nside)
     noise_t = [_noise(t, coarse, nside) for t in templates]
-    b = np.zeros(len(templates))
-    for _ in range(2):  # the weights depend on b, weakly
-        gain = 1 + shared @ b
-        total = cmb + gain**2 * noise_m + sum(k**2 * n for k, n in zip(b, noise_t, strict=True))
-        inverse = cho_solve(cho_factor(total, lower=True), np.eye(y.size))
-        weighted = x @ inverse
-        # products of regressors hold noise: of each template, and of the map in all with CMB
-        common = float(np.sum(inverse * noise_m))
-        normal = weighted @ x.T - common * np.outer(shared, shared)
-        normal -= np.diag([np.sum(inverse * n) for n in noise_t])
-        size = np.diag(normal)
-        if (size <= 0).any() or np.linalg.eigvalsh(normal / np.sqrt(np.outer(size, size)))[0] <= 1e-8:
-            names = [t.name for t in templates]
-            raise MapError(f"template fit: templates {names} are degenerate or drowned in noise")
-        b = np.linalg.solve(normal, weighted @ y + common * shared)
-    both = [inverse @ (gain * s * noise_m + k * n) for s, k, n in zip(shared, b, noise_t, strict=True)]
-    middle = weighted @ x.T + np.array([[np.sum(p * q.T) for q in both] for p in both])
-    left = np.linalg.inv(normal)
-    covariance = left @ middle @ left
-    residual = y - b @ x
-    a, jacobian = a_of_b(b, shared)
-    return TemplateFit(
-        b=b,
-        covariance_b=covariance,
-        a=a,
-        covariance_a=jacobian @ covariance @ jacobian.T,
-        reduced_chi2=float(residual @ inverse @ residual / (y.size - b.size)),
-        names=tuple(t.name for t in templates),
-    )
+    return fit_regressors(y, x, with_cmb, noise_m, noise_t, cmb, [t.name for t in templates])

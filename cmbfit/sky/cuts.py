@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cmbfit.errors import MapError
+from cmbfit.io import reading
 from cmbfit.sky.maps import COORDINATES, Mask, nside_of, unit_vectors
 from cmbfit.sky.rotate import rotation_matrix
 
@@ -83,10 +84,8 @@ def source_holes(
 
 def read_sources(path: str | Path) -> np.ndarray:
     """Read a text catalogue, rows "lon lat radius" in degrees with `#` comments; shape (3, n)."""
-    try:
+    with reading(path, "rows 'lon lat radius' in degrees", MapError):
         rows = np.loadtxt(path, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise MapError(f"{path}: expected rows 'lon lat radius' in degrees, found: {error}") from error
     if rows.shape[1] != 3 or not np.isfinite(rows).all():
         raise MapError(f"{path}: expected 3 finite columns lon, lat, radius, found shape {rows.shape}")
     return np.asarray(rows.T, dtype=np.float64)

@@ -122,7 +122,8 @@ def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 
 
     alm = analyse(values)
     for _ in range(n_iter):
-        alm = alm + analyse(values - alm2map(alm, nside, spin, nthreads))
+        residual = alm2map(alm, nside, spin, nthreads)
+        alm = alm + analyse(np.subtract(values, residual, out=residual))
     return alm
 
 

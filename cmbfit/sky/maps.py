@@ -27,6 +27,8 @@ def nside_of(npix: int, what: str) -> int:
 
 
 def _frozen(values: NDArray[Any]) -> Array:
+    if values.dtype == np.float64 and values.base is None and not values.flags.writeable:
+        return values  # frozen already: a step that changes I copies neither Q nor U
     out = np.array(values, dtype=np.float64)  # native byte order, own memory
     out.flags.writeable = False
     return out

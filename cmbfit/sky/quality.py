@@ -110,7 +110,7 @@ def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int 
             "inventing so much sky is refused; use a mask"
         )
     filled = []
-    for values in stokes.iqu:
+    for values in (np.array(x) for x in (stokes.i, stokes.q, stokes.u)):
         for _ in range(max_rounds):
             todo = np.flatnonzero(np.isnan(values))
             if todo.size == 0:
@@ -122,6 +122,7 @@ def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int 
             values[todo[count > 0]] = total[count > 0] / count[count > 0]
         if np.isnan(values).any():
             raise MapError(f"map {stokes.name!r}: a hole is deeper than {max_rounds} pixels")
+        values.flags.writeable = False
         filled.append(values)
     record = {"step": "fill missing pixels", "pixels": int(stokes.missing.sum()), "method": "neighbour mean"}
     return stokes.step(record, i=filled[0], q=filled[1], u=filled[2])

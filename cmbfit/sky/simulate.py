@@ -145,7 +145,8 @@ class Noise:
                 power = area * _red(ell, knee, self.alpha, 1 if row == 0 else 2)
                 red[row] = scale_alm(red[row], np.sqrt(power))
             unit += alm2stokes(red, nside)
-        return unit * np.sqrt(self.variance(nside))
+        unit *= np.sqrt(self.variance(nside))
+        return unit
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import healpy
@@ -23,7 +24,7 @@ from cmbfit.io import atomic_path
 from cmbfit.sky.beams import Beam
 from cmbfit.sky.cuts import galactic_cut, source_holes
 from cmbfit.sky.fits import UNSEEN
-from cmbfit.sky.maps import Array, Mask, StokesMap, unit_vectors
+from cmbfit.sky.maps import Array, Mask, unit_vectors
 from cmbfit.sky.masks import apodise
 from cmbfit.sky.quality import combine_masks
 from cmbfit.sky.rotate import rotation_matrix
@@ -38,6 +39,9 @@ HFI_NOISE_UK_ARCMIN = {
     "100": (77.4, 117.6), "143": (33.0, 70.2), "217": (46.8, 105.0), "353": (153.6, 438.4),
 }  # fmt: skip
 """Full-mission noise of T and of Q, U: Planck 2018 I, table 4; a half mission has sqrt(2) more."""
+
+HFI_T_TO_E = {"100": 4e-4, "143": 3e-4, "217": 2e-4}
+"""B^{T->E} of the stand-ins above their beam's scales, times b^T: about what Planck 2015 XI, section 3.3, corrects."""
 
 WMAP_HITS_PER_YEAR = 170.0
 """Observations of a pixel at nside 512 by one differencing assembly in a year, about (V band)."""
@@ -59,6 +63,21 @@ def fwhm_of(detector: str) -> float:
     return FWHM_ARCMIN[key]
 
 
+def standin_beam(detector: str, lmax: int) -> Beam:
+    """Return a Gaussian beam, which in Planck's CMB channels takes a little T for E.
+
+    Examples
+    --------
+    >>> standin_beam("V1", 10).t_to_e is None, bool(standin_beam("143", 2000).t_to_e[1000] > 0)
+    (True, True)
+    """
+    beam = Beam.gaussian(lmax, fwhm_of(detector))
+    if detector not in HFI_T_TO_E:
+        return beam
+    rise = 1 - np.exp(-((np.arange(lmax + 1) / 500) ** 2))
+    return replace(beam, t_to_e=HFI_T_TO_E[detector] * rise * beam.t)
+
+
 def scan_hits(nside: int, mean: float) -> Array:
     """Return counts with rings of deep coverage 45 degrees around the ecliptic poles, at least 1."""
     latitude = np.abs(unit_vectors(nside) @ rotation_matrix("E", "G")[:, 2])
@@ -72,14 +91,14 @@ class Content:
 
     Attributes
     ----------
-    sky : StokesMap
-        uK_CMB, signal and noise.
+    iqu : ndarray, shape (3, npix)
+        I, Q, U in uK_CMB, COSMO, RING; signal and noise.
     hits : ndarray, shape (npix,)
     sigma_t, sigma_p : float
         Noise of one observation in uK.
     """
 
-    sky: StokesMap
+    iqu: Array
     hits: Array
     sigma_t: float
     sigma_p: float
@@ -90,14 +109,16 @@ def _nested(values: Array) -> Array:
 
 
 def _table(
-    columns: Mapping[str, tuple[Array, str]], name: str, extra: Mapping[str, object]
+    columns: Mapping[str, tuple[Callable[[], Array], str]], npix: int, name: str, extra: Mapping[str, object]
 ) -> fits.BinTableHDU:
-    made = [
-        fits.Column(name=key, format="E", unit=unit or None, array=values)
-        for key, (values, unit) in columns.items()
-    ]
-    table = fits.BinTableHDU.from_columns(made, name=name)
-    npix = len(table.data)
+    """Return a table of single-precision columns, each made when its turn comes: a nside 2048 column is 200 MB."""
+    rows = np.empty(npix, dtype=[(key, ">f4") for key in columns])
+    for key, (make, _) in columns.items():
+        rows[key] = make()
+    table = fits.BinTableHDU(rows, name=name)
+    for k, (_, unit) in enumerate(columns.values()):
+        if unit:
+            table.columns[k].unit = unit
     head = {"PIXTYPE": "HEALPIX", "ORDERING": "NESTED", "NSIDE": healpy.npix2nside(npix), "FIRSTPIX": 0,
             "LASTPIX": npix - 1, "INDXSCHM": "IMPLICIT", **extra}  # fmt: skip
     for key, value in head.items():
@@ -112,16 +133,19 @@ def _publish(path: Path, *tables: fits.BinTableHDU) -> None:
 
 def write_wmap_map(path: Path, content: Content) -> None:
     """Write `wmap_iqumap_r9_yr*_v5.fits`: mK, N_OBS, NESTED, no COORDSYS; weights in the second extension."""
-    s, hits = content.sky, _nested(content.hits)
-    maps = {
-        "TEMPERATURE": (_nested(1e-3 * s.i), "mK"),
-        "Q_POLARISATION": (_nested(1e-3 * s.q), "mK"),
-        "U_POLARISATION": (_nested(1e-3 * s.u), "mK"),
-        "N_OBS": (hits, "counts"),
-    }
-    weights = {"N_OBS": (hits, "counts"), "M11": (hits, "counts"), "M12": (0 * hits, "counts"),
-               "M23": (hits, "counts")}  # fmt: skip
-    _publish(path, _table(maps, "Stokes Maps", {}), _table(weights, "Weights", {}))
+    hits, npix = _nested(content.hits), content.hits.size
+
+    def stokes(k: int) -> tuple[Callable[[], Array], str]:
+        return lambda: _nested(1e-3 * content.iqu[k]), "mK"
+
+    counts = (lambda: hits, "counts")
+    maps = dict(zip(("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION"), map(stokes, range(3)), strict=True))
+    weights = {"N_OBS": counts, "M11": counts, "M12": (lambda: 0 * hits, "counts"), "M23": counts}
+    _publish(
+        path,
+        _table({**maps, "N_OBS": counts}, npix, "Stokes Maps", {}),
+        _table(weights, npix, "Weights", {}),
+    )
 
 
 def write_hfi_map(path: Path, content: Content, rng: np.random.Generator, n_bad: int = 12) -> None:
@@ -129,29 +153,36 @@ def write_hfi_map(path: Path, content: Content, rng: np.random.Generator, n_bad:
 
     `n_bad` pixels are missing, as many have a polarisation variance that must not be trusted.
     """
-    s, nested_hits = content.sky, _nested(content.hits)
-    bad = rng.choice(content.hits.size, 2 * n_bad, replace=False)
-    columns: dict[str, tuple[Array, str]] = {}
-    for key, values in (("I", s.i), ("Q", s.q), ("U", s.u)):
-        column = _nested(1e-6 * values)
+    hits, npix = _nested(content.hits), content.hits.size
+    bad = rng.choice(npix, 2 * n_bad, replace=False)
+    sigma = {"I": content.sigma_t, "Q": content.sigma_p, "U": content.sigma_p}
+
+    def stokes(k: int) -> Array:
+        column = _nested(1e-6 * content.iqu[k])
         column[bad[:n_bad]] = UNSEEN
-        columns[f"{key}_STOKES"] = (column, "K_CMB")
-    columns["HITS"] = (nested_hits, "")
-    for key in ("II", "IQ", "IU", "QQ", "QU", "UU"):
-        sigma = {"I": content.sigma_t, "Q": content.sigma_p, "U": content.sigma_p}
-        level = (1e-6 * sigma[key[0]]) ** 2 if key[0] == key[1] else 0.0
-        column = level / nested_hits
+        return column
+
+    def covariance(key: str) -> Array:
+        column = ((1e-6 * sigma[key[0]]) ** 2 if key[0] == key[1] else 0.0) / hits
         if key in {"QQ", "UU"}:
             column[bad[n_bad:]] = 5e-6  # K^2: above 1e6 uK^2
-        columns[f"{key}_COV"] = (column, "K_CMB^2")
+        return column
+
+    columns: dict[str, tuple[Callable[[], Array], str]] = {}
+    for k, key in enumerate("IQU"):
+        columns[f"{key}_STOKES"] = (partial(stokes, k), "K_CMB")
+    columns["HITS"] = (lambda: hits, "")
+    for key in ("II", "IQ", "IU", "QQ", "QU", "UU"):
+        columns[f"{key}_COV"] = (partial(covariance, key), "K_CMB^2")
     head = {"COORDSYS": "GALACTIC", "POLCCONV": "COSMO", "BAD_DATA": UNSEEN, "POLAR": True}
-    _publish(path, _table(columns, "FREQ-MAP", head))
+    _publish(path, _table(columns, npix, "FREQ-MAP", head))
 
 
 def write_mask_file(path: Path, mask: Mask, column: str, *, coordsys: bool) -> None:
     """Write a mask: one single-precision column, NESTED."""
     extra = {"COORDSYS": "GALACTIC"} if coordsys else {}
-    _publish(path, _table({column: (_nested(mask.weights), "")}, "MASK", extra))
+    columns = {column: (lambda: _nested(mask.weights), "")}
+    _publish(path, _table(columns, mask.weights.size, "MASK", extra))
 
 
 def standin_mask(
@@ -184,14 +215,20 @@ def write_beam_archive(path: Path, members: Mapping[str, str], lmax: int) -> Non
     """
     with atomic_path(path) as tmp, tarfile.open(tmp, "w:gz") as archive:
         for name, detector in members.items():
-            beam = Beam.gaussian(lmax, fwhm_of(detector))
+            beam = standin_beam(detector, lmax)
             power = {"TT": beam.t**2, "EE": beam.e**2, "BB": beam.b**2, "TE": beam.t * beam.e}
+            response = {(s, s): values for s, values in power.items()}
+            if beam.t_to_e is not None:
+                leak = beam.t_to_e
+                response |= {
+                    ("TT", "TE"): beam.t * leak,
+                    ("TT", "EE"): leak**2,
+                    ("TE", "EE"): 2 * beam.e * leak,
+                }
             tables = []
-            for source, values in power.items():
+            for source, zero in ((s, 0 * values) for s, values in power.items()):
                 columns = [
-                    fits.Column(
-                        name=f"{source}_2_{to}", format="D", array=values if to == source else 0 * values
-                    )
+                    fits.Column(name=f"{source}_2_{to}", format="D", array=response.get((source, to), zero))
                     for to in power
                 ]
                 tables.append(fits.BinTableHDU.from_columns(columns, name=source))

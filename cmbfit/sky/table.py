@@ -11,6 +11,8 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from cmbfit.errors import MapError
+from cmbfit.fits_structure import check_structure
+from cmbfit.io import reading
 
 
 @contextlib.contextmanager
@@ -23,22 +25,20 @@ def open_table(path: str | Path, hdu: int | str = 1) -> Iterator[fits.BinTableHD
         When the file is missing, not FITS, truncated or holds no such table.
     """
     path = Path(path)
-    try:
+    check_structure(path, kind=MapError)
+    # astropy only warns of truncation, and of a damaged column only when it is used: hence around the body too
+    # the file is opened here, since astropy leaves it open when it fails
+    with reading(path, f"a whole FITS file with a table as HDU {hdu}", MapError), path.open("rb") as raw:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of truncation
-            handle = fits.open(path, memmap=True)  # columns that nobody asks for are not read
-    except (OSError, AstropyUserWarning) as error:
-        raise MapError(f"{path}: expected a whole FITS file, found: {error}") from error
-    with handle:
-        try:
+            warnings.simplefilter("error", AstropyUserWarning)
+            handle = fits.open(raw, memmap=True)  # columns that nobody asks for are not read
+        with handle:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", AstropyUserWarning)
                 table = handle[hdu]
                 if not isinstance(table, fits.BinTableHDU):
                     raise MapError(f"{path}: HDU {hdu} is {type(table).__name__}, expected a binary table")
                 rows = len(table.data)
-        except (OSError, TypeError, ValueError, IndexError, KeyError, AstropyUserWarning) as error:
-            raise MapError(f"{path}: truncated or damaged, HDU {hdu} cannot be read: {error}") from error
-        if rows == 0:
-            raise MapError(f"{path}: HDU {hdu} is empty")
-        yield table
+            if rows == 0:
+                raise MapError(f"{path}: HDU {hdu} is empty")
+            yield table

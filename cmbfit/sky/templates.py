@@ -11,9 +11,7 @@ CMB is in both and pulls a towards 1. Writing a_k = b_k / (1 + B), B = sum of b_
 
     m' = m - sum_(k with CMB) b_k (t_k - m) - sum_(k without) b_k t_k,
 
-linear in b, with regressors that hold no CMB. The b are fitted. Noise in the regressors attenuates
-least-squares coefficients too; its known variance is subtracted from the normal equations, and the
-covariance of b counts the products of noise that this leaves.
+linear in b, with regressors that hold no CMB. The b are fitted (:mod:`cmbfit.sky.template_fit`).
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from cmbfit.errors import MapError
 from cmbfit.sky.harmonic import common_nside
 from cmbfit.sky.maps import Array, Mask, StokesMap
 from cmbfit.sky.preprocess import require_data
+from cmbfit.sky.template_fit import TemplateFit, fit_regressors
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,30 +46,6 @@ class Template:
     stokes: StokesMap
     has_cmb: bool
     variance: Array | float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class TemplateFit:
-    """Coefficients of a template fit.
-
-    Attributes
-    ----------
-    b, covariance_b : ndarray, shape (k,), (k, k)
-        Coefficients of the CMB-free regressors.
-    a, covariance_a : ndarray, shape (k,), (k, k)
-        Coefficients of (m - sum a t) / (1 - sum a); covariance by linear propagation from b.
-    reduced_chi2 : float
-        Of the residuals against the noise (and CMB) variance given; far from 1, the errors are not to
-        be trusted.
-    names : tuple of str
-    """
-
-    b: Array
-    covariance_b: Array
-    a: Array
-    covariance_a: Array
-    reduced_chi2: float
-    names: tuple[str, ...]
 
 
 def _rows(stokes: StokesMap, fields: str) -> Array:
@@ -138,75 +112,14 @@ def fit_templates(
         raise MapError("template fit: the map's noise variance must be above zero under the mask")
     y = _rows(stokes, fields)[:, keep].ravel()
     x = _regressors(stokes, templates, fields)[:, :, keep].reshape(len(templates), -1)
-    k = len(templates)
-    shared = np.array([t.has_cmb for t in templates], dtype=np.float64)  # regressors that hold -noise of m
-    extra = np.zeros((0, y.size))
+    nuisance = None
     if fields == "I":  # centring first keeps a large offset from spoiling the arithmetic
-        x, y, extra = x - x.mean(axis=1, keepdims=True), y - y.mean(), np.ones((1, y.size))
-    design = np.concatenate([x, extra])  # (k + 0 or 1, n_data)
+        x, y, nuisance = x - x.mean(axis=1, keepdims=True), y - y.mean(), np.ones((1, y.size))
     cmb = np.asarray(cmb_covariance, dtype=np.float64)
-    full = cmb.shape == (y.size, y.size)
-    inverse_covariance = np.zeros((0, 0))
-    if full:
-        inverse_covariance = cho_solve(cho_factor(cmb + np.diag(noise_m), lower=True), np.eye(y.size))
-        weighted, w = design @ inverse_covariance, np.diag(inverse_covariance)
-    else:
+    if cmb.shape != (y.size, y.size):
         cmb = _variances(cmb, n, npix, "CMB")[:, keep].ravel()
-        w = 1 / (noise_m + cmb)
-        weighted = design * w
-    normal, rhs = weighted @ design.T, weighted @ y
-    # E[x x^T] and E[x y] hold noise: var(t) on the diagonal, var(m) shared by the regressors t - m
-    for i in range(k):
-        normal[i, i] -= w @ noise_t[i]
-        rhs[i] += shared[i] * (w @ noise_m)
-    normal[:k, :k] -= np.outer(shared, shared) * (w @ noise_m)
-    size = np.diag(normal)
-    if (size <= 0).any() or np.linalg.eigvalsh(normal / np.sqrt(np.outer(size, size)))[0] <= 1e-8:
-        raise MapError(
-            f"template fit: templates {[t.stokes.name for t in templates]} are degenerate or drowned in noise"
-        )
-    solution = np.linalg.solve(normal, rhs)
-    b = solution[:k]
-    gain = 1 + shared @ b
-    total = gain**2 * noise_m + sum(b[i] ** 2 * noise_t[i] for i in range(k))
-    both = -np.stack([gain * shared[i] * noise_m + b[i] * noise_t[i] for i in range(k)])
-    middle = _score_covariance(weighted, total, both, cmb, inverse_covariance if full else w)
-    inverse = np.linalg.inv(normal)
-    covariance = (inverse @ middle @ inverse)[:k, :k]
-    residual = y - solution @ design
-    sigma2 = total + (np.diag(cmb) if full else cmb)
-    a, jacobian = a_of_b(b, shared)
-    return TemplateFit(
-        b=b,
-        covariance_b=covariance,
-        a=a,
-        covariance_a=jacobian @ covariance @ jacobian.T,
-        reduced_chi2=float(np.mean(residual**2 / sigma2)),
-        names=tuple(t.stokes.name for t in templates),
-    )
-
-
-def _score_covariance(weighted: Array, total: Array, both: Array, cmb: Array, inverse: Array) -> Array:
-    """Return the covariance of sum_p (W x)_p e_p with e = (1 + B) n_m - sum b n_t + CMB.
-
-    `total` is the noise variance of e and `both` its covariance with the noise in each regressor,
-    which adds the products of noise tr(W C_xe W C_xe). `inverse` is W, or its diagonal.
-    """
-    k = both.shape[0]
-    if cmb.ndim == 2:
-        out = weighted @ (cmb @ weighted.T + total[:, None] * weighted.T)
-        out[:k, :k] += both @ inverse**2 @ both.T
-    else:
-        out = (weighted * (cmb + total)) @ weighted.T
-        out[:k, :k] += (both * inverse) @ (both * inverse).T
-    return np.asarray(out, dtype=np.float64)
-
-
-def a_of_b(b: Array, shared: Array) -> tuple[Array, Array]:
-    """Return a = b / (1 + B) and da_i / db_j."""
-    scale = 1 + shared @ b
-    a = b / scale
-    return a, np.eye(b.size) / scale - np.outer(b, shared) / scale**2
+    names = [t.stokes.name for t in templates]
+    return fit_regressors(y, x, [t.has_cmb for t in templates], noise_m, noise_t, cmb, names, nuisance)
 
 
 @dataclass(frozen=True, eq=False)

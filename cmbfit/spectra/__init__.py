@@ -8,9 +8,9 @@ Two maps under one mask: :func:`cross_spectra`. Any list of fields, masks and sp
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.checks import check_bandpowers
 from cmbfit.spectra.combination import combine
+from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.estimate import Estimate, cross_spectra
 from cmbfit.spectra.fields import Field, Noise, noise_from_hits
-from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.master import Master, Transfer, prepare
 from cmbfit.spectra.multi import Entry, Plan, estimate_bandpowers, field_alms, make_plan, noise_from_splits
 from cmbfit.spectra.product import Bandpowers, read_spectra, write_combined, write_spectra

@@ -52,7 +52,7 @@ def combine(
     values : ndarray, shape (entries, bins)
         From :func:`~cmbfit.spectra.multi.estimate_bandpowers`.
     covariance : ndarray, shape (entries * bins, entries * bins)
-        From :func:`~cmbfit.spectra.general_covariance.multi_covariance`, or of simulations.
+        From :func:`~cmbfit.spectra.covariance.multi_covariance`, or of simulations.
     """
     entries, n = plan.entries, plan.bins.n
     if values.shape != (len(entries), n):

@@ -6,8 +6,8 @@ masked fields i, k are taken as
     <T~ T~> = C_TT K0(w_i w_k),
     <E~ E~> = C_EE K+(w_i w_k) + (C_BB - C_EE) K- K-^dagger,
     <B~ B~> = C_BB K+(w_i w_k) + (C_EE - C_BB) K- K-^dagger,
-    <E~ B~> = C_EB K+(w_i w_k) + (i/2) (C_EE + C_BB) K-(w_i w_k),
-    <T~ B~> = C_TB K0(w_i w_k) + (i/2) C_TE K-(w_i w_k),
+    <E~ B~> = C_EB K+(w_i w_k) + i C_EE K-(h_ik) + i C_BB K-(h_ki),
+    <T~ B~> = C_TB K0(w_i w_k) + i C_TE K-(h_ik),
     noise of one split: N_l K(depth w_i^2), with i N_l K-(depth w_i^2) between E and B: exact if white.
 
 Two rules stand behind them. First, for an operator C that is diagonal in l,
@@ -24,8 +24,10 @@ and divided by the mean of the weight, beams included: M++ + M-- for K+(w_i w_k)
 Second, K+ K+^dagger + K- K-^dagger = K+(w w') and K+ K-^dagger + K- K+^dagger = K-(w w'). Leaked power
 does not lie where the mask is, but where it falls off: for l above the mask's own scales
 K-(l, l') = 2 (l_perp . q / l^2) w(q), q = l - l', so K- K-^dagger is the kernel of (4 / l^2) (d_perp w)^2,
-and g = grad w_i . grad w_k up to the average over directions weighs it, with 1 / (l l') beside the mean of C. docs/methods/spectra.md has
-the derivation and its Monte Carlo.
+and g = grad w_i . grad w_k up to the average over directions weighs it, with 1 / (l l') beside the mean of C. E meets B,
+or T, where the mask of B falls off: grad h_ik = w_i grad w_k up to a curl. For one mask h = w^2 / 2, as the second rule
+has it; where masks differ (of T and of Q, U, or of two fields) halves would be wrong: a mask of T that is flat
+where that of Q, U falls off gives all of it, the reverse none. docs/methods/spectra.md has the derivation and its Monte Carlo.
 
 Pure B is B^p = N K0 N^-1 B, so chi = N^-1 B is a scalar with the spectrum C_BB / N^2 behind the same mask:
 the first rule holds for chi. Its noise, white in the pixels, is projected on
@@ -34,26 +36,24 @@ w 2Y + 2 f1 (eth w) 1Y + f0 (eth^2 w) Y: three weights, depth times w^2, |eth w|
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.harmonic import Alm, alm2cl, map2alm
 from cmbfit.sky.maps import Array
-from cmbfit.spectra.coupling import PURE, Coupling, coupling, letters, responses
-from cmbfit.spectra.fields import Field, check_fields, same_mask
-from cmbfit.spectra.gradients import eth_norm, gradient, gradient_product, mask_derivatives
+from cmbfit.spectra.coupling import PURE, Coupling, letters, responses
+from cmbfit.spectra.fields import Field, check_fields
+from cmbfit.spectra.gradients import eth_norm, gradient, gradient_product, mask_derivatives, potential
+from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Spectra, couple, spectrum_of
-from cmbfit.spectra.transforms import mask_cross_spectrum
 
 Weight = tuple[str, int, int]
-"""Kind, mask, and mask or noise depth: "s" w w', "g" grad w . grad w', "n" depth w^2, "n1" depth |eth w|^2, "n2" ..."""
-
-_X = TypeVar("_X")
+"""Kind, mask, and mask or noise depth: "s" w w', "g" grad w . grad w', "h" potential of w grad w', "n" depth w^2, "n1"
+depth |eth w|^2, "n2" ..."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +83,6 @@ class Term:
         return cls(kind, weight, np.stack([0.5 * reduced * one, 0.5 * one]), np.stack([two, two * reduced]))
 
 
-def _labels(items: Sequence[_X], same: Callable[[_X, _X], bool]) -> list[int]:
-    """Return for each item the index of the first that is the same."""
-    return [next(k for k, other in enumerate(items) if other is item or same(other, item)) for item in items]
-
-
 class FieldCorrelations:
     """Two-point functions of masked fields.
 
@@ -101,7 +96,14 @@ class FieldCorrelations:
         For transforms and couplings.
     """
 
-    def __init__(self, fields: Sequence[Field], signal: Spectra, lmax: int, nthreads: int = 1) -> None:
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        signal: Spectra,
+        lmax: int,
+        nthreads: int = 1,
+        couplings: MaskCouplings | None = None,
+    ) -> None:
         check_fields(fields)
         for name, cl in signal.items():
             if cl.size <= lmax or not np.isfinite(cl).all():
@@ -112,30 +114,22 @@ class FieldCorrelations:
         self.lmax = lmax
         self._signal = signal
         self._nthreads = nthreads
-        # fields often share a mask, and then its transforms and couplings
-        self._masks = [f.mask for f in fields]
-        self._mask_of = dict(zip(self.fields, _labels(self._masks, same_mask), strict=True))
+        self._masks = MaskCouplings(lmax, nthreads) if couplings is None else couplings
+        self._mask_of = {(f.name, x): self._masks.label(f.mask_of(x)) for f in fields for x in "teb"}
         depths = [f.noise_of(s).depth for f in fields for s in range(f.n_splits)]
         self._depths = [d for d in depths if d is not None]
         self._spectra: dict[tuple[str, str], dict[str, Array]] = {}
-        self._couplings: dict[tuple[int, int], Coupling] = {}
         self._alms: dict[Weight, Alm] = {}
         self._means: dict[Weight, float] = {}
         self._kernels: dict[tuple[Weight, Weight], Coupling] = {}
         self._gradients: dict[int, Array] = {}
         self._derivatives: dict[int, tuple[Array, Array]] = {}
 
-    def use_coupling(self, i: str, k: str, known: Coupling) -> None:
-        """Take the coupling of two fields' masks from elsewhere instead of computing it again."""
-        self._couplings[self._masks_of(i, k)] = known
-
-    def _masks_of(self, i: str, k: str) -> tuple[int, int]:
-        one, two = sorted((self._mask_of[i], self._mask_of[k]))
-        return one, two
-
     @cached_property
     def _depth_labels(self) -> list[int]:
-        return _labels(self._depths, np.array_equal)
+        """Return for each depth map the index of the first that is the same: kernels are shared."""
+        known = self._depths
+        return [next(k for k, d in enumerate(known) if d is x or np.array_equal(d, x)) for x in known]
 
     def _depth_of(self, field: str, index: int) -> int:
         """Return the label of a split's depth map, -1 for uniform noise."""
@@ -152,12 +146,8 @@ class FieldCorrelations:
         if (i, k) in self._spectra:
             return self._spectra[i, k]
         one, two, size = self.fields[i], self.fields[k], self.lmax + 1
-        masks = self._masks_of(i, k)
-        if masks not in self._couplings:
-            spectrum = mask_cross_spectrum(one.mask, two.mask, 2 * self.lmax, self._nthreads)
-            self._couplings[masks] = coupling(spectrum, self.lmax, nthreads=self._nthreads)
-        c, pure = self._couplings[masks], (one.purify_b, two.purify_b)
-        out = couple(self._signal, c, one.transfer, two.transfer, pure)
+        both, pure = self._masks.pair(one, two), (one.purify_b, two.purify_b)
+        out = couple(self._signal, both, one.transfer, two.transfer, pure)
         modes = 2 * np.arange(size) + 1
 
         def sky(name: str) -> Array:
@@ -165,29 +155,32 @@ class FieldCorrelations:
             gain = one.transfer.of(name[0])[:size] * two.transfer.of(name[1])[:size]
             return np.zeros(size) if found is None else modes * gain * found[:size]
 
-        ee, bb = sky("ee"), sky("bb")
+        ee, bb, c = sky("ee"), sky("bb"), both.of_spectrum("ee")
         for name, leak in (("ee", c.xmm @ (bb - ee)), ("bb", c.xmm @ (ee - bb))):
             if PURE not in letters(name, pure):
                 out["leak " + name] = leak
                 out[name] = out[name] - leak
+        modes_pp = c.xpp + c.xmm
+        # of E and of B, or T, each where the mask of the other falls off: a pure B leaves that of E alone
         for name, source, sign in (("eb", "te", 1), ("be", "et", -1)):
             if PURE in letters(name, pure):
-                (r,) = responses(name, c, pure)
-                out["mix " + name] = sign * r.apply(bb / modes)
+                (r,) = responses(name, both, pure)
+                out["mix " + name] = sign * np.stack([np.zeros(size), r.apply(bb / modes)])
             else:
-                out["mix " + name] = sign * ((c.xpp + c.xmm) @ (ee + bb))
+                out["mix " + name] = sign * np.stack([modes_pp @ ee, modes_pp @ bb])
             t = name.replace("e", "t")
             if PURE not in letters(t, pure):
-                out["mix " + t] = sign * (c.x02 @ sky(source))
+                cross = both.of_spectrum(t).x02 @ sky(source)
+                out["mix " + t] = sign * np.stack([cross, np.zeros(size)])
         self._spectra[i, k] = out
         return out
 
     def weight_map(self, key: Weight) -> Array:
-        """Return the map of a weight, shape (npix,)."""
+        """Return the map of a weight other than "h", shape (npix,)."""
         kind, one, two = key
-        first = self._masks[one]
+        first = self._masks.masks[one]
         if kind == "s":
-            return first.weights * self._masks[two].weights
+            return first.weights * self._masks.masks[two].weights
         if kind == "g":
             return gradient_product(self._gradient(one), self._gradient(two))
         depth = 1.0 if two < 0 else self._depths[two]
@@ -199,14 +192,20 @@ class FieldCorrelations:
 
     def _gradient(self, mask: int) -> Array:
         if mask not in self._gradients:
-            self._gradients[mask] = gradient(self._masks[mask].weights, self.lmax)
+            self._gradients[mask] = gradient(self._masks.masks[mask].weights, self.lmax)
         return self._gradients[mask]
 
     def _prepare(self, key: Weight) -> None:
-        if key not in self._alms:
-            values = self.weight_map(key)
-            self._means[key] = float(values.mean())
-            self._alms[key] = map2alm(values[None], 2 * self.lmax, 0, 0, self._nthreads)[0]
+        if key in self._alms:
+            return
+        kind, one, two = key
+        if kind == "h":
+            steep = self._masks.masks[one].weights * self._gradient(two)
+            self._alms[key] = potential(steep, 2 * self.lmax, self._nthreads)
+            return
+        values = self.weight_map(key)
+        self._means[key] = float(values.mean())
+        self._alms[key] = map2alm(values[None], 2 * self.lmax, 0, 0, self._nthreads)[0]
 
     def kernel(self, one: Weight, two: Weight) -> Coupling:
         """Return the coupling matrices of the cross-spectrum of two weights."""
@@ -215,7 +214,7 @@ class FieldCorrelations:
             for k in key:
                 self._prepare(k)
             spectrum = alm2cl(self._alms[key[0]], self._alms[key[1]])
-            self._kernels[key] = coupling(spectrum, self.lmax, nthreads=self._nthreads)
+            self._kernels[key] = Coupling(spectrum, self.lmax, nthreads=self._nthreads)
         return self._kernels[key]
 
     def _mean(self, key: Weight) -> float:
@@ -234,7 +233,8 @@ class FieldCorrelations:
     def signal_terms(self, p: str, i: str, q: str, k: str) -> list[Term]:
         """Return the terms of <p~_i q~_k> that all splits share; p and q are "t", "e" or "b"."""
         cl, pq = self._coupled(i, k), self._letters(p, i, q, k)
-        masks = self._masks_of(i, k)
+        first, second = self._mask_of[i, p], self._mask_of[k, q]
+        masks = min(first, second), max(first, second)
         sky: Weight = ("s", *masks)
         area = self._mean(sky)
         if not area > 0:
@@ -250,12 +250,17 @@ class FieldCorrelations:
                 inverse = 1 / np.maximum(np.arange(self.lmax + 1.0), 1)  # K- holds 1 / l, see above
                 out.append(("+", edge, cl["leak " + p + q] / self._mean(edge), (inverse, inverse)))
         if "mix " + p + q in cl:
-            out.append(("-", sky, 0.5 * cl["mix " + p + q] / area, scales))
+            of_e, of_b = cl["mix " + p + q] / area
+            if first == second:  # w grad w = grad w^2 / 2
+                out.append(("-", sky, 0.5 * (of_e + of_b), scales))
+            else:
+                e, b = (first, second) if q == "b" else (second, first)
+                out += [("-", ("h", e, b), of_e, scales), ("-", ("h", b, e), of_b, scales)]
         return [Term.mean(kind, weight, a, both) for kind, weight, a, both in out if a.any()]
 
     def noise_terms(self, p: str, q: str, i: str, index: int) -> list[Term]:
         """Return the terms of <p~ q~> from the noise of one split of field i."""
-        noise, depth, mask = self.fields[i].noise_of(index), self._depth_of(i, index), self._mask_of[i]
+        noise, depth, mask = self.fields[i].noise_of(index), self._depth_of(i, index), self._mask_of[i, p]
         size, pq = self.lmax + 1, self._letters(p, i, q, i)
         for level in (noise.t, noise.p):
             if level.size < size:

@@ -32,50 +32,108 @@ _KERNELS: dict[str, dict[str, tuple[str, complex]]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+_TYPES = ((0, ("x00",)), (1, ("x02",)), (4, ("xpp", "xmm")))
+"""ducc0's name of a computation, and what it gives."""
+
+_MATRICES = {"00": "x00", "+0": "x02", "++": "xpp", "--": "xmm"}
+
+
 class Coupling:
-    """The four symmetric coupling matrices, each (l1max + 1, l2max + 1).
-
-    Attributes
-    ----------
-    x00 : (l1 l2 L; 0 0 0)^2
-    x02 : (l1 l2 L; 0 0 0)(l1 l2 L; 2 -2 0)
-    xpp : (l1 l2 L; 2 -2 0)^2 for l1 + l2 + L even
-    xmm : (l1 l2 L; 2 -2 0)^2 for l1 + l2 + L odd
-    """
-
-    x00: Array
-    x02: Array
-    xpp: Array
-    xmm: Array
-
-    def of(self, one: str, two: str) -> Array | None:
-        """Return the matrix of the kernels "0", "+" or "-"; None for an odd and an even one, whose sum vanishes."""
-        return {"00": self.x00, "+0": self.x02, "++": self.xpp, "--": self.xmm}.get(
-            "".join(sorted((one, two)))
-        )
-
-
-def coupling(mask_cl: Array, l1max: int, l2max: int | None = None, nthreads: int = 1) -> Coupling:
-    """Return the coupling matrices of a mask's pseudo-spectrum.
+    """The four symmetric coupling matrices of one mask cross-spectrum, each computed when it is first asked for.
 
     Parameters
     ----------
     mask_cl : ndarray, shape (n,)
-        Pseudo-spectrum of the mask from L = 0. It must reach l1max + l2max, beyond which the 3j
-        symbols vanish; a shorter one would silently lose coupling.
+        Cross-spectrum of the masks from L = 0. It must reach l1max + l2max, beyond which the 3j symbols
+        vanish; a shorter one would silently lose coupling.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        (l1max + 1, l2max + 1), of each matrix.
     """
-    l2max = l1max if l2max is None else l2max
-    if mask_cl.ndim != 1 or mask_cl.size < l1max + l2max + 1:
-        raise SpectrumError(
-            f"mask spectrum up to {mask_cl.size - 1}: l1max + l2max = {l1max + l2max} is needed"
-        )
-    spec = np.ascontiguousarray(np.stack([mask_cl] * 3)[:, : l1max + l2max + 1], dtype=np.float64)
-    out = np.zeros((4, l1max + 1, l2max + 1))
-    lib = ducc0.misc.experimental  # an unstable corner of ducc0: the `_new` spelling may go away
-    compute = getattr(lib, "coupling_matrix_rect_new", None) or lib.coupling_matrix_rect
-    compute(spec=spec, optype=(0, 1, 4), res=out, nthreads=nthreads)
-    return Coupling(*out)
+
+    def __init__(self, mask_cl: Array, l1max: int, l2max: int | None = None, nthreads: int = 1) -> None:
+        l2max = l1max if l2max is None else l2max
+        if mask_cl.ndim != 1 or mask_cl.size < l1max + l2max + 1:
+            raise SpectrumError(
+                f"mask spectrum up to {mask_cl.size - 1}: l1max + l2max = {l1max + l2max} is needed"
+            )
+        self.shape = (l1max + 1, l2max + 1)
+        self._cl = np.array(mask_cl[: l1max + l2max + 1], dtype=np.float64)
+        self._nthreads = nthreads
+        self._found: dict[str, Array] = {}
+
+    def compute(self, *names: str) -> Coupling:
+        """Compute several matrices ("x00", "x02", "xpp", "xmm"; all when none is named) at once: they share 3j symbols."""
+        wanted = [t for t in _TYPES if not (set(names or t[1]) & set(t[1])) <= set(self._found)]
+        if wanted:
+            out = np.zeros((sum(len(t[1]) for t in wanted), *self.shape))
+            lib = ducc0.misc.experimental  # an unstable corner of ducc0: the `_new` spelling may go away
+            compute = getattr(lib, "coupling_matrix_rect_new", None) or lib.coupling_matrix_rect
+            spec = np.ascontiguousarray(np.tile(self._cl, (len(wanted), 1)))
+            compute(spec=spec, optype=tuple(t[0] for t in wanted), res=out, nthreads=self._nthreads)
+            self._found.update(zip((n for t in wanted for n in t[1]), out, strict=True))
+        return self
+
+    def _matrix(self, name: str) -> Array:
+        self.compute(name)
+        return self._found[name]
+
+    @property
+    def x00(self) -> Array:
+        """(l1 l2 L; 0 0 0)^2."""
+        return self._matrix("x00")
+
+    @property
+    def x02(self) -> Array:
+        """(l1 l2 L; 0 0 0)(l1 l2 L; 2 -2 0)."""
+        return self._matrix("x02")
+
+    @property
+    def xpp(self) -> Array:
+        """(l1 l2 L; 2 -2 0)^2 for l1 + l2 + L even."""
+        return self._matrix("xpp")
+
+    @property
+    def xmm(self) -> Array:
+        """(l1 l2 L; 2 -2 0)^2 for l1 + l2 + L odd."""
+        return self._matrix("xmm")
+
+    def of(self, one: str, two: str) -> Array | None:
+        """Return the matrix of the kernels "0", "+" or "-"; None for an odd and an even one, whose sum vanishes."""
+        name = _MATRICES.get("".join(sorted((one, two))))
+        return None if name is None else self._matrix(name)
+
+    def of_spectrum(self, _: str) -> Coupling:
+        """Return what couples a pseudo-spectrum: the same for all, where T and polarisation have one mask."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class PairCoupling:
+    """Couplings of two fields that each have a mask of T and one of polarisation.
+
+    Attributes
+    ----------
+    tt, tp, pt, pp : Coupling
+        Of the masks of T or polarisation (p) of the first and the second field.
+    """
+
+    tt: Coupling
+    tp: Coupling
+    pt: Coupling
+    pp: Coupling
+
+    def of_spectrum(self, spectrum: str) -> Coupling:
+        """Return what couples a pseudo-spectrum: "te" feels the mask of T of the first, of polarisation of the second."""
+        found: Coupling = getattr(self, "".join("t" if x == "t" else "p" for x in spectrum))
+        return found
+
+
+def coupling(mask_cl: Array, l1max: int, l2max: int | None = None, nthreads: int = 1) -> Coupling:
+    """Return the four coupling matrices of a mask's pseudo-spectrum, computed; see :class:`Coupling`."""
+    return Coupling(mask_cl, l1max, l2max, nthreads).compute()
 
 
 def master_matrix(x: Array) -> Array:
@@ -116,7 +174,9 @@ def letters(spectrum: str, pure: tuple[bool, bool]) -> str:
     return "".join(PURE if x == "b" and p else x for x, p in zip(spectrum, pure, strict=True))
 
 
-def responses(spectrum: str, c: Coupling, pure: tuple[bool, bool] = (False, False)) -> list[Response]:
+def responses(
+    spectrum: str, c: Coupling | PairCoupling, pure: tuple[bool, bool] = (False, False)
+) -> list[Response]:
     """Return what enters the pseudo-spectrum `spectrum` of maps a x b, beams not included.
 
     Parameters
@@ -124,7 +184,8 @@ def responses(spectrum: str, c: Coupling, pure: tuple[bool, bool] = (False, Fals
     pure : (bool, bool)
         Whether B of map a, and of map b, is pure.
     """
-    lmax = c.x00.shape[0] - 1
+    c = c.of_spectrum(spectrum)
+    lmax = c.shape[0] - 1
     up = eth_norm(lmax)
     down = np.divide(1.0, up, out=np.zeros(lmax + 1), where=up > 0)
     pair = letters(spectrum, pure)

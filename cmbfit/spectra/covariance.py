@@ -1,11 +1,152 @@
-"""What any covariance of bandpowers must satisfy."""
+"""Gaussian covariance of any two cross-spectra: Cov(ab, cd) with masks, splits and hit counts of each.
+
+For Gaussian fields Cov(XY, ZW) = <XZ><YW> + <XW><YZ> (Efstathiou 2004, astro-ph/0307515; Garcia-Garcia,
+Alonso & Bellini 2019, arXiv:1906.11765). Each two-point function is a sum of kernels times amplitudes,
+:mod:`cmbfit.spectra.correlations`; two kernels sum over m to a coupling matrix X00, X02, X++ or X-- of
+the cross-spectrum of their weights. Hence Cov(EE, BB) = +1/2 S S' X-- and Cov(EB, EB) = C_EE C_BB' X++
+- 1/4 S S' X-- with S = C_EE + C_BB, power that leaked from E counted apart.
+
+Two leaked powers share a direction, <cos^4> = 3/8 against <cos^2>^2 = 1/4: a factor 3/2.
+"""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
+from cmbfit.spectra.correlations import FieldCorrelations, Term
+from cmbfit.spectra.fields import Field, split_pairs
+from cmbfit.spectra.master import Spectra
+from cmbfit.spectra.multi import Entry, Plan
+
+_LEAKED_PAIR = 1.5  # <cos^4> / <cos^2>^2
+
+Coincidence = Mapping[tuple[int | None, int | None], float]
+
+
+def _coincidences(corr: FieldCorrelations, first: Entry, second: Entry) -> tuple[Coincidence, Coincidence]:
+    """Return how often splits coincide in the two pairings, as fractions of all pairs of pairs of splits.
+
+    Keys are the noise models shared by left and right two-point function, None for none.
+    """
+    a, b, c, d = (corr.fields[n] for n in (first.a, first.b, second.a, second.b))
+    direct: Counter[tuple[int | None, int | None]] = Counter()
+    crossed: Counter[tuple[int | None, int | None]] = Counter()
+
+    def shared(x: Field, s: int, y: Field, t: int) -> int | None:
+        return corr.noise_index(x.name, s) if x is y and s == t else None
+
+    ab, cd = split_pairs(a, b), split_pairs(c, d)
+    for s, t in ab:
+        for u, v in cd:
+            direct[shared(a, s, c, u), shared(b, t, d, v)] += 1
+            crossed[shared(a, s, d, v), shared(b, t, c, u)] += 1
+    total = len(ab) * len(cd)
+    shares = [{key: count / total for key, count in counter.items()} for counter in (direct, crossed)]
+    return shares[0], shares[1]
+
+
+class _Sum:
+    """A sum of a(l, l') X_ll' over few different X, with a(l, l') kept as products of two vectors."""
+
+    def __init__(self, corr: FieldCorrelations) -> None:
+        self._corr = corr
+        self._found: dict[int, tuple[Array, list[Array], list[Array]]] = {}
+
+    def add(self, factor: float, one: Term, two: Term) -> None:
+        """Add the product of two two-point functions."""
+        x = self._corr.kernel(one.weight, two.weight).of(one.kind, two.kind)
+        if x is None:
+            return
+        if one.weight[0] == two.weight[0] == "g":
+            factor *= _LEAKED_PAIR
+        _, left, right = self._found.setdefault(id(x), (x, [], []))
+        size = x.shape[0]
+        left.append(factor * (one.left[:, None] * two.left).reshape(-1, size))
+        right.append((one.right[:, None] * two.right).reshape(-1, size))
+
+    def matrix(self) -> Array:
+        """Return the sum, shape (lmax + 1, lmax + 1)."""
+        total = np.zeros((self._corr.lmax + 1,) * 2)
+        for x, left, right in self._found.values():
+            total += (np.concatenate(left).T @ np.concatenate(right)) * x
+        return total
+
+
+def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry) -> Array:
+    """Return the covariance of two split-averaged pseudo-spectra.
+
+    Returns
+    -------
+    ndarray, shape (lmax + 1, lmax + 1)
+        In uK^4.
+    """
+    x, y = (first.spectrum[0], first.a), (first.spectrum[1], first.b)
+    z, w = (second.spectrum[0], second.a), (second.spectrum[1], second.b)
+    total = _Sum(corr)
+    direct, crossed = _coincidences(corr, first, second)
+    for (one, two), counts in ((((x, z), (y, w)), direct), (((x, w), (y, z)), crossed)):
+        s1 = corr.signal_terms(*one[0], *one[1])
+        s2 = corr.signal_terms(*two[0], *two[1])
+        products = [(1.0, s1, s2)]
+        for (n1, n2), share in counts.items():
+            t1 = [] if n1 is None else corr.noise_terms(one[0][0], one[1][0], one[0][1], n1)
+            t2 = [] if n2 is None else corr.noise_terms(two[0][0], two[1][0], two[0][1], n2)
+            products += [(share, t1, s2), (share, s1, t2), (share, t1, t2)]
+        for share, terms1, terms2 in products:
+            for term1 in terms1:
+                for term2 in terms2:
+                    # (X Z)(Y W): l stands in X and Y, l' in Z and W, in either pairing
+                    total.add(share, term1, term2)
+    return total.matrix()
+
+
+def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nthreads: int = 1) -> Array:
+    """Return the covariance of the data vector of :func:`~cmbfit.spectra.multi.estimate_bandpowers`.
+
+    Parameters
+    ----------
+    fields : sequence of Field
+        With noise models.
+    signal : mapping of C_l in uK^2
+        Fiducial theory from l = 0 to plan.lmax, see :func:`~cmbfit.spectra.estimate.cl_from_dl`.
+
+    Returns
+    -------
+    ndarray, shape (entries * bins, entries * bins)
+        In uK^4, ordered by entry, then bin.
+
+    Raises
+    ------
+    SpectrumError
+        When the result is not positive definite.
+    """
+    corr = FieldCorrelations(fields, signal, plan.lmax, nthreads, plan.couplings)
+    entries, n = plan.entries, plan.bins.n
+    # which bandpowers each pseudo-spectrum enters: its covariances are computed once
+    uses: dict[Entry, list[tuple[int, Array]]] = {}
+    for i, entry in enumerate(entries):
+        for (to, source), operator in plan.masters[entry.a, entry.b].operators.items():
+            if to == entry.spectrum:
+                uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, operator))
+    out = np.zeros((len(entries), n, len(entries), n))
+    sources = list(uses)
+    for k, one in enumerate(sources):
+        for two in sources[: k + 1]:
+            block = pseudo_covariance(corr, one, two)
+            for i, left in uses[one]:
+                half = left @ block
+                for j, right in uses[two]:
+                    part = half @ right.T
+                    out[i, :, j] += part
+                    if one != two:
+                        out[j, :, i] += part.T
+    matrix = out.reshape(len(entries) * n, -1)
+    return require_positive(0.5 * (matrix + matrix.T), f"the covariance of {len(entries)} spectra")
 
 
 def smallest_eigenvalue(matrix: Array) -> float:

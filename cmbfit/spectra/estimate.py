@@ -11,13 +11,12 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap
 from cmbfit.spectra.binning import Bins, dl_factor
-from cmbfit.spectra.coupling import coupling
-from cmbfit.spectra.fields import Field, Noise, same_mask
-from cmbfit.spectra.general_covariance import multi_covariance
+from cmbfit.spectra.covariance import multi_covariance
+from cmbfit.spectra.fields import Field, Noise
 from cmbfit.spectra.master import Master, Spectra, Transfer, couple
 from cmbfit.spectra.multi import Plan, coupling_lmax, estimate_bandpowers, field_alms, make_plan
 from cmbfit.spectra.noise import noise_from_auto
-from cmbfit.spectra.transforms import FieldAlms, mask_spectrum, pseudo_spectra
+from cmbfit.spectra.transforms import FieldAlms, pseudo_spectra
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,15 +69,10 @@ def measure_noise(
     bins = plan.bins.padded(plan.lmax)
     out = []
     for f, a in zip(fields, alms, strict=True):
-        shared = plan.masters[one.name, two.name].coupling
-        own = (
-            shared
-            if same_mask(one.mask, two.mask)
-            else coupling(mask_spectrum(f.mask, 2 * plan.lmax), plan.lmax)
-        )
+        own = plan.couplings.pair(f, f)
         expected = couple(signal, own, f.transfer, f.transfer)
-        auto, w2 = pseudo_spectra(a, a), f.mask.moment(2)
-        t = noise_from_auto(auto["tt"] / w2, cross, bins, 1.0)
+        auto, w2 = pseudo_spectra(a, a), f.mask_of("e").moment(2)
+        t = noise_from_auto(auto["tt"] / f.mask.moment(2), cross, bins, 1.0)
         p = [
             noise_from_auto(auto[s], expected[s], bins, w2) for s in (("ee",) if f.purify_b else ("ee", "bb"))
         ]

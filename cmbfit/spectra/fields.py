@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -92,15 +93,17 @@ def require_apodised(mask: Mask, highest: float = 0.3) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One channel of the analysis: splits that see the same sky through one beam and one mask.
+    """One channel of the analysis: splits that see the same sky through one beam and one mask, or one of T and one of Q, U.
 
     Attributes
     ----------
     name : str
         Unique, for example "V".
-    splits : sequence of StokesMap
-        With independent noise: years, half missions, detectors. Equal weight is given to each.
+    splits : sequence of StokesMap, or int
+        With independent noise: years, half missions, detectors. Equal weight is given to each. Their number
+        where only coefficients are at hand.
     mask : Mask
+        Of T, and of Q and U unless `mask_p` is given.
     transfer : Transfer
         Beam times pixel window from l = 0.
     noise : sequence of Noise, or one for all splits, optional
@@ -108,31 +111,53 @@ class Field:
         :func:`cmbfit.spectra.multi.noise_from_splits`.
     purify_b : bool
         Take pure B modes (:mod:`cmbfit.spectra.purify`); the mask must be apodised.
+    mask_p : Mask, optional
+        Of Q and U.
+    survey : str
+        Fields of one survey are not crossed in splits of equal index, which may share systematic errors
+        (half mission 1 of 100 GHz and of 143 GHz); empty: every split of one field meets every split of another.
     """
 
     name: str
-    splits: Sequence[StokesMap]
+    splits: Sequence[StokesMap] | int
     mask: Mask
     transfer: Transfer
     noise: Noise | Sequence[Noise] | None = None
     purify_b: bool = False
+    mask_p: Mask | None = None
+    survey: str = ""
 
     def __post_init__(self) -> None:
         if not self.name or not self.splits:
             raise SpectrumError(f"field {self.name!r}: expected a name and at least one map")
-        for split in self.splits:
-            check_together(split, self.mask)
+        if not isinstance(self.splits, int):
+            for split in self.splits:
+                for mask in (self.mask, self.mask_of("e")):
+                    check_together(split, mask)
         if self.purify_b:
-            require_apodised(self.mask)
-        if isinstance(self.noise, Sequence) and len(self.noise) != len(self.splits):
+            require_apodised(self.mask_of("b"))
+        if isinstance(self.noise, Sequence) and len(self.noise) != self.n_splits:
             raise SpectrumError(
-                f"field {self.name!r}: {len(self.noise)} noise models for {len(self.splits)} splits"
+                f"field {self.name!r}: {len(self.noise)} noise models for {self.n_splits} splits"
             )
+
+    def mask_of(self, letter: str) -> Mask:
+        """Return the mask of the field "t", "e" or "b"."""
+        return self.mask if letter == "t" or self.mask_p is None else self.mask_p
 
     @property
     def n_splits(self) -> int:
         """Number of splits."""
-        return len(self.splits)
+        return self.splits if isinstance(self.splits, int) else len(self.splits)
+
+    @property
+    def maps(self) -> Sequence[StokesMap]:
+        """Maps of the splits."""
+        if isinstance(self.splits, int):
+            raise SpectrumError(
+                f"field {self.name!r}: expected the maps of its splits, found their number ({self.splits})"
+            )
+        return self.splits
 
     def noise_of(self, split: int) -> Noise:
         """Return the noise model of a split."""
@@ -141,21 +166,25 @@ class Field:
         return self.noise[split] if isinstance(self.noise, Sequence) else self.noise
 
 
+def equal_splits_meet(one: Field, two: Field) -> bool:
+    """Return whether splits of equal index are crossed: never those of a field with itself, nor of one survey."""
+    return one.name != two.name and not (one.survey and one.survey == two.survey)
+
+
 def split_pairs(one: Field, two: Field) -> list[tuple[int, int]]:
-    """Return the pairs of splits whose noise is independent: all of them, but none with itself.
+    """Return the pairs of splits that are crossed.
 
     Raises
     ------
     SpectrumError
-        For a single map with itself, whose spectrum would hold its noise.
+        When none is left: a single map with itself would hold its noise.
     """
-    pairs = [
-        (s, t) for s in range(one.n_splits) for t in range(two.n_splits) if one.name != two.name or s != t
-    ]
+    every = itertools.product(range(one.n_splits), range(two.n_splits))
+    pairs = [(s, t) for s, t in every if s != t or equal_splits_meet(one, two)]
     if not pairs:
         raise SpectrumError(
-            f"field {one.name!r} has one split: its spectrum with itself is biased by noise; "
-            "give splits or leave this pair out"
+            f"{one.name} x {two.name}: the one split would meet itself, and the spectrum be biased by noise or by "
+            "systematic errors that it shares: give splits or leave this pair out"
         )
     return pairs
 
@@ -170,6 +199,6 @@ def check_fields(fields: Sequence[Field]) -> None:
     names = [f.name for f in fields]
     if not fields or len(set(names)) != len(names):
         raise SpectrumError(f"fields {names}: expected at least one, with different names")
-    grids = {(f.mask.nside, f.mask.coord) for f in fields}
+    grids = {(m.nside, m.coord) for f in fields for m in (f.mask, f.mask_of("e"))}
     if len(grids) != 1:
         raise SpectrumError(f"fields of different nside or coordinates: {sorted(grids)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ducc0
 import numpy as np
 
-from cmbfit.sky.harmonic import alm2map, geometry, map2alm, scale_alm
+from cmbfit.sky.harmonic import Alm, alm2map, geometry, map2alm, scale_alm
 from cmbfit.sky.maps import Array, Mask
 
 
@@ -30,6 +30,31 @@ def gradient(weights: Array, lmax: int) -> Array:
 def gradient_product(one: Array, two: Array) -> Array:
     """Return grad(one) . grad(two) of two gradients, shape (npix,)."""
     return np.asarray((one * two).sum(axis=0))
+
+
+def potential(vector: Array, lmax: int, nthreads: int = 1) -> Alm:
+    """Return the coefficients of h whose gradient is the curl-free part of a vector field.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (2, npix)
+        Components along theta and phi, as :func:`gradient` has them.
+
+    Returns
+    -------
+    ndarray, shape ((lmax + 1)(lmax + 2) / 2,)
+        Zero at l = 0.
+    """
+    npix = vector.shape[1]
+    alm = ducc0.sht.adjoint_synthesis(
+        map=np.ascontiguousarray(vector), lmax=lmax, spin=1, mode="DERIV1", nthreads=nthreads,
+        **geometry(round((npix / 12) ** 0.5)),
+    )[0]  # fmt: skip
+    ell = np.arange(lmax + 1.0)
+    # the adjoint of grad is -div, of grad h it is l (l + 1) h
+    return scale_alm(
+        4 * np.pi / npix * alm, np.divide(1, ell * (ell + 1), out=np.zeros(lmax + 1), where=ell > 0)
+    )
 
 
 def mask_derivatives(mask: Mask) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask
 from cmbfit.spectra.binning import Bins, dl_factor
-from cmbfit.spectra.coupling import Coupling, coupling, responses
+from cmbfit.spectra.coupling import Coupling, PairCoupling, coupling, responses
 from cmbfit.spectra.transforms import SPECTRA, mask_cross_spectrum
 
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -32,14 +32,43 @@ Spectra = Mapping[str, Array]
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """Beam times pixel window of one map, from l = 0: one for T, one for E and B."""
+    """Beam times pixel window of one map, from l = 0.
+
+    Attributes
+    ----------
+    t, p : ndarray
+        Of T; of E and B.
+    t_to_e : ndarray, optional
+        B_l^{T->E}: what the map's E holds of the sky's T, E' = p E + t_to_e T. It is not divided out but
+        part of the windows: te responds to tt, ee to te and tt.
+    """
 
     t: Array
     p: Array
+    t_to_e: Array | None = None
 
     def of(self, letter: str) -> Array:
         """Return the transfer function of the field "t", "e" or "b"."""
         return self.t if letter == "t" else self.p
+
+    def seen(self, letter: str) -> list[tuple[str, Array]]:
+        """Return the sky's fields in the map's field "t", "e" or "b", each with its transfer function."""
+        own = [(letter, self.of(letter))]
+        return [*own, ("t", self.t_to_e)] if letter == "e" and self.t_to_e is not None else own
+
+    def cut(self, lmax: int) -> Transfer:
+        """Return the functions up to lmax; raise :class:`SpectrumError` where one is shorter."""
+        parts = [None if x is None else x[: lmax + 1] for x in (self.t, self.p, self.t_to_e)]
+        short = min(x.size for x in parts if x is not None) - 1
+        if short < lmax:
+            raise SpectrumError(f"beams and pixel windows up to l = {short}, {lmax} is needed")
+        t, p, t_to_e = parts
+        return Transfer(np.asarray(t), np.asarray(p), t_to_e)
+
+
+def seen(source: str, a: Transfer, b: Transfer) -> list[tuple[str, Array]]:
+    """Return the spectra of the sky that are in a spectrum of two maps before masking, each with its gain."""
+    return [(x + y, f * g) for x, f in a.seen(source[0]) for y, g in b.seen(source[1])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +83,8 @@ class Master:
         The published bins.
     lmax : int
         Multipole up to which coupling is computed and windows reach.
-    coupling : Coupling
-        Of the mask, for reuse by the covariance.
+    coupling : Coupling or PairCoupling
+        Of the masks.
     operators : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
         K^-1 B: how each pseudo-spectrum enters each bandpower.
     windows : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
@@ -68,7 +97,7 @@ class Master:
     lmax: int
     transfer_a: Transfer
     transfer_b: Transfer
-    coupling: Coupling
+    coupling: Coupling | PairCoupling
     operators: Mapping[tuple[str, str], Array] = field(repr=False)
     windows: Mapping[tuple[str, str], Array] = field(repr=False)
     pure: tuple[bool, bool] = (False, False)
@@ -105,21 +134,22 @@ class Master:
 
 def couple(
     cl: Spectra,
-    c: Coupling,
+    c: Coupling | PairCoupling,
     transfer_a: Transfer,
     transfer_b: Transfer,
     pure: tuple[bool, bool] = (False, False),
 ) -> dict[str, Array]:
     """Return the expected pseudo-C_l of theory C_l (uK^2, from l = 0), beams and pixel windows included."""
-    size = c.x00.shape[0]
     out = {}
     for name in SPECTRA:
+        size = c.of_spectrum(name).shape[0]
+        a, b = transfer_a.cut(size - 1), transfer_b.cut(size - 1)
         total = np.zeros(size)
         for r in responses(name, c, pure):
-            theory = spectrum_of(cl, r.source)
-            if theory is not None:
-                gain = transfer_a.of(r.source[0])[:size] * transfer_b.of(r.source[1])[:size]
-                total += r.apply(gain * theory[:size])
+            for source, gain in seen(r.source, a, b):
+                theory = spectrum_of(cl, source)
+                if theory is not None:
+                    total += r.apply(gain * theory[:size])
         out[name] = total
     return out
 
@@ -140,7 +170,7 @@ def prepare(
     mask_b: Mask | None = None,
     *,
     pure: tuple[bool, bool] = (False, False),
-    mask_coupling: Coupling | None = None,
+    mask_coupling: Coupling | PairCoupling | None = None,
     nthreads: int = 1,
 ) -> Master:
     """Compute coupling matrices, bandpower operators and windows.
@@ -148,30 +178,23 @@ def prepare(
     Parameters
     ----------
     mask, mask_b : Mask
-        Of map a and of map b; one mask for both when `mask_b` is omitted.
+        Of map a and of map b; one mask for both when `mask_b` is omitted. Masks of Q and U apart come in by
+        `mask_coupling`.
     transfer_a, transfer_b : Transfer
         From l = 0 to at least `lmax`.
     lmax : int
         3 nside - 1 for HEALPix maps; bins beyond the last published one are added up to here.
     pure : (bool, bool)
         Whether B of map a, and of map b, is pure.
-    mask_coupling : Coupling, optional
-        Of these masks, when it is at hand already.
+    mask_coupling : Coupling or PairCoupling, optional
+        Of the masks, when it is at hand already (:meth:`cmbfit.spectra.mask_couplings.MaskCouplings.pair`).
 
     Raises
     ------
     SpectrumError
         When beams are too short, or the binned coupling cannot be inverted.
     """
-    gains = {}
-    for name in SPECTRA:
-        a, b = transfer_a.of(name[0]), transfer_b.of(name[1])
-        if min(a.size, b.size) <= lmax:
-            raise SpectrumError(
-                f"beams and pixel windows up to l = {min(a.size, b.size) - 1}, {lmax} is needed"
-            )
-        gains[name] = a[: lmax + 1] * b[: lmax + 1]
-    short_a, short_b = (Transfer(x.t[: lmax + 1], x.p[: lmax + 1]) for x in (transfer_a, transfer_b))
+    a, b = transfer_a.cut(lmax), transfer_b.cut(lmax)
     if mask_coupling is None:
         mask_coupling = coupling(
             mask_cross_spectrum(mask, mask_b, 2 * lmax, nthreads), lmax, nthreads=nthreads
@@ -183,11 +206,12 @@ def prepare(
     operators, windows = {}, {}
     for group in GROUPS:
         # B M b of each spectrum on each source, never the whole of M: (row B) X is a product of thin matrices
-        binned = {
-            (name, r.source): ((binning * r.row) @ r.x) * (r.column * gains[r.source])
-            for name in group
-            for r in responses(name, mask_coupling, pure)
-        }
+        binned: dict[tuple[str, str], Array] = {}
+        for name in group:
+            for r in responses(name, mask_coupling, pure):
+                thin = (binning * r.row) @ r.x * r.column
+                for source, gain in seen(r.source, a, b):
+                    binned[name, source] = binned.get((name, source), 0.0) + thin * gain
         zero = np.zeros((padded.n, padded.n))
         k = np.block([[binned[i, j] @ unbinning if (i, j) in binned else zero for j in group] for i in group])
         if not np.linalg.cond(k) < 1e10:
@@ -196,12 +220,13 @@ def prepare(
             )
         inverse = np.linalg.inv(k).reshape(len(group), padded.n, len(group), padded.n)[:, : bins.n]
         for i, to in enumerate(group):
-            for j, source in enumerate(group):
+            for j, pseudo in enumerate(group):
                 if inverse[i, :, j].any():
-                    operators[to, source] = inverse[i, :, j] @ binning
+                    operators[to, pseudo] = inverse[i, :, j] @ binning
+            for source in dict.fromkeys(source for _, source in binned):
                 window = sum(
                     inverse[i, :, m] @ binned[n, source] for m, n in enumerate(group) if (n, source) in binned
                 )
                 if np.any(window):
                     windows[to, source] = window / factor
-    return Master(bins, lmax, short_a, short_b, mask_coupling, operators, windows, pure)
+    return Master(bins, lmax, a, b, mask_coupling, operators, windows, pure)

@@ -2,7 +2,7 @@
 
 The spectrum of two fields is the plain mean over all pairs of splits with independent noise, so its
 mean holds no noise. Pseudo-spectra are bilinear: the mean over pairs of different fields is the
-spectrum of the two mean maps, and for one field with n splits
+spectrum of the two mean maps, and for one field with n splits (or two whose equal splits do not meet)
 
     mean_{s != t} C~^{st} = (n^2 C~[mean, mean] - sum_s C~^{ss}) / (n (n - 1)).
 """
@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.sky.maps import Array, Mask
+from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
-from cmbfit.spectra.coupling import Coupling
-from cmbfit.spectra.fields import AUTO, Field, Noise, check_fields, same_mask, split_pairs
+from cmbfit.spectra.fields import AUTO, Field, Noise, check_fields, equal_splits_meet, split_pairs
 from cmbfit.spectra.gradients import mask_derivatives
+from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, prepare
 from cmbfit.spectra.noise import noise_from_auto
 from cmbfit.spectra.purify import pure_alms
@@ -49,11 +49,17 @@ class Plan:
     ----------
     masters : mapping (a, b) -> Master
         For each pair of fields, in the order of the data vector.
+    couplings : MaskCouplings
+        Of all masks, for reuse by the covariance.
+    apart : frozenset of (str, str)
+        Pairs of different fields whose splits of equal index are not crossed.
     """
 
     bins: Bins
     lmax: int
     masters: Mapping[Pair, Master]
+    couplings: MaskCouplings
+    apart: frozenset[Pair] = frozenset()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -104,24 +110,16 @@ def make_plan(
         raise SpectrumError(f"pairs {list(pairs)}: expected at least one, and none twice")
     for a, b in pairs:
         split_pairs(by_name[a], by_name[b])  # refuses a spectrum with noise bias
+    couplings = MaskCouplings(lmax, nthreads)
     masters: dict[Pair, Master] = {}
-    known: list[tuple[Mask, Mask, Coupling]] = []  # fields often share a mask
     for a, b in pairs:
         one, two = by_name[a], by_name[b]
-        shared = next((c for m, n, c in known if _same_masks((m, n), (one.mask, two.mask))), None)
         masters[a, b] = prepare(
-            one.mask, bins, one.transfer, two.transfer, lmax, two.mask,
-            pure=(one.purify_b, two.purify_b), mask_coupling=shared, nthreads=nthreads,
+            one.mask, bins, one.transfer, two.transfer, lmax,
+            pure=(one.purify_b, two.purify_b), mask_coupling=couplings.pair(one, two), nthreads=nthreads,
         )  # fmt: skip
-        if shared is None:
-            known.append((one.mask, two.mask, masters[a, b].coupling))
-    return Plan(bins, lmax, masters)
-
-
-def _same_masks(one: tuple[Mask, Mask], two: tuple[Mask, Mask]) -> bool:
-    """Return whether two pairs of masks have one cross-spectrum."""
-    (a, b), (c, d) = one, two
-    return (same_mask(a, c) and same_mask(b, d)) or (same_mask(a, d) and same_mask(b, c))
+    apart = frozenset((a, b) for a, b in masters if a != b and not equal_splits_meet(by_name[a], by_name[b]))
+    return Plan(bins, lmax, masters, couplings, apart)
 
 
 def mean_alms(alms: Sequence[FieldAlms]) -> FieldAlms:
@@ -130,24 +128,36 @@ def mean_alms(alms: Sequence[FieldAlms]) -> FieldAlms:
     return FieldAlms(t, e, b, alms[0].lmax)
 
 
-def mean_pseudo(a: Sequence[FieldAlms], b: Sequence[FieldAlms] | None = None) -> dict[str, Array]:
-    """Return pseudo-C_l averaged over pairs of splits; over different ones of one field when `b` is None."""
-    if b is not None:
-        return dict(pseudo_spectra(mean_alms(a), mean_alms(b)))
-    n, mean = len(a), mean_alms(a)
-    total = {s: n * n * cl for s, cl in pseudo_spectra(mean, mean).items()}
-    for split in a:
-        for s, cl in pseudo_spectra(split, split).items():
+def mean_pseudo(
+    a: Sequence[FieldAlms], b: Sequence[FieldAlms] | None = None, *, equal: bool = True
+) -> dict[str, Array]:
+    """Return pseudo-C_l averaged over pairs of splits.
+
+    Parameters
+    ----------
+    b : sequence of FieldAlms, optional
+        Of the second field; when omitted different splits of `a` are crossed.
+    equal : bool
+        Whether splits of equal index of two fields are crossed.
+    """
+    other = a if b is None else b
+    mean = pseudo_spectra(mean_alms(a), mean_alms(other))
+    if b is not None and equal:
+        return dict(mean)
+    n, same = len(a) * len(other), min(len(a), len(other))
+    total = {s: n * cl for s, cl in mean.items()}
+    for one, two in zip(a, other, strict=False):
+        for s, cl in pseudo_spectra(one, two).items():
             total[s] = total[s] - cl
-    return {s: cl / (n * (n - 1)) for s, cl in total.items()}
+    return {s: cl / (n - same) for s, cl in total.items()}
 
 
 def field_alms(field: Field, lmax: int, *, nthreads: int = 1) -> list[FieldAlms]:
     """Return the coefficients of every split of a field, B pure where the field says so."""
     if not field.purify_b:
-        return [masked_alms(split, field.mask, lmax, nthreads=nthreads) for split in field.splits]
-    derivatives = mask_derivatives(field.mask)
-    return [pure_alms(split, field.mask, lmax, derivatives, nthreads) for split in field.splits]
+        return [masked_alms(x, field.mask, lmax, nthreads=nthreads, mask_p=field.mask_p) for x in field.maps]
+    derivatives = mask_derivatives(field.mask_of("b"))
+    return [pure_alms(x, field.mask, lmax, derivatives, nthreads, field.mask_p) for x in field.maps]
 
 
 def estimate_bandpowers(plan: Plan, alms: Mapping[str, Sequence[FieldAlms]]) -> Array:
@@ -160,7 +170,9 @@ def estimate_bandpowers(plan: Plan, alms: Mapping[str, Sequence[FieldAlms]]) -> 
     """
     rows = []
     for (a, b), master in plan.masters.items():
-        found = master.decouple(mean_pseudo(alms[a], None if a == b else alms[b]))
+        found = master.decouple(
+            mean_pseudo(alms[a], None if a == b else alms[b], equal=(a, b) not in plan.apart)
+        )
         rows += [found[s] for s in (AUTO if a == b else SPECTRA)]
     return np.array(rows)
 
@@ -176,16 +188,18 @@ def noise_from_splits(field: Field, bins: Bins, lmax: int, depth: Array | None =
         Relative variance of the pixels, see :class:`~cmbfit.spectra.fields.Noise`.
     """
     split_pairs(field, field)
-    alms = field_alms(
-        replace(field, purify_b=False), lmax
-    )  # the noise of Q and U does not depend on the estimator
+    # the noise of Q and U does not depend on the estimator
+    return split_noise(field, field_alms(replace(field, purify_b=False), lmax), bins, depth)
+
+
+def split_noise(field: Field, alms: Sequence[FieldAlms], bins: Bins, depth: Array | None) -> Noise:
+    """Return the noise of :func:`noise_from_splits` of coefficients that are at hand."""
     cross = mean_pseudo(alms)
     autos = [pseudo_spectra(x, x) for x in alms]
-    weights = field.mask.weights**2
-    norm = float(np.mean(weights if depth is None else weights * depth))
-    padded = bins.padded(lmax)
-    level = {
-        s: noise_from_auto(np.mean([a[s] for a in autos], axis=0), cross[s], padded, norm)
-        for s in ("tt", "ee", "bb")
-    }
+    padded = bins.padded(alms[0].lmax)
+    level = {}
+    for s in ("tt", "ee", "bb"):
+        weights = field.mask_of(s[0]).weights ** 2
+        norm = float(np.mean(weights if depth is None else weights * depth))
+        level[s] = noise_from_auto(np.mean([a[s] for a in autos], axis=0), cross[s], padded, norm)
     return Noise(level["tt"], 0.5 * (level["ee"] + level["bb"]), depth)

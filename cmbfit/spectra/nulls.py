@@ -16,8 +16,8 @@ from scipy import stats
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, StokesMap
-from cmbfit.spectra.fields import Field, Noise
-from cmbfit.spectra.general_covariance import multi_covariance
+from cmbfit.spectra.covariance import multi_covariance
+from cmbfit.spectra.fields import Field, Noise, same_mask
 from cmbfit.spectra.multi import Entry, Plan
 from cmbfit.spectra.product import Bandpowers
 
@@ -58,11 +58,11 @@ def split_difference(field: Field) -> Field:
             "need an even number from 4"
         )
     pairs = [(k, k + 1) for k in range(0, field.n_splits, 2)]
-    maps = [_half_difference(field.splits[a], field.splits[b]) for a, b in pairs]
+    maps = [_half_difference(field.maps[a], field.maps[b]) for a, b in pairs]
     noise = None
     if field.noise is not None:
         noise = [half_difference_noise(field.noise_of(a), field.noise_of(b)) for a, b in pairs]
-    return Field(f"{field.name} splits", maps, field.mask, field.transfer, noise)
+    return Field(f"{field.name} splits", maps, field.mask, field.transfer, noise, mask_p=field.mask_p)
 
 
 def band_difference(one: Field, two: Field) -> Field:
@@ -74,18 +74,18 @@ def band_difference(one: Field, two: Field) -> Field:
         Unless masks, beams and numbers of splits agree: with different beams the sky does not
         cancel; bring the maps to one beam or use :func:`difference_checks`.
     """
-    if one.n_splits != two.n_splits or not np.array_equal(one.mask.weights, two.mask.weights):
+    if one.n_splits != two.n_splits or not all(same_mask(one.mask_of(x), two.mask_of(x)) for x in "te"):
         raise SpectrumError(f"{one.name} - {two.name}: expected one mask and equal numbers of splits")
     for letter in "tp":
         a, b = getattr(one.transfer, letter), getattr(two.transfer, letter)
         size = min(a.size, b.size)
         if not np.allclose(a[:size], b[:size], rtol=1e-3, atol=1e-6):
             raise SpectrumError(f"{one.name} - {two.name}: the beams differ, so the sky does not cancel")
-    maps = [_half_difference(a, b) for a, b in zip(one.splits, two.splits, strict=True)]
+    maps = [_half_difference(a, b) for a, b in zip(one.maps, two.maps, strict=True)]
     noise = None
     if one.noise is not None and two.noise is not None:
         noise = [half_difference_noise(one.noise_of(s), two.noise_of(s)) for s in range(one.n_splits)]
-    return Field(f"{one.name} - {two.name}", maps, one.mask, one.transfer, noise)
+    return Field(f"{one.name} - {two.name}", maps, one.mask, one.transfer, noise, mask_p=one.mask_p)
 
 
 def null_checks(title: str, plan: Plan, values: Array, field: Field, pte_limit: float = 1e-3) -> list[Check]:
@@ -194,13 +194,13 @@ def noise_level_checks(field: Field, autos: dict[str, Array], lmin: int, lmax: i
     if not 2 <= lmin < lmax:
         raise SpectrumError(f"noise level from l = {lmin} to {lmax}: expected 2 <= lmin < lmax")
     noise = field.noise_of(0)
-    weights = field.mask.weights**2 * (1.0 if noise.depth is None else noise.depth)
     ell = np.arange(lmin, lmax + 1)
     modes = 2 * ell + 1
-    effective = np.mean(weights) ** 2 / np.mean(weights**2) * modes.sum()
-    error = float(np.sqrt(2 / effective))
     out = []
     for name in ("tt", "ee", "bb"):
+        weights = field.mask_of(name[0]).weights ** 2 * (1.0 if noise.depth is None else noise.depth)
+        effective = np.mean(weights) ** 2 / np.mean(weights**2) * modes.sum()
+        error = float(np.sqrt(2 / effective))
         expected = noise.of(name[0])[lmin : lmax + 1] * np.mean(weights)
         ratio = float(modes @ (autos[name][lmin : lmax + 1] / expected) / modes.sum())
         comment = f"Ratio of half-difference to model noise, l {lmin}-{lmax}: {ratio:.4f} +- {error:.4f}."

@@ -19,7 +19,8 @@ import sacc
 from astropy.io import fits
 
 from cmbfit.errors import SpectrumError
-from cmbfit.io import atomic_path
+from cmbfit.fits_structure import check_structure
+from cmbfit.io import atomic_path, reading
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
@@ -233,12 +234,15 @@ def read_spectra(path: str | Path) -> Bandpowers:
         When the file or its leakage windows are missing, damaged or of another format.
     """
     path = Path(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # astropy's remarks on units and long keywords
-            data = sacc.Sacc.load_fits(str(path))
-    except Exception as error:  # sacc raises many kinds for a damaged file
-        raise SpectrumError(f"{path}: expected a SACC file, found: {error}") from error
+    for file in (path, leakage_path(path)):
+        check_structure(file, kind=SpectrumError)
+    with reading(path, "a SACC file that cmbfit wrote", SpectrumError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy's remarks on units and long keywords
+        return _read(path)
+
+
+def _read(path: Path) -> Bandpowers:
+    data = sacc.Sacc.load_fits(str(path))
     if data.metadata.get("format") != FORMAT:
         raise SpectrumError(f"{path}: format {data.metadata.get('format')!r}, expected {FORMAT!r}")
     text = "".join(str(data.metadata[f"json{k}"])[1:-1] for k in range(int(data.metadata["parts"])))
@@ -257,12 +261,12 @@ def read_spectra(path: str | Path) -> Bandpowers:
         values[s] = np.asarray(mean, dtype=np.float64)
         windows[s, s] = np.asarray(window.weight, dtype=np.float64).T
         order += list(index)
-    try:
-        with fits.open(leakage_path(path), memmap=False) as hdus:
-            for h in hdus[1:]:
-                to, source = h.name.lower().split("_")
-                windows[to, source] = np.asarray(h.data, dtype=np.float64)
-    except (OSError, ValueError, TypeError) as error:
-        raise SpectrumError(f"{leakage_path(path)}: the leakage windows cannot be read: {error}") from error
+    with (
+        reading(leakage_path(path), "the leakage windows of a product", SpectrumError),
+        fits.open(leakage_path(path), memmap=False) as hdus,
+    ):
+        for h in hdus[1:]:
+            to, source = h.name.lower().split("_")
+            windows[to, source] = np.asarray(h.data, dtype=np.float64)
     covariance = np.asarray(data.covariance.dense, dtype=np.float64)[np.ix_(order, order)]
     return Bandpowers(names, np.asarray(centres), tuple(meta["edges"]), values, covariance, windows, meta)

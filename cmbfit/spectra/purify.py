@@ -31,13 +31,18 @@ import numpy as np
 from cmbfit.sky.harmonic import map2alm, scale_alm
 from cmbfit.sky.maps import Array, Mask, StokesMap
 from cmbfit.spectra.gradients import eth_norm, mask_derivatives
-from cmbfit.spectra.transforms import FieldAlms, masked_iqu
+from cmbfit.spectra.transforms import FieldAlms, masked_alms
 
 Derivatives = tuple[Array, Array]
 
 
 def pure_alms(
-    stokes: StokesMap, mask: Mask, lmax: int, derivatives: Derivatives | None = None, nthreads: int = 1
+    stokes: StokesMap,
+    mask: Mask,
+    lmax: int,
+    derivatives: Derivatives | None = None,
+    nthreads: int = 1,
+    mask_p: Mask | None = None,
 ) -> FieldAlms:
     """Return T and E of a masked map as they are, and pure B; in uK, pure B zero at l = 0 and 1.
 
@@ -46,16 +51,19 @@ def pure_alms(
     mask : Mask
         Apodised. Pixels of weight zero count as zero, derivatives included.
     derivatives : pair of ndarray, optional
-        Of :func:`~cmbfit.spectra.gradients.mask_derivatives`, to be shared by many maps.
+        Of :func:`~cmbfit.spectra.gradients.mask_derivatives` of the mask of Q and U, to be shared by many maps.
+    mask_p : Mask, optional
+        Of Q and U; `mask` when omitted.
 
     Raises
     ------
     MapError
         When the mask keeps a pixel without data, or map and mask differ in nside or coordinates.
     """
-    iqu = masked_iqu(stokes, mask)
-    one, two = mask_derivatives(mask) if derivatives is None else derivatives
-    q, u = iqu[1:]
+    mask_p = mask if mask_p is None else mask_p
+    one, two = mask_derivatives(mask_p) if derivatives is None else derivatives
+    plain = masked_alms(stokes, mask, lmax, 0, nthreads, mask_p)
+    q, u = (np.where(mask_p.support, np.nan_to_num(x), 0.0) for x in (stokes.q, stokes.u))
 
     def times_conjugate(weight: Array) -> Array:
         return np.stack([q * weight[0] + u * weight[1], u * weight[0] - q * weight[1]])
@@ -64,9 +72,7 @@ def pure_alms(
     ell = np.arange(lmax + 1.0)
     f0 = np.divide(1.0, norm, out=np.zeros(lmax + 1), where=norm > 0)
     f1 = f0 * np.sqrt(ell * (ell + 1))
-    t = map2alm(iqu[:1] * mask.weights, lmax, 0, 0, nthreads)[0]
-    e, spin2 = map2alm(iqu[1:] * mask.weights, lmax, 2, 0, nthreads)
     spin1 = map2alm(times_conjugate(one), lmax, 1, 0, nthreads)[1]
     spin0 = map2alm(times_conjugate(two)[1:], lmax, 0, 0, nthreads)[0]
-    b = scale_alm(spin2, (norm > 0).astype(np.float64)) - scale_alm(spin1, 2 * f1) + scale_alm(spin0, f0)
-    return FieldAlms(t, e, b, lmax)
+    b = scale_alm(plain.b, (norm > 0).astype(np.float64)) - scale_alm(spin1, 2 * f1) + scale_alm(spin0, f0)
+    return FieldAlms(plain.t, plain.e, b, lmax)

@@ -42,18 +42,32 @@ def masked_iqu(stokes: StokesMap, mask: Mask) -> Array:
     return np.where(mask.support, np.nan_to_num(stokes.iqu), 0.0)
 
 
-def masked_alms(stokes: StokesMap, mask: Mask, lmax: int, n_iter: int = 0, nthreads: int = 1) -> FieldAlms:
+def masked_alms(
+    stokes: StokesMap, mask: Mask, lmax: int, n_iter: int = 0, nthreads: int = 1, mask_p: Mask | None = None
+) -> FieldAlms:
     """Multiply I, Q, U by the mask's weights and transform them.
+
+    Parameters
+    ----------
+    mask_p : Mask, optional
+        Of Q and U; `mask` when omitted.
 
     Raises
     ------
     MapError
-        When the mask keeps a pixel without data, or map and mask differ in nside or coordinates.
+        When a mask keeps a pixel without data, or map and masks differ in nside or coordinates.
     """
-    iqu = masked_iqu(stokes, mask) * mask.weights
-    t = map2alm(iqu[:1], lmax, 0, n_iter, nthreads)
-    e, b = map2alm(iqu[1:], lmax, 2, n_iter, nthreads)
+    mask_p = mask if mask_p is None else mask_p
+    require_data(stokes, mask_p)
+    require_data(stokes, mask)
+    i = _times(stokes.i, mask)[None]
+    t = map2alm(i, lmax, 0, n_iter, nthreads)
+    e, b = map2alm(np.stack([_times(stokes.q, mask_p), _times(stokes.u, mask_p)]), lmax, 2, n_iter, nthreads)
     return FieldAlms(t[0], e, b, lmax)
+
+
+def _times(values: Array, mask: Mask) -> Array:
+    return np.where(mask.support, np.nan_to_num(values), 0.0) * mask.weights
 
 
 def pseudo_spectra(a: FieldAlms, b: FieldAlms) -> Mapping[str, Array]:

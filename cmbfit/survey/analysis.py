@@ -12,8 +12,8 @@ from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.combination import combine
+from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.estimate import cl_from_dl
-from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.multi import Pair, Plan, estimate_bandpowers, make_plan
 from cmbfit.spectra.product import Bandpowers
@@ -35,7 +35,8 @@ def cleaning_covariance(plan: Plan, fields: Sequence[SurveyField]) -> Array:
 
     Bandpowers are quadratic in the coefficients, D(b + db) = D + v db + db c db, so central
     differences along the axes of Cov(b) are exact: v v^T is the effect of first order and
-    2 c c^T of second order for Gaussian db. Coefficients of different fields count as independent.
+    2 c c^T of second order for Gaussian db. Left out are terms of second order between two axes;
+    coefficients of different fields count as independent.
 
     Returns
     -------
@@ -78,7 +79,9 @@ def used_bins(plan: Plan, cuts: Cuts) -> Array:
             if not inside.any():
                 raise SpectrumError(f"cuts: no bin of {spectrum} {pair} lies inside l = {lmin}-{lmax}")
             for k, e in enumerate(plan.entries):
-                if {e.spectrum, e.spectrum[::-1]} & {spectrum} and f"{e.a}x{e.b}" == pair:
+                # te means et as well, unless et has a range of its own
+                own = e.spectrum == spectrum or pair not in cuts.get(e.spectrum, {})
+                if spectrum in {e.spectrum, e.spectrum[::-1]} and f"{e.a}x{e.b}" == pair and own:
                     out[k] = inside
     return out
 
@@ -111,7 +114,7 @@ def analyse(
     pairs : PairSpectra
     combined : Bandpowers
     checks : list
-        Differences of TT, TE and EE between pairs of fields against the first pair.
+        Each spectrum against theory; differences of TT and of EE between pairs of fields and the first pair.
     """
     plain = [f.field for f in fields]
     plan = make_plan(plain, bins, lmax, pairs)
@@ -126,6 +129,8 @@ def analyse(
     facts = {
         "w2": float(np.mean([f.mask.moment(2) for f in plain])),
         "fsky": float(np.mean([f.mask.fsky for f in plain])),
+        "w2_p": float(np.mean([f.mask_of("e").moment(2) for f in plain])),
+        "fsky_p": float(np.mean([f.mask_of("e").fsky for f in plain])),
         "fields": [f.name for f in plain],
         "splits": [f.n_splits for f in plain],
         "lmax_coupling": lmax,

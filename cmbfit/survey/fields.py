@@ -7,20 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmbfit.errors import SpectrumError
-from cmbfit.io import sha256_file
+from cmbfit.io import reading
 from cmbfit.sky.beams import Beam
 from cmbfit.sky.fits import read_column, read_mask_product
-from cmbfit.sky.maps import Array, StokesMap
+from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
-from cmbfit.spectra.fields import Field, Noise
+from cmbfit.spectra.fields import Field
 from cmbfit.spectra.master import Transfer
-from cmbfit.spectra.multi import mean_alms, mean_pseudo
-from cmbfit.spectra.noise import noise_from_auto
-from cmbfit.spectra.transforms import FieldAlms, pseudo_spectra
-from cmbfit.survey.products import read_alms
+from cmbfit.spectra.multi import mean_alms, split_noise
+from cmbfit.spectra.transforms import FieldAlms
+from cmbfit.survey.products import mask_label, read_alms
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class SurveyField:
     Attributes
     ----------
     field : Field
-        Its split maps are blank: their pixels are not needed any more.
+        With the number of its splits: their pixels are not needed any more.
     alms : sequence of FieldAlms
         Of each split, before cleaning.
     pixel_variance : float
@@ -87,6 +85,10 @@ class FieldFiles:
     splits, alms : sequence of str
         Products of prepare_split and transform_split.
     mask, beam : str
+    mask_p : str
+        Of Q and U; `mask` when empty.
+    survey : str
+        See :class:`~cmbfit.spectra.fields.Field`.
     templates : sequence over templates of sequences over splits
     coefficients : mapping, optional
         "b" and "covariance_b" of the fit.
@@ -102,32 +104,41 @@ class FieldFiles:
     templates: Sequence[Sequence[str]] = ()
     coefficients: Mapping[str, Sequence[float]] = field(default_factory=dict)
     stated_noise: bool = True
+    mask_p: str = ""
+    survey: str = ""
+
+
+_COLUMNS = "ell t e b"
 
 
 def read_transfer(path: str | Path) -> Beam:
-    """Read the text table "ell t e b" of prepare_beam: beam times pixel window."""
-    rows = np.loadtxt(path, ndmin=2)
-    if rows.shape[1] != 4 or not np.array_equal(rows[:, 0], np.arange(len(rows))):
-        raise SpectrumError(f"{path}: expected the columns ell t e b from l = 0")
-    return Beam(rows[:, 1], rows[:, 2], rows[:, 3])
+    """Read the text table of :func:`write_transfer`: beam times pixel window."""
+    with reading(path, f"rows of numbers, {_COLUMNS}", SpectrumError):
+        rows = np.loadtxt(path, ndmin=2)
+    if rows.shape[1] not in {4, 5} or not np.array_equal(rows[:, 0], np.arange(len(rows))):
+        raise SpectrumError(f"{path}: expected the columns {_COLUMNS}, and t_to_e or not, from l = 0")
+    return Beam(*rows.T[1:])
 
 
 def write_transfer(path: str | Path, beam: Beam) -> None:
-    """Write a transfer function as the text table "ell t e b"."""
-    table = np.column_stack([np.arange(beam.lmax + 1), *beam.teb])
-    np.savetxt(path, table, fmt=["%d", "%.10e", "%.10e", "%.10e"], header="ell t e b")
+    """Write a transfer function as the text table "ell t e b", and "t_to_e" where the map's E holds T."""
+    columns, header = [np.arange(beam.lmax + 1), *beam.teb], _COLUMNS
+    if beam.t_to_e is not None:
+        columns, header = [*columns, beam.t_to_e], f"{_COLUMNS} t_to_e"
+    np.savetxt(path, np.column_stack(columns), fmt=["%d"] + ["%.10e"] * (len(columns) - 1), header=header)
 
 
-def noise_depth(paths: Sequence[str | Path], support: NDArray[np.bool_]) -> tuple[Array, float]:
+def noise_depth(paths: Sequence[str | Path], field: Field) -> tuple[Array, float]:
     """Return the noise variance per pixel that the files state, as a shape and a level.
 
     Returns
     -------
     depth : ndarray, shape (npix,)
-        Mean of 1 / weight over splits, divided by its mean inside the mask.
+        Mean of 1 / weight over splits, divided by its mean inside the masks.
     variance : float
         That mean, uK^2 in I of one split.
     """
+    support = field.mask.support | field.mask_of("e").support
     total = np.zeros(support.size)
     for path in paths:
         weight, _ = read_column(path, "WEIGHT")
@@ -138,27 +149,8 @@ def noise_depth(paths: Sequence[str | Path], support: NDArray[np.bool_]) -> tupl
     return np.asarray(total / mean, dtype=np.float64), mean
 
 
-def measured_noise(field: Field, alms: Sequence[FieldAlms], bins: Bins, depth: Array) -> Noise:
-    """Return the noise of one split: mean auto- minus mean cross-spectrum, as smooth N_l times depth."""
-    lmax = alms[0].lmax
-    norm = float(np.mean(field.mask.weights**2 * depth))
-    cross = mean_pseudo(alms)
-    autos = [pseudo_spectra(a, a) for a in alms]
-    padded = bins.padded(lmax)
-    level = {
-        s: noise_from_auto(np.mean([a[s] for a in autos], axis=0), cross[s], padded, norm)
-        for s in ("tt", "ee", "bb")
-    }
-    return Noise(level["tt"], 0.5 * (level["ee"] + level["bb"]), depth)
-
-
-def read_field(files: FieldFiles, blank: StokesMap | None = None) -> SurveyField:
+def read_field(files: FieldFiles) -> SurveyField:
     """Assemble one field without a noise model.
-
-    Parameters
-    ----------
-    blank : StokesMap, optional
-        Stands for the split maps, whose pixels are not needed any more; shared by fields to save memory.
 
     Raises
     ------
@@ -166,17 +158,16 @@ def read_field(files: FieldFiles, blank: StokesMap | None = None) -> SurveyField
         When coefficients were made under another mask or differ in lmax.
     """
     mask = read_mask_product(files.mask, name=f"mask of {files.name}")
-    digest = sha256_file(files.mask)
-    alms = [read_alms(path, digest) for path in files.alms]
-    templates = [[read_alms(path, digest) for path in row] for row in files.templates]
+    mask_p = read_mask_product(files.mask_p, name=f"mask of Q, U of {files.name}") if files.mask_p else None
+    label = mask_label(files.mask, files.mask_p or None)
+    alms = [read_alms(path, label) for path in files.alms]
+    templates = [[read_alms(path, label) for path in row] for row in files.templates]
     lmax = {a.lmax for a in [*alms, *(t for row in templates for t in row)]}
     if len(lmax) != 1:
         raise SpectrumError(f"field {files.name!r}: coefficients of different lmax {sorted(lmax)}")
-    if blank is None:
-        zero = np.zeros(mask.weights.size)
-        blank = StokesMap(zero, zero, zero, coord=mask.coord)
     beam = read_transfer(files.beam)
-    made = Field(files.name, [blank] * len(files.splits), mask, Transfer(beam.t, beam.p))
+    transfer = Transfer(beam.t, beam.p, beam.t_to_e)
+    made = Field(files.name, len(files.splits), mask, transfer, mask_p=mask_p, survey=files.survey)
     if not templates:
         return SurveyField(made, alms)
     b, covariance = (np.asarray(files.coefficients[k], dtype=np.float64) for k in ("b", "covariance_b"))
@@ -187,9 +178,9 @@ def read_fields(files: Sequence[FieldFiles], bins: Bins) -> list[SurveyField]:
     """Assemble the fields of a survey with their measured noise; errors as :func:`read_field`."""
     out: list[SurveyField] = []
     for f in files:
-        one = read_field(f, out[0].field.splits[0] if out else None)
-        depth, variance = noise_depth(f.splits, one.field.mask.support)
-        noise = measured_noise(one.field, one.cleaned(), bins, depth)
+        one = read_field(f)
+        depth, variance = noise_depth(f.splits, one.field)
+        noise = split_noise(one.field, one.cleaned(), bins, depth)
         out.append(
             replace(one, field=replace(one.field, noise=noise), pixel_variance=variance * f.stated_noise)
         )

@@ -59,7 +59,7 @@ def noise_check(one: SurveyField, bins: Bins) -> dict[str, Any]:
 
 
 def _difference_field(field: Field, n: int, noise: Noise) -> Field:
-    return replace(field, name=f"{field.name} splits", splits=[field.splits[0]] * n, noise=noise)
+    return replace(field, name=f"{field.name} splits", splits=n, noise=noise)
 
 
 def channel_checks(one: SurveyField, bins: Bins, lmax: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_path, reading, sha256_file
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.transforms import FieldAlms
 
@@ -30,24 +30,30 @@ def _open(path: str | Path, expected: str) -> h5py.File:
     return file
 
 
-def write_alms(path: str | Path, alms: FieldAlms, weights_sha256: str) -> None:
+def mask_label(mask: str | Path, mask_p: str | Path | None = None) -> str:
+    """Return what coefficients say of the masks that made them: sha256 of the mask, and of that of Q, U if apart."""
+    both = [mask] if mask_p is None or str(mask_p) == str(mask) else [mask, mask_p]
+    return " ".join(sha256_file(m) for m in both)
+
+
+def write_alms(path: str | Path, alms: FieldAlms, label: str) -> None:
     """Publish coefficients of a masked map in uK.
 
     Parameters
     ----------
-    weights_sha256 : str
-        Of the mask that was applied; coefficients under different masks must not be mixed.
+    label : str
+        Of :func:`mask_label`; coefficients under different masks must not be mixed.
     """
     with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
-        f.attrs.update({"format": _ALMS, "lmax": alms.lmax, "mask": weights_sha256})
+        f.attrs.update({"format": _ALMS, "lmax": alms.lmax, "mask": label})
         for key in "teb":
             f.create_dataset(key, data=getattr(alms, key))
 
 
-def read_alms(path: str | Path, weights_sha256: str | None = None) -> FieldAlms:
+def read_alms(path: str | Path, label: str | None = None) -> FieldAlms:
     """Read what :func:`write_alms` wrote; refuse another mask than the one given."""
-    with _open(path, _ALMS) as f:
-        if weights_sha256 is not None and f.attrs["mask"] != weights_sha256:
+    with reading(path, "coefficients of a masked map", SpectrumError), _open(path, _ALMS) as f:
+        if label is not None and f.attrs["mask"] != label:
             raise SpectrumError(f"{path}: made under another mask (sha256 {f.attrs['mask']}); make it again")
         t, e, b = (np.asarray(f[key][()], dtype=np.complex128) for key in "teb")
         return FieldAlms(t, e, b, int(f.attrs["lmax"]))
@@ -105,7 +111,7 @@ def write_pairs(path: str | Path, pairs: PairSpectra) -> None:
 
 def read_pairs(path: str | Path) -> PairSpectra:
     """Read what :func:`write_pairs` wrote."""
-    with _open(path, _PAIRS) as f:
+    with reading(path, "cross-spectra of a survey", SpectrumError), _open(path, _PAIRS) as f:
         s = [tuple(x.decode() for x in row) for row in f["entries"][()]]
         return PairSpectra(
             entries=tuple((a, b, c) for a, b, c in s),

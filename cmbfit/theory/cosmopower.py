@@ -13,7 +13,6 @@ dimensionless, to be multiplied by (2.7255e6 uK)^2.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 
 from cmbfit.errors import BundleError
-from cmbfit.io import sha256_file
+from cmbfit.io import atomic_path, reading, sha256_file
 from cmbfit.theory.base import check_box
 from cmbfit.theory.spectra import Spectra
 
@@ -97,50 +96,86 @@ def read_cosmopower(path: str | Path) -> CosmoPowerArrays:
             f"{path}: expected an .npz file; pickles can run any code and are refused: {_CONVERT}"
         )
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
-            arrays = {name: f[name] for name in f.files}
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise BundleError(f"{path}: holds pickled objects, which are refused: {_CONVERT}") from error
-        raise BundleError(f"{path}: not a CosmoPower network ({error})") from error
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path}: not a CosmoPower network ({error})") from error
-    try:
-        n = int(arrays["n_layers"])
-        for old, new in _SYNONYMS.items():
-            if old in arrays:
-                arrays[new] = arrays[old]
-        pca = None
-        if "pca_matrix" in arrays:
-            pca = tuple(arrays[k].astype("f8") for k in _PCA)
-        network = CosmoPowerArrays(
-            parameters=tuple(str(x) for x in arrays["parameters"]),
-            ell=arrays["modes"].astype(int),
-            weights=tuple(arrays[f"W_{i}"].astype("f8") for i in range(n)),
-            biases=tuple(arrays[f"b_{i}"].astype("f8") for i in range(n)),
-            activations=tuple(
-                (arrays[f"alphas_{i}"].astype("f8"), arrays[f"betas_{i}"].astype("f8")) for i in range(n - 1)
-            ),
-            input_mean=arrays["param_train_mean"].astype("f8"),
-            input_std=arrays["param_train_std"].astype("f8"),
-            output_mean=arrays["feature_train_mean"].astype("f8"),
-            output_std=arrays["feature_train_std"].astype("f8"),
-            pca=pca,
-            log=bool(arrays["log"]) if "log" in arrays else pca is None,
-        )
-    except KeyError as error:
-        raise BundleError(
-            f"{path}: no array {error}; found {', '.join(sorted(arrays))}; {_CONVERT}"
-        ) from error
-    width = len(network.parameters)
+        with reading(path, "a CosmoPower network", BundleError):
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
+                arrays = {name: f[name] for name in f.files}
+            network = _network(arrays)
+    except BundleError as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError) and "pickle" in str(cause).lower():
+            raise BundleError(f"{path}: holds pickled objects, which are refused: {_CONVERT}") from cause
+        if isinstance(cause, KeyError):
+            raise BundleError(
+                f"{path}: no array {cause}; found {', '.join(sorted(arrays))}; {_CONVERT}"
+            ) from cause
+        raise
+    _check(network, path)
+    return network
+
+
+def _network(arrays: dict[str, np.ndarray]) -> CosmoPowerArrays:
+    n = int(arrays["n_layers"])
+    arrays = arrays | {new: arrays[old] for old, new in _SYNONYMS.items() if old in arrays}
+    pca = None
+    if "pca_matrix" in arrays:
+        mean, std, matrix = (arrays[k].astype("f8") for k in _PCA)
+        pca = mean, std, matrix
+    return CosmoPowerArrays(
+        parameters=tuple(str(x) for x in arrays["parameters"]),
+        ell=arrays["modes"].astype(int),
+        weights=tuple(arrays[f"W_{i}"].astype("f8") for i in range(n)),
+        biases=tuple(arrays[f"b_{i}"].astype("f8") for i in range(n)),
+        activations=tuple(
+            (arrays[f"alphas_{i}"].astype("f8"), arrays[f"betas_{i}"].astype("f8")) for i in range(n - 1)
+        ),
+        input_mean=arrays["param_train_mean"].astype("f8"),
+        input_std=arrays["param_train_std"].astype("f8"),
+        output_mean=arrays["feature_train_mean"].astype("f8"),
+        output_std=arrays["feature_train_std"].astype("f8"),
+        pca=pca,
+        log=bool(arrays["log"]) if "log" in arrays else pca is None,
+    )
+
+
+def _check(network: CosmoPowerArrays, path: Path) -> None:
+    """Raise :class:`BundleError` unless shapes fit together and the numbers are finite."""
+    n_in, ell = len(network.parameters), network.ell
+    if not network.weights:
+        raise BundleError(f"{path}: a network without layers")
+    # l as an index of an array: a hostile l of 10^12 must not become its length
+    if (
+        ell.ndim != 1
+        or ell.size == 0
+        or ell.min() < 0
+        or ell.max() > 20_000
+        or len(set(ell.tolist())) < ell.size
+    ):
+        raise BundleError(f"{path}: modes: expected distinct multipoles from 0 to 20000")
+    n_out = ell.size if network.pca is None else network.pca[2].shape[0] if network.pca[2].ndim else 0
+    shapes: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {
+        "param_train_mean": (network.input_mean, (n_in,)),
+        "param_train_std": (network.input_std, (n_in,)),
+        "feature_train_mean": (network.output_mean, (n_out,)),
+        "feature_train_std": (network.output_std, (n_out,)),
+    }
+    width = n_in
     for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        if weight.shape != (width, len(bias)):
-            raise BundleError(f"{path}: layer {i} has shape {weight.shape}, expected ({width}, {len(bias)})")
-        width = len(bias)
-    n_out = len(network.ell) if network.pca is None else network.pca[2].shape[0]
+        shapes[f"W_{i}"] = weight, (width, bias.size)
+        shapes[f"b_{i}"] = bias, (bias.size,)
+        width = bias.size
+        if i < len(network.activations):
+            alpha, beta = network.activations[i]
+            shapes |= {f"alphas_{i}": (alpha, (width,)), f"betas_{i}": (beta, (width,))}
+    if network.pca is not None:
+        expected = ((ell.size,), (ell.size,), (n_out, ell.size))
+        shapes |= {k: (a, shape) for k, a, shape in zip(_PCA, network.pca, expected, strict=True)}
+    for name, (array, shape) in shapes.items():
+        if array.shape != shape:
+            raise BundleError(f"{path}: {name} has shape {array.shape}, expected {shape}")
+        if not np.isfinite(array).all():
+            raise BundleError(f"{path}: {name} holds numbers that are not finite")
     if width != n_out:
         raise BundleError(f"{path}: the last layer gives {width} numbers, expected {n_out}")
-    return network
 
 
 _CONVERT = (
@@ -151,8 +186,6 @@ _CONVERT = (
 
 def write_cosmopower(path: str | Path, network: CosmoPowerArrays) -> None:
     """Write a network as plain arrays: what :func:`read_cosmopower` reads."""
-    from cmbfit.io import atomic_path  # noqa: PLC0415 (writing is the exception)
-
     arrays: dict[str, Any] = {
         "n_layers": np.array(len(network.weights)),
         "parameters": np.array(network.parameters),

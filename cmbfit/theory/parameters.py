@@ -48,6 +48,11 @@ _ALL = (
     Parameter("Alens", r"A_\mathrm{L}", "factor on the lensing potential's power"),
     Parameter("r", r"r", "tensor-to-scalar ratio at k = 0.05/Mpc"),
     Parameter("nt", r"n_\mathrm{t}", "tensor spectral index"),
+    Parameter(
+        "f_pbh",
+        r"f_\mathrm{PBH}f_\mathrm{eff}",
+        "dark matter in evaporating black holes of one mass, times the deposited share of their energy",
+    ),
     Parameter("A_planck", r"A_\mathrm{Planck}", "Planck map calibration: model / A_planck^2"),
     Parameter("A_act", r"A_\mathrm{ACT}", "ACT map calibration: model / A_act^2"),
     Parameter("P_act", r"P_\mathrm{ACT}", "ACT polarisation efficiency: model / P_act for each E"),

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from cmbfit.errors import CmbfitError
 from cmbfit.io import read_json
+from cmbfit.likelihood.model_defaults import complete_fit
 from cmbfit.theory.emulator.bundle import bundle_folder
 from pipeline.check_config import check_edges, check_fit
 from pipeline.codehash import ROOT, code_hash
@@ -35,7 +36,10 @@ def named(section, name, where):
 
 def fit_section(fit):
     """A fit's configuration, with the run's own spectra where it uses them."""
-    section = dict(named(config["fits"], fit, "run.fits"))
+    try:
+        section = complete_fit(named(config["fits"], fit, "run.fits"))
+    except CmbfitError as error:
+        raise WorkflowError(f"fits.{fit}: {error}")
     if "own_spectra" in section["data"]:
         options = named(config["spectra"], "likelihood", "spectra")
         section["own_spectra"] = {
@@ -97,9 +101,13 @@ def resolved(value):
     return as_json(value).replace("<results>", f"results/{config['run']['name']}")
 
 
+CODE = {}  # of every entry point that the run's rules have
+
+
 def code(entry_point):
     """The hash of everything `python -m pipeline.<entry point>` may run."""
-    return code_hash(entry_point)
+    CODE[entry_point] = code_hash(entry_point)
+    return CODE[entry_point]
 
 
 def data_file(name):
@@ -159,7 +167,20 @@ def check_configuration(box):
     """Check what the schema cannot: names and numbers that must fit together."""
     check_edges(config["spectra"]["edges"])
     for name, fit in FITS.items():
-        check_fit(name, fit, box)
+        check_fit(name, fit, {**box, **transfer_box(fit, box)})
+
+
+def transfer_box(fit, box):
+    """Where the transfer functions of a primordial model are valid, within the emulator's box."""
+    if "primordial" not in fit.get("theory", {}):
+        return {}
+    # CAMB takes a second to import, and few runs have such fits
+    from cmbfit.theory.transfer.plan import plan_from_config
+
+    own = plan_from_config(config["theory"].get("transfer", {}), {}).box
+    return {
+        p: (max(low, box[p][0]), min(high, box[p][1])) for p, (low, high) in own.items()
+    }
 
 
 def refuse_other_physics(trained):

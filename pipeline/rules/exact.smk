@@ -7,6 +7,7 @@ rule compute_exact:
     input:
         samples="<results>/chains/{fit}.samples.h5",
         manifest=MANIFEST,
+        transfer=transfer_of,
     output:
         "<results>/theory/exact/{fit}.part{part}.npz",
     log:
@@ -16,12 +17,15 @@ rule compute_exact:
     conda:
         ENVIRONMENT
     params:
+        fit=lambda wc: as_json(FITS[wc.fit]),
+        transfer=transfer_option,
         draws=EMULATOR["check"]["draws"],
         parts=EXACT_PARTS,
         seed=SEED,
         code=code("compute_exact"),
     shell:
         "python -m pipeline.compute_exact --samples {input.samples} --emulator $(dirname {input.manifest})"
+        " --fit {params.fit:q} {params.transfer}"
         " --draws {params.draws} --part {wildcards.part} {params.parts} --seed {params.seed}"
         " --output {output} > {log} 2>&1"
 
@@ -31,6 +35,7 @@ rule check_emulator:
         exact=exact_parts,
         manifest=MANIFEST,
         own=lambda wc: own_spectra(wc.fit),
+        transfer=transfer_of,
     output:
         checks="<results>/checks/emulator_{fit}.json",
         errors="<results>/theory/emulator_errors_{fit}.json",
@@ -42,10 +47,12 @@ rule check_emulator:
         ENVIRONMENT
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
+        transfer=transfer_option,
         marks=as_json(EMULATOR["check"]),
         code=code("check_emulator"),
     shell:
         "python -m pipeline.check_emulator --emulator $(dirname {input.manifest}) --exact {input.exact}"
+        " {params.transfer}"
         " --fit {params.fit:q} --marks {params.marks:q} --errors {output.errors} --output {output.checks}"
         " > {log} 2>&1"
 
@@ -56,6 +63,7 @@ rule reweight:
         samples="<results>/chains/{fit}.samples.h5",
         manifest=MANIFEST,
         own=lambda wc: own_spectra(wc.fit),
+        transfer=transfer_of,
     output:
         record="<results>/chains/{fit}.reweight.json",
         getdist=directory("<results>/chains/getdist/{fit}_reweighted"),
@@ -68,10 +76,12 @@ rule reweight:
         ENVIRONMENT
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
+        transfer=transfer_option,
         marks=as_json(EMULATOR["check"]),
         seed=SEED,
         code=code("reweight"),
     shell:
         "python -m pipeline.reweight --emulator $(dirname {input.manifest}) --exact {input.exact}"
+        " {params.transfer}"
         " --samples {input.samples} --fit {params.fit:q} --marks {params.marks:q} --record {output.record}"
         " --seed {params.seed} --getdist-root {output.getdist}/{wildcards.fit}_reweighted --output {output.checks} > {log} 2>&1"

@@ -173,6 +173,7 @@ rule plot_residuals:
         summary="<results>/chains/{fit}.summary.json",
         manifest=MANIFEST,
         own=lambda wc: own_spectra(wc.fit),
+        transfer=transfer_of,
     output:
         png=report(
             "<results>/figures/residuals_{fit}.png",
@@ -188,10 +189,11 @@ rule plot_residuals:
         ENVIRONMENT
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
+        transfer=transfer_option,
         code=code("plot_residuals"),
     shell:
         "stem={output.png}; python -m pipeline.plot_residuals --summary {input.summary} --fit {params.fit:q}"
-        " --emulator $(dirname {input.manifest}) --output ${{stem%.png}} > {log} 2>&1"
+        " --emulator $(dirname {input.manifest}) {params.transfer} --output ${{stem%.png}} > {log} 2>&1"
 
 
 rule plot_chains:

@@ -5,6 +5,7 @@ rule sample_posterior:
     input:
         manifest=MANIFEST,
         own=lambda wc: own_spectra(wc.fit),
+        transfer=transfer_of,
     output:
         "<results>/chains/{fit}.ensemble{ensemble}.h5",
     log:
@@ -18,6 +19,7 @@ rule sample_posterior:
         gpu=1 if config["device"] == "cuda" else 0,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
+        transfer=transfer_option,
         data=lambda wc: data_hashes(wc.fit),
         device=config["device"],
         seed=SEED,
@@ -25,6 +27,7 @@ rule sample_posterior:
         checkpoint=lambda wc: f"results/{config['run']['name']}/checkpoints/{wc.fit}.ensemble{wc.ensemble}",
     shell:
         "python -m pipeline.sample_posterior --fit {params.fit:q} --emulator $(dirname {input.manifest})"
+        " {params.transfer}"
         " --device {params.device} --seed {params.seed} {wildcards.ensemble} --code {params.code}"
         " --threads {threads} --checkpoint {params.checkpoint} --output {output} > {log} 2>&1"
 
@@ -34,6 +37,7 @@ rule publish_chains:
         chains=ensembles,
         manifest=MANIFEST,
         own=lambda wc: own_spectra(wc.fit),
+        transfer=transfer_of,
     output:
         samples="<results>/chains/{fit}.samples.h5",
         arviz="<results>/chains/{fit}.nc",
@@ -48,8 +52,10 @@ rule publish_chains:
         ENVIRONMENT
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
+        transfer=transfer_option,
         code=code("publish_chains"),
     shell:
         "python -m pipeline.publish_chains --fit {params.fit:q} --emulator $(dirname {input.manifest})"
+        " {params.transfer}"
         " --chains {input.chains} --samples {output.samples} --getdist-root {output.getdist}/{wildcards.fit}"
         " --arviz {output.arviz} --summary {output.summary} --checks {output.checks} > {log} 2>&1"

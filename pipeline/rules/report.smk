@@ -1,4 +1,7 @@
-# Report: one summary, one page, and the gate that fails when a check does.
+# Report: one summary, one page, the record of the run, and the gate that fails when a check does.
+
+# JSON products that a section of the page shows, by the section's key (cmbfit/report/sections.py)
+PRODUCTS = {**COMPARISON_PRODUCTS, **LOOK_PRODUCTS, **ROTATION_PRODUCTS, **EVAPORATION_PRODUCTS}
 
 CHECKS = [
     "<results>/checks/spectra.json",
@@ -12,17 +15,41 @@ CHECKS = [
     ],
 ]
 FIGURES = [
+    *COMPARISON_FIGURES,
     "<results>/figures/maps.png",
     "<results>/figures/mask.png",
     "<results>/figures/spectra.png",
     *SURVEY_FIGURES,
+    *LOOK_FIGURES,
+    *ROTATION_FIGURES,
+    *EVAPORATION_FIGURES,
     *(LOWL_FIGURES if LOWL else []),
     *[
         f"<results>/figures/{kind}_{fit}.png"
         for fit in FITS
         for kind in ("residuals", "corner", "traces", "emulator", "reweight")
     ],
+    *[f"<results>/figures/primordial_{fit}.png" for fit in PRIMORDIAL_FITS],
 ]
+
+
+FOLDER = f"results/{config['run']['name']}/"
+
+
+def rules_of_the_run():
+    """Which rule writes what, with log and cost, relative to the run's folder."""
+    # not called `rule`: Snakemake's parser takes that word for its own
+    return {
+        made.name: {
+            "output": [str(x).removeprefix(FOLDER) for x in made.output],
+            "log": str(made.log[0]).removeprefix(FOLDER) if made.log else None,
+            "benchmark": str(made.benchmark).removeprefix(FOLDER)
+            if made.benchmark
+            else None,
+        }
+        for made in workflow.rules
+        if made.output
+    }
 
 
 rule write_summary:
@@ -30,6 +57,7 @@ rule write_summary:
         fits=[f"<results>/chains/{fit}.summary.json" for fit in FITS],
         reweighted=[f"<results>/chains/{fit}.reweight.json" for fit in FITS],
         checks=CHECKS,
+        products=list(PRODUCTS.values()),
         manifest=MANIFEST,
     output:
         "<results>/summary.json",
@@ -41,11 +69,14 @@ rule write_summary:
     params:
         config=lambda wc: as_json(config),  # it may hold {wildcards} of its own
         names=list(FITS),
+        sections=list(PRODUCTS),
+        rules=lambda wc: as_json(rules_of_the_run()),
         files=sorted(set(MAP_FILES)),
         data=[data_hashes(fit) for fit in FITS],
         code=code("write_summary"),
     shell:
         "python -m pipeline.write_summary --names {params.names} --fits {input.fits} --reweighted {input.reweighted} --checks {input.checks}"
+        " --sections {params.sections} --products {input.products} --rules {params.rules:q}"
         " --emulator {input.manifest} --config {params.config:q} --files {params.files}"
         " --output {output} > {log} 2>&1"
 
@@ -74,10 +105,35 @@ rule write_report:
         " --benchmarks {params.benchmarks} --output {output} > {log} 2>&1"
 
 
+rule write_crate:
+    input:
+        summary="<results>/summary.json",
+        report="<results>/report/index.html",
+    output:
+        crate="<results>/ro-crate-metadata.json",
+        citations="<results>/citations.bib",
+        snakefile="<results>/workflow/Snakefile",
+        config="<results>/workflow/config.json",
+        hashes="<results>/workflow/code.json",
+    log:
+        "<logs>/write_crate.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        snakefile=str(ROOT / "Snakefile"),
+        hashes=lambda wc: as_json(CODE),
+        code=code("write_crate"),
+    shell:
+        "python -m pipeline.write_crate --summary {input.summary} --snakefile {params.snakefile:q}"
+        " --code {params.hashes:q} --output {output.crate} > {log} 2>&1"
+
+
 rule gate:
     input:
         summary="<results>/summary.json",
         report="<results>/report/index.html",
+        crate="<results>/ro-crate-metadata.json",
     output:
         "<results>/checks/PASSED",
     log:

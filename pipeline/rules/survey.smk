@@ -5,6 +5,16 @@ EDGES = config["spectra"]["edges"]
 EDGES = ["planck", config["spectra"]["lmax_bins"]] if EDGES == "planck" else EDGES
 
 
+def masks_of(wildcards):
+    """Return the masks of a field: of T, and of Q and U where they have their own."""
+    return [f"<results>/maps/mask_{m}.fits" for m in SURVEY.masks_of(wildcards.field)]
+
+
+def mask_options(wildcards, input):
+    """Return the masks as the transforms take them."""
+    return " ".join(f"{o} {m}" for o, m in zip(("--mask", "--mask-p"), input.masks))
+
+
 rule join_channels:
     input:
         splits=lambda wc: [
@@ -85,7 +95,7 @@ rule prepare_survey_mask:
         splits=lambda wc: [
             s
             for f in SURVEY.masked
-            if SURVEY.mask_of(f) == wc.mask
+            if wc.mask in SURVEY.masks_of(f)
             for s in SURVEY.split_files(f)
         ],
     output:
@@ -141,7 +151,7 @@ rule prepare_beam:
 rule transform_split:
     input:
         split="<results>/maps/{field}.{split}.fits",
-        mask=lambda wc: f"<results>/maps/mask_{SURVEY.mask_of(wc.field)}.fits",
+        masks=masks_of,
     output:
         "<results>/alms/{field}.{split}.h5",
     log:
@@ -151,10 +161,11 @@ rule transform_split:
     conda:
         ENVIRONMENT
     params:
+        masks=mask_options,
         lmax=config["spectra"]["lmax"],
         code=code("transform_split"),
     shell:
-        "python -m pipeline.transform_split --split {input.split} --mask {input.mask}"
+        "python -m pipeline.transform_split --split {input.split} {params.masks}"
         " --name {wildcards.field}.{wildcards.split} --lmax {params.lmax} --output {output} > {log} 2>&1"
 
 
@@ -185,7 +196,7 @@ rule transform_template:
             wc.template, SURVEY.templates[wc.template].split_of(wc.split)
         ),
         beam="<results>/maps/{field}.beam.txt",
-        mask=lambda wc: f"<results>/maps/mask_{SURVEY.mask_of(wc.field)}.fits",
+        masks=masks_of,
     output:
         "<results>/alms/{field}.{split}.{template}.h5",
     log:
@@ -198,11 +209,12 @@ rule transform_template:
         cmb=lambda wc: (
             "" if SURVEY.templates[wc.template].spec["has_cmb"] else "--without-cmb"
         ),
+        masks=mask_options,
         lmax=config["spectra"]["lmax"],
         code=code("transform_template"),
     shell:
         "python -m pipeline.transform_template --own {input.own} --template {input.template}"
-        " --beam {input.beam} {params.cmb} --mask {input.mask} --lmax {params.lmax}"
+        " --beam {input.beam} {params.cmb} {params.masks} --lmax {params.lmax}"
         " --output {output} > {log} 2>&1"
 
 
@@ -218,7 +230,7 @@ rule fit_templates:
             f"<results>/maps/{b}.beam.txt"
             for b in (wc.field, *SURVEY.templates_of(wc.field))
         ],
-        mask=lambda wc: f"<results>/maps/mask_{SURVEY.mask_of(wc.field)}.fits",
+        mask=lambda wc: f"<results>/maps/mask_{SURVEY.masks_of(wc.field)[-1]}.fits",
         fiducial="<results>/theory/fiducial.txt",
     output:
         "<results>/maps/{field}.templates.json",

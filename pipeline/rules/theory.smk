@@ -56,69 +56,8 @@ rule compute_theory:
 
 
 CHUNKS = expand("<results>/theory/training/chunk_{chunk}.npz", chunk=range(N_CHUNKS))
+TRAINING_FIGURES = []
 
 if TRAIN:
-    SEARCH = "<results>/theory/search.json" if "search" in TRAIN else []
 
-    rule search_emulator:
-        input:
-            CHUNKS,
-        output:
-            "<results>/theory/search.json",
-        log:
-            "<logs>/search_emulator.log",
-        benchmark:
-            "<benchmarks>/search_emulator.jsonl"
-        conda:
-            ENVIRONMENT
-        threads: 4
-        params:
-            fit=as_json(TRAIN["fit"]),
-            candidates=as_json(TRAIN.get("search", [])),
-            held_out=TRAIN["held_out"],
-            code=code("search_emulator"),
-        shell:
-            "python -m pipeline.search_emulator --chunks {input} --fit {params.fit:q}"
-            " --candidates {params.candidates:q} --held-out {params.held_out} --output {output} > {log} 2>&1"
-
-    rule plot_search:
-        input:
-            "<results>/theory/search.json",
-        output:
-            png="<results>/figures/emulator_search.png",
-            pdf="<results>/figures/emulator_search.pdf",
-            csv="<results>/figures/emulator_search.csv",
-        log:
-            "<logs>/plot_search.log",
-        benchmark:
-            "<benchmarks>/plot_search.jsonl"
-        conda:
-            ENVIRONMENT
-        params:
-            code=code("plot_search"),
-        shell:
-            "stem={output.png}; python -m pipeline.plot_search --search {input}"
-            " --output ${{stem%.png}} > {log} 2>&1"
-
-    rule train_emulator:
-        input:
-            chunks=CHUNKS,
-            search=SEARCH,
-        output:
-            manifest="<results>/theory/emulator/manifest.json",
-            arrays="<results>/theory/emulator/arrays.safetensors",
-        log:
-            "<logs>/train_emulator.log",
-        benchmark:
-            "<benchmarks>/train_emulator.jsonl"
-        conda:
-            ENVIRONMENT
-        threads: 4
-        params:
-            fit=as_json(TRAIN["fit"]),
-            search=lambda wildcards, input: f"--search {input.search}" if SEARCH else "",
-            held_out=TRAIN["held_out"],
-            code=code("train_emulator"),
-        shell:
-            "python -m pipeline.train_emulator --chunks {input.chunks} --fit {params.fit:q} {params.search}"
-            " --held-out {params.held_out} --output $(dirname {output.manifest}) > {log} 2>&1"
+    include: "training.smk"

@@ -189,7 +189,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, keep: float) ->
     path = tmp_path / "block_00001.npz"
     raw = path.read_bytes()
     path.write_bytes(raw[: int(keep * len(raw))])
-    with pytest.raises(DataError, match=r"block_00001\.npz: damaged checkpoint"):
+    with pytest.raises(DataError, match=r"block_00001\.npz: expected a checkpoint"):
         run(tmp_path)
 
 

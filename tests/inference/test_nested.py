@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+import yaml
 
 from cmbfit.errors import ConfigError
-from cmbfit.inference.nested import PriorTransform, run_nested
+from cmbfit.inference.comparison import savage_dickey_samples
+from cmbfit.inference.diagnostics import kept_samples
+from cmbfit.inference.ensemble import EnsembleSettings, initial_walkers, run_ensemble
+from cmbfit.inference.importance import importance_sample, laplace_evidence
+from cmbfit.inference.maximum import find_maximum, laplace_factor
+from cmbfit.inference.nested import (
+    Evidence,
+    EvidenceSettings,
+    PriorTransform,
+    combine_runs,
+    compute_evidence,
+    run_nested,
+)
+from cmbfit.inference.products import Samples
+from cmbfit.inference.restrict import FixedPosterior
 from cmbfit.likelihood import Gaussian, Uniform
+from cmbfit.likelihood.build import posterior_from_config, start_from_config
+from cmbfit.likelihood.compiled import CompiledPosterior
 from cmbfit.likelihood.posterior import EvaluationCounts
 from cmbfit.likelihood.priors import JointGaussian
+from cmbfit.theory.emulator.bundle import load_emulator
+from tests.conftest import ROOT
 
 JOINT = JointGaussian(("a", "b"), (1.0, -2.0), ((1.0, 0.6), (0.6, 2.0)))
 
@@ -83,3 +104,116 @@ def test_evidence_of_a_normal_in_a_box(networks: int, n_live: int, n_effective: 
     prior = -d * math.log(width)
     np.testing.assert_allclose(got.samples.log_prob[0], prior - 0.5 * (x**2).sum(1) / sigma**2, rtol=1e-10)
     assert got.evaluations == toy.counts.evaluations > 1000
+
+
+def test_runs_that_disagree_widen_the_error() -> None:
+    """Two runs five sigma apart: the joint error is that of their scatter; two that agree keep the stated one."""
+
+    def run(log_z: float) -> Evidence:
+        samples = Samples(("x",), [np.zeros((10, 1))], [np.zeros(10)], 1, {"x": (0.0, 1.0)})
+        return Evidence(log_z, 0.02, samples, 2500.0, 1000, 1.0)
+
+    apart = combine_runs([run(-10.0), run(-10.1)])
+    assert apart.scatter > 5
+    assert apart.log_z == pytest.approx(-10.05, abs=2e-3)
+    # half the difference is the standard error of a mean of two
+    assert apart.log_z_error == pytest.approx(0.05, rel=0.05)
+    together = combine_runs([run(-10.0), run(-10.001)], (-10.0, 0.003))
+    assert together.log_z_error == pytest.approx(0.02 / math.sqrt(2))
+    record = together.record()
+    assert record["importance_sampling"]["log_z"] == -10.0
+    assert len(together.samples.values) == len(record["runs"]) == 2
+    with pytest.raises(ConfigError, match="runs >= 2"):
+        EvidenceSettings(runs=1)
+
+
+@pytest.fixture(scope="module")
+def planck() -> tuple[Any, dict[str, float], dict[str, float]]:
+    """The default fit, and how its evidence search starts."""
+    fit = yaml.safe_load((ROOT / "pipeline/config/default.yaml").read_text(encoding="utf-8"))["fits"]
+    posterior = CompiledPosterior(
+        posterior_from_config(fit["lcdm_planck2018"], load_emulator("lcdm_planck2018"))
+    )
+    return posterior, *start_from_config(fit["lcdm_planck2018"], posterior)
+
+
+@pytest.mark.slow
+def test_evidence_of_planck_by_three_methods(
+    planck: tuple[Any, dict[str, float], dict[str, float]], tmp_path: Path
+) -> None:
+    """nautilus, importance sampling and emcee on the default posterior: ln Z within errors, the same posterior.
+
+    The normal approximation is off by what tau's posterior is not normal: 0.05.
+    """
+    pytest.importorskip("nautilus", reason="the optional dependency nautilus-sampler is not installed")
+    posterior, centre, scale = planck
+    got = compute_evidence(posterior, centre, scale, EvidenceSettings(), 1)
+    assert got.importance is not None
+    error = math.hypot(got.log_z_error, got.importance[1])
+    assert got.log_z == pytest.approx(got.importance[0], abs=4 * error)
+    assert error < 0.05
+    best = find_maximum(posterior, centre, scale)
+    assert got.log_z == pytest.approx(
+        laplace_evidence(posterior, best, laplace_factor(posterior, best.point, scale)), abs=0.1
+    )
+    rng = np.random.default_rng(2)
+    walkers = initial_walkers(posterior, centre, scale, 64, rng)
+    settings = EnsembleSettings(64, 20_000, 500, 50, 0.1, "differential_evolution")
+    chain = run_ensemble(posterior, walkers, settings, 3, tmp_path, {}, progress=False)
+    x, y = kept_samples(chain)[0], got.samples.joined[:, : got.samples.n_sampled]
+    # 5,000 points of equal weight and some thousand independent ones of the chain: 0.03 sigma, three of them
+    np.testing.assert_allclose((y.mean(0) - x.mean(0)) / x.std(0), 0, atol=0.1)
+    np.testing.assert_allclose(y.std(0) / x.std(0), 1, atol=0.08)
+
+
+@pytest.mark.slow
+def test_evidence_of_planck_by_dynesty(planck: tuple[Any, dict[str, float], dict[str, float]]) -> None:
+    """Static nested sampling of another code, one point at a time: 4 of its errors, sqrt(H/n_live) = 0.26 (H = 17 nats)."""
+    dynesty = pytest.importorskip("dynesty", reason="dynesty is not installed (the bench extra)")
+    posterior, centre, scale = planck
+    transform = PriorTransform(posterior.parameters, posterior.priors)
+
+    def log_like(theta: np.ndarray) -> float:
+        x = torch.from_numpy(theta[None])
+        with torch.no_grad():
+            value = posterior.log_prob(x) - posterior.log_prior(x)
+        return float(value) if torch.isfinite(value) else -1e300
+
+    sampler = dynesty.NestedSampler(
+        log_like,
+        transform,
+        len(posterior.parameters),
+        nlive=250,
+        rstate=np.random.default_rng(1),
+        sample="rwalk",
+    )
+    sampler.run_nested(dlogz=0.1, print_progress=False)
+    error = float(sampler.results.logzerr[-1])
+    assert error < 0.5
+    exact = importance_sample(posterior, centre, scale, np.random.default_rng(1))
+    assert float(sampler.results.logz[-1]) == pytest.approx(exact.log_z, abs=4 * error)
+
+
+@pytest.mark.slow
+def test_savage_dickey_of_planck_is_the_ratio_of_evidences(
+    planck: tuple[Any, dict[str, float], dict[str, float]],
+) -> None:
+    """ln B of a fixed ns against a free one, from samples and from two evidences, where samples reach and at 2.5 sigma.
+
+    Three standard errors and 0.02 of the kernel, at points 0, 1 and 2.5 sigma from the mean.
+    """
+    posterior, centre, scale = planck
+    rng = np.random.default_rng(1)
+    large = importance_sample(posterior, centre, scale, rng, n=200_000)
+    column = posterior.parameters.index("ns")
+    mean, covariance = large.moments()
+    sigma = math.sqrt(covariance[column, column])
+    rows = rng.choice(len(large.weights), size=100_000, p=large.weights)
+    for distance in (0.0, 1.0, 2.5):
+        value = float(mean[column] + distance * sigma)
+        small = importance_sample(FixedPosterior(posterior, {"ns": value}), centre, scale, rng, n=50_000)
+        got = savage_dickey_samples(
+            large.points[rows, column], 0.88, 1.06, value, n_effective=0.8 * len(rows)
+        )
+        error = 3 * math.hypot(got.error, small.log_z_error, large.log_z_error)
+        assert got.ln_b01 == pytest.approx(small.log_z - large.log_z, abs=error + 0.02), distance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from cmbfit.likelihood import Gaussian, Posterior, Uniform, load_likelihood
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.datasets.bicep import read_bicep
 from cmbfit.likelihood.datasets.candl_format import Folder
+from cmbfit.likelihood.datasets.kinds import KINDS, Options, Source
 from cmbfit.likelihood.datasets.load import description
 from cmbfit.likelihood.foregrounds import PARAMETERS, Bandpass, DustAndSynchrotron
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
@@ -245,3 +248,150 @@ def test_r_as_published(bkp: Path) -> None:
     assert 0.105 < np.interp(0.95, cumulative, r) < 0.125  # 0.12, of which one digit is known
     assert of_r[0] / of_r.max() == pytest.approx(0.38, abs=0.05)
     assert dust[of_dust.argmax()] == pytest.approx(3.3, abs=0.3)  # a third of its error
+
+
+BK18 = description("bk18")
+
+
+def bk18_release(rng: np.random.Generator) -> dict[str, bytes]:
+    """Made-up numbers in the layout of BICEP/Keck's 2018 release: 11 B maps, 9 bins, l up to 40."""
+    maps = BK18["maps"]
+    n, lmax = len(maps), 40
+    order = [f"{maps[i]}x{maps[j]}" for i in range(n) for j in range(i, n)]
+    rows, columns = np.triu_indices(n)
+
+    def text(table: np.ndarray) -> bytes:
+        return "\n".join(" ".join(f"{v:.17g}" for v in row) for row in table).encode()
+
+    def bandpowers(matrices: np.ndarray) -> bytes:
+        return text(np.column_stack([np.arange(1, 10), matrices[:, rows, columns]]))
+
+    shape = rng.uniform(0.5, 3.0, n)
+    signal = 0.02 * np.outer(shape, shape) + 0.01 * np.eye(n)
+    noise = np.diag(rng.uniform(0.01, 0.1, n))
+    scatter = rng.standard_normal((9, n, n)) * 0.0005
+    n_all = 9 * len(order)
+    # neighbours are correlated; most elements are zero, which keeps the file small
+    covariance = 1e-4 * np.diag(rng.uniform(1, 2, n_all)) + 3e-5 * (np.eye(n_all, k=1) + np.eye(n_all, k=-1))
+    settings = {
+        "like_approx": "HL",
+        "map_names": " ".join(maps),
+        "map_fields": " ".join("B" * n),
+        "binned": "T",
+        "nbins": "9",
+        "cl_lmin": "2",
+        "cl_lmax": str(lmax),
+        "bin_window_files": "windows/BK18lf_bpwf_bin%u.txt",
+        "bin_window_in_order": " ".join(order),
+        "covmat_fiducial": "BK18lf_covmat_dust.dat",
+        "covmat_cl": " ".join(order),
+        "fpivot_dust": "353.0",
+        "fpivot_sync": "23.0",
+        # noise is taken off the fiducial model, and still in the bandpowers
+        "cl_hat_includes_noise": "T",
+        "cl_fiducial_includes_noise": "F",
+    }
+    for stem in ("cl_hat", "cl_noise", "cl_fiducial"):
+        settings |= {f"{stem}_file": f"BK18lf_{stem}.dat", f"{stem}_order": " ".join(order)}
+    settings |= {f"bandpass[{m}]": f"bandpass_{m}.txt" for m in maps}
+    files = {
+        "BK18lf_dust.dataset": "\n".join(f"{k} = {v}" for k, v in settings.items()).encode(),
+        "BK18lf_cl_hat.dat": bandpowers(signal + noise + (scatter + scatter.transpose(0, 2, 1))),
+        "BK18lf_cl_noise.dat": bandpowers(np.repeat(noise[None], 9, 0)),
+        "BK18lf_cl_fiducial.dat": bandpowers(np.repeat(signal[None], 9, 0)),
+        "BK18lf_covmat_dust.dat": text(covariance),
+    }
+    ell = np.arange(2, lmax + 1.0)
+    gain = rng.uniform(0.9, 1.1, n)  # a factor a map: the model stays a covariance
+    for b in range(1, 10):
+        window = np.where(np.abs(ell - 4 * b) < 3, 1.0, 0.0)[:, None] * 0.15 * gain[rows] * gain[columns]
+        files[f"windows/BK18lf_bpwf_bin{b}.txt"] = text(np.column_stack([ell, window]))
+    centres = [95, 150, 220, 95, 23, 30, 33, 44, 143, 217, 353]
+    for name, centre in zip(maps, centres, strict=True):
+        nu = np.linspace(0.85 * centre, 1.15 * centre, 15)
+        files[f"bandpass_{name}.txt"] = text(np.column_stack([nu, rng.uniform(0.5, 1.0, 15)]))
+    return files
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, raw in files.items():
+            member = tarfile.TarInfo(f"{BK18['folder']}/{name}")
+            member.size = len(raw)
+            tar.addfile(member, io.BytesIO(raw))
+    return out.getvalue()
+
+
+def bk18(archive: bytes) -> HamimecheLewis:
+    like = KINDS["bicep"](Source("bk18", BK18, {BK18["archive"]: archive}, {}), Options())
+    assert isinstance(like, HamimecheLewis)
+    return like
+
+
+def bk18_values(rng: np.random.Generator, like: HamimecheLewis) -> dict[str, float]:
+    values = {
+        "BBdust": 4.0, "BBsync": 1.0, "BBalphadust": -0.4, "BBbetadust": 1.6, "BBalphasync": -0.6,
+        "BBbetasync": -3.1, "BBdustsynccorr": 0.2,
+    }  # fmt: skip
+    assert set(values) == set(like.info.nuisance)
+    return {k: v * rng.lognormal(0, 0.1) for k, v in values.items()}
+
+
+def test_a_release_of_bk18s_layout_is_read_from_its_archive(rng: np.random.Generator) -> None:
+    """Against scipy's roots of matrices; the size is that of the description."""
+    files = bk18_release(rng)
+    like = bk18(tarred(files))
+    assert like._arrays["data"].shape == (9, 11, 11)
+    assert like._arrays["cholesky"].shape == (BK18["n_data"], BK18["n_data"])
+    ell = torch.arange(41, dtype=torch.float64)
+    spectra = Spectra({"bb": (2e-3 * (ell / 80) ** 2)[None]})
+    nuisance = {k: one(value=v) for k, v in bk18_values(rng, like).items()}
+    got = like.log_prob(spectra, nuisance).item()
+    assert got == pytest.approx(scipy_log_like(like, spectra, nuisance), rel=1e-8)
+    lost = {k: v for k, v in files.items() if k != "BK18lf_cl_noise.dat"}
+    for archive, message in (
+        (tarred(files)[:-3000], "BK18_cosmomc.tgz: damaged, or not a tar archive"),
+        (tarred({}), "no files under BK18_cosmomc/data/BK18lf_dust/"),
+        (tarred(lost), "BK18lf_cl_noise.dat: named by"),
+        (tarred({"../x": b""} | files), "is refused"),
+    ):
+        with pytest.raises(DataError, match=message):
+            bk18(archive)
+
+
+@pytest.mark.slow
+def test_cobayas_baseline_of_bk18_is_ours(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Maps, bins, fixed parameters and the form of the files: Cobaya's own defaults for BK18."""
+    module = pytest.importorskip("cobaya.likelihoods.bicep_keck_2018", reason="Cobaya is not installed")
+    archive = tarred(bk18_release(rng))
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(tmp_path, filter="data")
+
+    class Peer(module.bicep_keck_2018):  # without the check for the released archive
+        install_options: dict[str, str] = {}  # noqa: RUF012
+
+        @classmethod
+        def is_installed(cls, **_: object) -> bool:
+            return True
+
+    peer = Peer({"path": str(tmp_path)})
+    like = bk18(archive)
+    defaults = module.bicep_keck_2018.get_defaults()["params"]
+    given = {k: v for k, v in defaults.items() if isinstance(v, int | float)}
+    for name, prior in like.info.nuisance.items():
+        spec = defaults[name]["prior"]
+        if isinstance(prior, Uniform):
+            assert (prior.low, prior.high) == (spec["min"], spec["max"])
+        else:
+            assert (prior.mean, prior.std) == (spec["loc"], spec["scale"])
+    ell = np.arange(41)
+    for _ in range(5):
+        values = bk18_values(rng, like)
+        bb = 2e-3 * rng.lognormal(0, 0.3) * (ell / 80) ** 2
+        zeros = np.zeros_like(bb)
+        expected = peer.log_likelihood({"bb": bb, "ee": zeros, "eb": zeros}, **values, **given)
+        got = like.log_prob(
+            Spectra({"bb": torch.from_numpy(bb)[None]}), {k: one(value=v) for k, v in values.items()}
+        ).item()
+        assert got == pytest.approx(float(expected), rel=1e-9)

@@ -13,7 +13,7 @@ from cmbfit import data
 from cmbfit.errors import DataError, LikelihoodError
 from cmbfit.likelihood import load_likelihood
 from cmbfit.likelihood.base import refuse_double_counting
-from cmbfit.likelihood.datasets import reference_of, self_check
+from cmbfit.likelihood.datasets import check_reference, reference_of, self_check
 from cmbfit.likelihood.datasets.candl_format import read_candl
 from cmbfit.likelihood.datasets.planck_lensing import planck_lensing
 from cmbfit.likelihood.leaky import LeakyBandpowers
@@ -139,6 +139,21 @@ def test_act_lensing_with_the_cmb_gives_candls_own_number() -> None:
     assert like.pairs == ("pp", "tt", "te", "ee")
 
 
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["spt3g_2018_lensing", "spt3g_2018_lensing_cmb"])
+def test_spt_lensing_gives_candls_own_numbers(name: str) -> None:
+    """With a foreground template at the amplitudes of candl's tests; its value does enter."""
+    fetched("spt3g_2018_lensing")
+    fetched("candl_tests")
+    assert abs(self_check(name) or 0.0) < 1e-11
+    reference = reference_of(name)
+    moved = {**reference, "nuisance": {"A_fg": reference["nuisance"]["A_fg"] + 0.5}}
+    with pytest.raises(LikelihoodError, match="self-check failed"):
+        check_reference(load_likelihood(name), moved)
+    with pytest.raises(LikelihoodError, match="count the same planck PP multipoles 50-400"):
+        refuse_double_counting([load_likelihood(n).info for n in (name, PLANCK)])
+
+
 def toy_lensing(rng: np.random.Generator) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
     """A candl-format lensing set of three bins, l from 2 to 21."""
     ell = np.arange(2, 22.0)
@@ -191,6 +206,56 @@ def test_convergence_windows_responses_and_hartlap_by_hand(rng: np.random.Genera
     chi2 = residual @ np.linalg.solve(a["cov"], residual) * (100 - 3 - 2) / (100 - 1)
     spectra = Spectra({"tt": torch.from_numpy(tt)[None], "pp": torch.from_numpy(kk * 2 / np.pi)[None]})
     assert like.log_prob(spectra, {}).item() == pytest.approx(-0.5 * chi2, rel=1e-12)
+
+
+def test_a_binned_template_adds_its_amplitude_times_itself(
+    rng: np.random.Generator, emulator: LinearEmulator
+) -> None:
+    """By hand, through the reader, and through the folded posterior, where it is one more direction."""
+    from cmbfit.likelihood import Posterior, Uniform
+    from cmbfit.likelihood.compiled import CompiledPosterior
+
+    files, _ = toy_lensing(rng)
+    spec = yaml.safe_load(files["x.yaml"])
+    step = {
+        "Module": "common_lensing.BinnedTemplateForeground",
+        "template_file": "top/t.txt",
+        "amp_param": "A",
+    }
+    spec["data_model"].append(step)
+    shape = np.array([0.3, -0.2, 0.1])
+    below = {f"folder/{name}": raw for name, raw in files.items()} | {
+        "folder/x.yaml": yaml.safe_dump(spec).encode(),
+        "top/t.txt": b"0 0.3\n1 -0.2\n2 0.1",
+    }
+    got = read_candl(below, "folder/x.yaml")
+    assert got.parameters == ("A",)
+    prior = {"A": Uniform(-1.0, 3.0)}
+    # windows and data of the size of the sky's pp, so that the model matters beside the template
+    like = LeakyBandpowers(
+        info(nuisance=prior, pairs={"pp": (2, 21)}),
+        {p: 1e7 * w for p, w in got.windows.items()},
+        got.data,
+        got.covariance,
+        {key: 1e-4 * w for key, w in got.leakage.items()},
+        templates=got.templates,
+    )
+    ell = np.arange(22)
+    dl = {p: torch.from_numpy(rng.random((1, 22)) * (ell >= 2)) for p in ("tt", "pp")}
+    zero, two = ({"A": one(value=v)} for v in (0.0, 2.0))
+    added = (like.bandpowers(Spectra(dl), two) - like.bandpowers(Spectra(dl), zero))[0]
+    np.testing.assert_allclose(added, 2 * shape, rtol=0, atol=1e-7)  # rounding of a model of 1e8
+    box = {p: Uniform(*emulator.box[p]) for p in emulator.parameters}
+    posterior = Posterior(emulator, [like], box)
+    compiled = CompiledPosterior(posterior)
+    centre = [(low + high) / 2 for low, high in emulator.box.values()]
+    theta = torch.tensor([[*centre, 0.0], [*centre, 1.7], [*centre, -0.9]], dtype=torch.float64)
+    torch.testing.assert_close(compiled.log_prob(theta), posterior.log_prob(theta), rtol=1e-10, atol=0)
+    assert (compiled.log_prob(theta)[1:] - compiled.log_prob(theta)[0]).abs().min() > 0.01
+    with pytest.raises(DataError, match=r"t.txt: expected the bin and its value in 3 rows"):
+        read_candl({**below, "top/t.txt": b"0 0.3\n1 -0.2"}, "folder/x.yaml")
+    with pytest.raises(LikelihoodError, match="without a prior"):
+        LeakyBandpowers(info(), got.windows, got.data, got.covariance, got.leakage, templates=got.templates)
 
 
 def drop(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:

@@ -15,8 +15,8 @@ from cmbfit.likelihood.base import refuse_double_counting
 from cmbfit.likelihood.sacc_data import LeakyBandpowers, read_own_spectra, read_sacc
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.combination import combine
+from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.estimate import cl_from_dl
-from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.multi import make_plan
 from cmbfit.spectra.product import Bandpowers, read_spectra, write_combined
 from cmbfit.theory.spectra import Spectra
@@ -174,10 +174,10 @@ def test_refusals(tmp_path: Path, product: Path, rng) -> None:
         read_own_spectra(product, "x", survey="s", pairs=("pp",))
     with pytest.raises(LikelihoodError, match="no bin of tt"):
         read_own_spectra(product, "x", survey="s", pairs=("tt",), ranges={"tt": (3, 4)})
-    with pytest.raises(SpectrumError, match="expected a SACC file"):
+    with pytest.raises(SpectrumError, match=r"expected a (whole FITS|SACC) file"):
         read_own_spectra(tmp_path / "none.fits", "x", survey="s")
     path = tmp_path / "x.fits"
-    with pytest.raises(LikelihoodError, match="expected a SACC file"):
+    with pytest.raises(LikelihoodError, match=r"expected a (whole FITS|SACC) file"):
         read_sacc(path, "x", survey="s", unit="dl")
     foreign(path, "dl")
     for change, message in (

@@ -9,57 +9,17 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from cmbfit.errors import DataError
 from cmbfit.figures.style import new_figure, save_figure
-from cmbfit.report.page import read_costs, render
+from cmbfit.report.costs import read_costs
+from cmbfit.report.graph import Graph, Origin
+from cmbfit.report.page import render
 
-ENTRY = {
-    "mean": 0.022361, "std": 0.00015, "q16": 0.02221, "q50": 0.02236, "q84": 0.02251,
-    "reference": 0.02236, "reference_std": 0.00015, "pull": 0.0067, "width_ratio": 1.0,
-}  # fmt: skip
-NOT_PUBLISHED = dict.fromkeys(("reference", "reference_std", "pull", "width_ratio"))
-CAMB = {
-    "version": "2.0.5", "recombination": "Recfast", "recfast_approximation": "planck",
-    "halofit": "mead2016", "bbn_table": "table", "mnu": 0.06, "nnu": 3.044,
-}  # fmt: skip
-SUMMARY: dict[str, Any] = {
-    "fits": {
-        "lcdm": {
-            "title": "LCDM <script>alert(1)</script>",
-            "data": [{"title": "plik & co", "approximation": "two bins"}],
-            "reference_source": "Planck 2018 VI",
-            "parameters": {"ombh2": ENTRY, "zrei": {**ENTRY, **NOT_PUBLISHED}},
-            "chi2": {"plik": 584.23, "total": 584.23},
-            "convergence": {
-                "ensembles": 2, "walkers": 128, "steps": [2000, 2500], "tau_max": [31.26, 33.0],
-                "r_minus_1_max": 0.0021, "effective_samples_min": 5432.1, "seconds": [2.0, 3.0],
-            },
-            "priors": {"ombh2": {"uniform": [0.019, 0.026]}},
-            "reweighted": {
-                "n_points": 200, "ess_fraction": 0.9987, "log_weight": {"mean": 0.1, "std": 0.036},
-                "shifts": {"ombh2": {"mean": -0.0123, "mean_error": 0.002, "width": 1.0, "width_error": 0.01}},
-            },
-        }
-    },
-    "checks": [
-        {"name": "good", "value": 0.1, "tolerance": "< 0.3", "pass": True, "comment": "", "source": "chains"},
-        {"name": "bad", "value": "nan", "tolerance": "< 0.3", "pass": False, "comment": "", "source": "x"},
-    ],
-    "provenance": {
-        "settings": {"run": {"name": "default & tiny"}}, "created": "2026-01-01", "cmbfit": "0.1.0",
-        "git": {"commit": "abc", "dirty": True}, "python": "3.11", "packages": {"numpy": "2.1"},
-        "data": [{"name": "f", "description": "d", "bytes": 1, "sha256": "0" * 64, "licence": "l", "citation": ["c"]}],
-        "emulator": {
-            "settings": {"n_spectra": 9, "trained_on": {"camb": CAMB}},
-            "accuracy": {"chi2": {"like": {"median": 0.5, "p95": 2.0, "median_chi2": 900.0}}, "overall": {"tt": [0.001, 0.004, 0.007, 0.02]}},
-        },
-    },
-}  # fmt: skip
+from .example import SUMMARY
 
 
 class Tags(HTMLParser):
@@ -73,8 +33,12 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.seen.append(tag)
         del attrs
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "link"):
             self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+        del attrs
 
     def handle_endtag(self, tag: str) -> None:
         assert self.stack.pop() == tag
@@ -93,15 +57,17 @@ def text_of(page: str) -> str:
 
 
 def test_the_page_is_well_formed_and_holds_the_numbers(figure: Path) -> None:
-    page = render(SUMMARY, [figure], [{"job": "fit", "wall_s": 1.5, "cpu_s": 2.5, "max_rss_mb": 100.0}])
+    costs = [{"job": "fit", "file": "fit.jsonl", "wall_s": 1.5, "cpu_s": 2.5, "max_rss_mb": 100.0}]
+    page = render(SUMMARY, [figure], costs)
     tags = Tags()
     tags.feed(page)
     assert tags.stack == []
     text = " ".join(text_of(page).split())
     for words in (
-        "0.02236 ± 0.00015", "+0.01", "χ²(plik) = 584.23", "31.3, 33.0", "0.0021", "5432", "abc (with uncommitted",
-        "two bins", "1 of 2 checks FAILED", "not evidence for any theory of quantum gravity", "fit 1.5 2.5 100",
-        "effective fraction 0.9987", "ombh2 -0.012 ± 0.002",
+        "0.02236 ± 0.00015", "+0.01", "plik & co 613 584.23 0.793", "31.3", "33.0", "0.0021", "5432",
+        "abc (with uncommitted", "two bins", "1 of 2 checks FAILED", "fit 1.5 2.5 100", "seed 7", "[0.019, 0.026]",
+        "not evidence for any theory of quantum gravity", "effective fraction 0.9987", "ombh2 −0.012 0.002",
+        "CAMB 2.0.5 spectra", "Foreman-Mackey",
     ):  # fmt: skip
         assert words in text, words
 
@@ -119,15 +85,15 @@ def test_what_the_user_wrote_is_escaped() -> None:
     page = render(SUMMARY, [], [])
     tags = Tags()
     tags.feed(page)
-    assert "script" not in tags.seen
+    assert tags.seen.count("script") == 1  # the page's own
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "plik &amp; co" in page
 
 
 def test_failures_come_first_and_are_marked() -> None:
     page = render(SUMMARY, [], [])
-    assert page.index(">bad<") < page.index(">good<")
-    assert re.search(r'<tr class="fail"><td>FAIL</td><td>bad<', page)
+    assert page.index("<td>bad<") < page.index("<td>good<")
+    assert re.search(r'<tr class="fail"><td><span class="mark bad">FAIL</span></td><td>bad<', page)
     good = copy.deepcopy(SUMMARY)
     good["checks"] = good["checks"][:1]
     assert "All 1 checks passed" in render(good, [], [])
@@ -136,6 +102,38 @@ def test_failures_come_first_and_are_marked() -> None:
 def test_a_missing_figure_stops_the_page(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="figure is missing"):
         render(SUMMARY, [tmp_path / "maps_V.png"], [])
+    (tmp_path / "unheard_of.png").touch()
+    with pytest.raises(DataError, match="no caption"):
+        render(SUMMARY, [tmp_path / "unheard_of.png"], [])
+
+
+def test_numbers_link_to_their_product_and_its_log(figure: Path) -> None:
+    page = render(SUMMARY, [figure], [])
+    assert '<a class="num" href="../chains/lcdm.summary.json">0.02236 ± 0.00015</a>' in page
+    assert '<a class="num" href="../checks/chains_lcdm.json">0.1</a>' in page
+    # the log is that of the rule whose pattern the product matches
+    assert re.search(r'href="../logs/publish_chains/lcdm.log" title="log of the rule publish_chains"', page)
+    assert 'href="../logs/plot/corner_lcdm.log"' in page
+    assert 'href="../figures/corner_lcdm.csv"' in page
+
+
+def test_origins_follow_the_rules() -> None:
+    rules = {
+        "chain": {
+            "output": ["c/{fit,a|b}.{n,\\d+}.h5"],
+            "log": "l/{fit,a|b}.{n,\\d+}.log",
+            "benchmark": None,
+        },
+        "folder": {"output": ["getdist/{fit,[a-z]+}"], "log": None, "benchmark": "b/{fit,[a-z]+}.jsonl"},
+        "twice": {"output": ["t/{x}/{x}.txt"], "log": "l/{x}.log", "benchmark": None},
+    }
+    graph = Graph(rules)
+    assert graph.origin("c/a.12.h5") == Origin("chain", "l/a.12.log", None)
+    assert graph.origin("c/a.12.h5.json") == Origin("chain", "l/a.12.log", None)  # a product's record
+    assert graph.origin("getdist/x/deep/file.txt") == Origin("folder", None, "b/x.jsonl")
+    assert graph.origin("t/y/y.txt") == Origin("twice", "l/y.log", None)
+    assert graph.origin("c/z.12.h5") is None
+    assert graph.origin("t/y/z.txt") is None
 
 
 def test_costs_are_read_and_unmeasured_ones_left_out(tmp_path: Path) -> None:
@@ -144,6 +142,5 @@ def test_costs_are_read_and_unmeasured_ones_left_out(tmp_path: Path) -> None:
     (tmp_path / "fits" / "sample.jsonl").write_text(json.dumps(rows) + "\n")
     (tmp_path / "short.jsonl").write_text(json.dumps({**rows, "max_rss": None}) + "\n")
     (tmp_path / "empty.jsonl").write_text("")
-    assert read_costs(tmp_path) == [
-        {"job": "fits/sample", "wall_s": 12.5, "cpu_s": 20.0, "max_rss_mb": 300.0}
-    ]
+    row = {"wall_s": 12.5, "cpu_s": 20.0, "max_rss_mb": 300.0}
+    assert read_costs(tmp_path) == [{"job": "fits/sample", "file": "fits/sample.jsonl", **row}]

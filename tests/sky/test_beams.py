@@ -65,6 +65,14 @@ def test_hfi_files(tmp_path) -> None:
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(wl)
     squared = read_beam_fits(wl, 50, hdus=("TT", "EE", "BB"))
     np.testing.assert_allclose(squared.teb, beam.teb, rtol=1e-12)
+    assert squared.t_to_e is None
+    leaky = read_beam_fits(wl, 50, hdus=("TT", "EE", "BB"), leakage=True)
+    np.testing.assert_allclose(leaky.t_to_e, 1e-4, rtol=1e-12)  # TT_2_TE = b^T times it
+    windowed, p = leaky.times_pixel_window(fetch(WINDOW)), Beam.unit(50).times_pixel_window(fetch(WINDOW)).e
+    np.testing.assert_allclose(windowed.t_to_e, 1e-4 * p, rtol=1e-12)
+    np.testing.assert_allclose(leaky.cut(20).t_to_e, 1e-4, rtol=1e-12)
+    with pytest.raises(MapError, match="TT_2_TE up to l = 50"):
+        read_beam_fits(bl, 50, leakage=True)
     only_t = tmp_path / "Bl_T.fits"
     fits.HDUList([fits.PrimaryHDU(), table({"TEMPERATURE": t})]).writeto(only_t)
     np.testing.assert_allclose(read_beam_fits(only_t, 50).e, t[:51])

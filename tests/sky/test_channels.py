@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,10 @@ def skies(rng: np.random.Generator) -> tuple[np.ndarray, list[StokesMap]]:
     return teb, maps
 
 
+def skies_of(teb: np.ndarray, beam: Beam) -> np.ndarray:
+    return alm2stokes(np.stack([scale_alm(a, x) for a, x in zip(teb, beam.teb, strict=True)]), NSIDE)
+
+
 def test_weights_sum_to_one_and_follow_beam_and_noise() -> None:
     weights = noise_weights(BEAMS, {"a": 1.0, "b": 4.0}, LMAX, {"a": 30})
     np.testing.assert_allclose(weights["a"] + weights["b"], 1.0)
@@ -39,10 +45,25 @@ def test_the_sky_keeps_its_amplitude_and_has_the_new_beam(rng: np.random.Generat
     teb, maps = skies(rng)
     new = Beam.gaussian(LMAX, 150.0)
     joined = join_channels(maps, BEAMS, noise_weights(BEAMS, {"a": 1.0, "b": 1.0}, LMAX, {}), new, "cmb")
-    expected = alm2stokes(np.stack([scale_alm(a, x) for a, x in zip(teb, new.teb, strict=True)]), NSIDE)
+    expected = skies_of(teb, new)
     # three iterations of the analysis up to 1.5 nside
     for got, want in zip(joined.iqu, expected, strict=True):
         assert np.abs(got - want).max() < 1e-3 * want.std()
+
+
+def test_what_e_holds_of_t_comes_off(rng: np.random.Generator) -> None:
+    teb, _ = skies(rng)
+    leak = 0.02 * np.linspace(0, 1, LMAX + 1) * BEAMS["b"].t
+    seen = np.stack([scale_alm(a, x) for a, x in zip(teb, BEAMS["b"].teb, strict=True)])
+    seen[1] += scale_alm(teb[0], leak)
+    leaky = StokesMap(*alm2stokes(seen, NSIDE), coord="G", name="b")
+    weights, expected = {"b": np.ones(LMAX + 1)}, skies_of(teb, BEAMS["a"])
+    q = [
+        join_channels([leaky], {"b": beam}, weights, BEAMS["a"], "cmb").q
+        for beam in (replace(BEAMS["b"], t_to_e=leak), BEAMS["b"])
+    ]
+    assert np.abs(q[0] - expected[1]).max() < 1e-3 * expected[1].std()
+    assert np.abs(q[1] - expected[1]).max() > 0.05 * expected[1].std()
 
 
 def test_the_sky_cancels_in_a_difference(rng: np.random.Generator) -> None:

@@ -42,7 +42,7 @@ ReturnToService=2
 MinJobAge=300
 MpiDefault=none
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(awk '/MemTotal/{print int($2/1024)-512}' /proc/meminfo) Gres=gpu:1 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=$(awk '/MemTotal/{print int($2/1024)-512}' /proc/meminfo) Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=600 State=UP
 CONF
   echo "NodeName=$host Name=gpu Count=1 File=/dev/zero" >/etc/slurm/gres.conf

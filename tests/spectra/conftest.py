@@ -9,9 +9,9 @@ import pytest
 from cmbfit.data import fetch
 from cmbfit.sky import Mask, StokesMap, read_mask, read_stokes
 from cmbfit.spectra.binning import Bins
+from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.estimate import cl_from_dl
 from cmbfit.spectra.fields import Field
-from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.multi import Plan, make_plan
 from tests.spectra.fields_simulation import FieldSky, make_fields, simulate
 from tests.spectra.simulation import EDGES, LMAX, input_dl

@@ -11,8 +11,8 @@ import pytest
 from cmbfit.sky import Mask, StokesMap, apodise
 from cmbfit.spectra.correlations import FieldCorrelations
 from cmbfit.spectra.coupling import coupling
+from cmbfit.spectra.covariance import pseudo_covariance
 from cmbfit.spectra.fields import Field, Noise
-from cmbfit.spectra.general_covariance import pseudo_covariance
 from cmbfit.spectra.gradients import mask_derivatives
 from cmbfit.spectra.master import Transfer, couple
 from cmbfit.spectra.multi import Entry
@@ -47,12 +47,21 @@ def plain() -> tuple[Mask, exact.Exact]:
     return mask, exact.Exact.of(mask, LMAX)
 
 
-@pytest.fixture(scope="module")
-def pure() -> tuple[Mask, exact.Exact]:
+def pure_kernels(*, noise: bool) -> tuple[Mask, exact.Exact]:
     mask = cap(70, 35, "C2")
     return mask, exact.Exact.of(
-        mask, LMAX, partial(pure_alms, derivatives=mask_derivatives(mask)), noise=True
+        mask, LMAX, partial(pure_alms, derivatives=mask_derivatives(mask)), noise=noise
     )
+
+
+@pytest.fixture(scope="module")
+def pure() -> tuple[Mask, exact.Exact]:
+    return pure_kernels(noise=False)
+
+
+@pytest.fixture(scope="module")
+def noisy() -> tuple[Mask, exact.Exact]:
+    return pure_kernels(noise=True)
 
 
 def binned(f: Field, cl: dict[str, np.ndarray], g: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,9 @@ from scipy import stats
 from cmbfit.errors import SpectrumError
 from cmbfit.sky import Mask, StokesMap, apodise, remove_monopole_dipole
 from cmbfit.spectra import Bins, Master, Transfer, prepare
-from cmbfit.spectra.covariance import smallest_eigenvalue
+from cmbfit.spectra.covariance import multi_covariance, smallest_eigenvalue
 from cmbfit.spectra.estimate import cl_from_dl
 from cmbfit.spectra.fields import Field
-from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.multi import make_plan
 from cmbfit.spectra.transforms import SPECTRA
 from tests.spectra.simulation import EDGES, LMAX, Sky, bandpowers, input_dl

@@ -12,8 +12,8 @@ from cmbfit.sky import Mask, StokesMap, apodise
 from cmbfit.sky.harmonic import Alm, alm2cl, alm2map, map2alm
 from cmbfit.spectra.correlations import FieldCorrelations
 from cmbfit.spectra.coupling import Coupling, coupling, master_matrix
+from cmbfit.spectra.covariance import pseudo_covariance
 from cmbfit.spectra.fields import Field, Noise
-from cmbfit.spectra.general_covariance import pseudo_covariance
 from cmbfit.spectra.master import Transfer
 from cmbfit.spectra.multi import Entry
 from cmbfit.spectra.transforms import mask_spectrum

@@ -12,10 +12,9 @@ from cmbfit.errors import MapError, SpectrumError
 from cmbfit.sky import Mask, StokesMap
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.combination import combination_weights, combine
-from cmbfit.spectra.covariance import smallest_eigenvalue
+from cmbfit.spectra.covariance import multi_covariance, smallest_eigenvalue
 from cmbfit.spectra.estimate import cl_from_dl
 from cmbfit.spectra.fields import Field, Noise, noise_from_hits, split_pairs
-from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.multi import (
     Entry,
     estimate_bandpowers,

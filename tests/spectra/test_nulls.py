@@ -15,9 +15,9 @@ from cmbfit.sky import StokesMap
 from cmbfit.sky.harmonic import alm2map
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.combination import combine
+from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.estimate import cl_from_dl
 from cmbfit.spectra.fields import Field, Noise, noise_from_hits
-from cmbfit.spectra.general_covariance import multi_covariance
 from cmbfit.spectra.multi import Entry, estimate_bandpowers, field_alms, make_plan
 from cmbfit.spectra.nulls import (
     band_difference,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sacc
+from scipy import stats
 
 from cmbfit.data import fetch
 from cmbfit.errors import DataError, SpectrumError
@@ -29,6 +30,7 @@ from cmbfit.spectra import (
     write_spectra,
 )
 from cmbfit.spectra.product import COMBINED, leakage_path
+from cmbfit.theory.base import point_from_values
 
 EDGES = (2, 5, 9, 14, 20, 27, 35, 44, 54, 65)
 
@@ -68,6 +70,25 @@ def test_wmap_temperature_is_the_cmb(estimate) -> None:
     assert data.values["tt"][0] < 1000
     assert 0.58 < estimate.info["fsky"] < 0.65
     assert 0.02 < estimate.info["noise_cl_uk2"]["a"]["ee"] < 0.04
+
+
+def test_wmap_agrees_with_the_planck_best_fit(estimate, emulator) -> None:
+    """TT of V x W against LCDM of Planck 2018 VI, table 2 (TT,TE,EE+lowE), as chi2 says it should."""
+    values = {
+        "ombh2": 0.02236,
+        "omch2": 0.1202,
+        "theta_mc": 1.04090,
+        "tau": 0.0544,
+        "logA": 3.045,
+        "ns": 0.9649,
+    }
+    spectra = emulator.spectra(point_from_values(emulator, values)).dl
+    data = Bandpowers.of(estimate)
+    chi2, dof = data.chi2("tt", data.theory({k: spectra[k][0].numpy() for k in ("tt", "te", "ee")})["tt"])
+    assert 1e-3 < stats.chi2.sf(chi2, dof) < 0.999
+    # and the data can tell: a quarter more power is refused
+    more = data.theory({"tt": 1.25 * spectra["tt"][0].numpy()})["tt"]
+    assert stats.chi2.sf(data.chi2("tt", more)[0], dof) < 1e-6
 
 
 def test_nulls(estimate) -> None:

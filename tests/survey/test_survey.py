@@ -9,18 +9,27 @@ import numpy as np
 import pytest
 
 from cmbfit.errors import SpectrumError
-from cmbfit.sky import StokesMap, apodise, galactic_cut, gaussian_beam
+from cmbfit.sky import Beam, StokesMap, apodise, galactic_cut, gaussian_beam, write_mask
+from cmbfit.sky.fits import write_split
 from cmbfit.sky.harmonic import alm2stokes, scale_alm
 from cmbfit.sky.simulate import draw_alm
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.fields import Field
 from cmbfit.spectra.master import Transfer
-from cmbfit.spectra.multi import estimate_bandpowers, make_plan
+from cmbfit.spectra.multi import estimate_bandpowers, field_alms, make_plan, split_noise
 from cmbfit.spectra.transforms import FieldAlms, masked_alms
 from cmbfit.survey.analysis import cleaning_covariance, used_bins
-from cmbfit.survey.fields import Cleaning, SurveyField, difference_alms, measured_noise
+from cmbfit.survey.fields import (
+    Cleaning,
+    FieldFiles,
+    SurveyField,
+    difference_alms,
+    read_fields,
+    read_transfer,
+    write_transfer,
+)
 from cmbfit.survey.nulls import noise_check, split_checks
-from cmbfit.survey.products import PairSpectra, read_alms, read_pairs, write_alms, write_pairs
+from cmbfit.survey.products import PairSpectra, mask_label, read_alms, read_pairs, write_alms, write_pairs
 
 NSIDE, LMAX, SIGMA = 16, 40, 20.0
 NPIX = 12 * NSIDE**2
@@ -47,10 +56,9 @@ def make(rng: np.random.Generator, n_splits: int = 4, cleaned: bool = False) -> 
         ]
         return [masked_alms(m, mask, LMAX) for m in maps]
 
-    blank = StokesMap(*np.zeros((3, NPIX)), coord="G")
-    made = Field("V", [blank] * n_splits, mask, Transfer(beam, beam))
+    made = Field("V", n_splits, mask, Transfer(beam, beam))
     alms = alms_of(sky(rng), SIGMA)
-    noise = measured_noise(made, alms, BINS, np.ones(NPIX))
+    noise = split_noise(made, alms, BINS, np.ones(NPIX))
     made = replace(made, noise=noise)
     if not cleaned:
         return SurveyField(made, alms, None, SIGMA**2)
@@ -119,6 +127,52 @@ def test_ranges_select_bins(rng: np.random.Generator) -> None:
         used_bins(plan, {"ee": {"VxW": [8, 23]}})
     with pytest.raises(SpectrumError, match="no bin"):
         used_bins(plan, {"ee": {"VxV": [9, 14]}})
+
+
+def test_ranges_of_te_and_et(rng: np.random.Generator) -> None:
+    """A range of te is one of et, unless et has its own, in whatever order they are written."""
+    fields = [replace(make(rng).field, name=n) for n in "VW"]
+    plan = make_plan(fields, BINS, LMAX, [("V", "W")])
+    te, et = ([e.spectrum for e in plan.entries].index(s) for s in ("te", "et"))
+    used = used_bins(plan, {"te": {"VxW": [8, 31]}})
+    assert used[te].tolist() == used[et].tolist() == [False, True, True, True]
+    for cuts in (("te", [8, 31]), ("et", [16, 31])), (("et", [16, 31]), ("te", [8, 31])):
+        used = used_bins(plan, {s: {"VxW": r} for s, r in cuts})
+        assert used[te].tolist() == [False, True, True, True]
+        assert used[et].tolist() == [False, False, True, True]
+
+
+def test_field_from_files_with_two_masks(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Masks, a leaking beam, coefficients: as :func:`read_fields` assembles them, noise behind each mask."""
+    masks = {n: apodise(galactic_cut(NSIDE, b), 10.0, "C1") for n, b in (("t", 10.0), ("p", 40.0))}
+    for name, mask in masks.items():
+        write_mask(tmp_path / f"{name}.fits", mask)
+    beam = Beam.unit(LMAX)
+    write_transfer(tmp_path / "beam.txt", replace(beam, t_to_e=np.full(LMAX + 1, 0.01)))
+    splits = [f"{tmp_path}/split{k}.fits" for k in range(2)]
+    label = mask_label(tmp_path / "t.fits", tmp_path / "p.fits")
+    for k, path in enumerate(splits):
+        one = StokesMap(*(sky(rng) + SIGMA * rng.standard_normal((3, NPIX))), coord="G")
+        write_split(path, one, np.full(NPIX, SIGMA**-2))
+        alms = masked_alms(one, masks["t"], LMAX, mask_p=masks["p"])
+        write_alms(tmp_path / f"{k}.h5", alms, label)
+    files = FieldFiles(
+        "V", splits, [f"{tmp_path}/{k}.h5" for k in range(2)], f"{tmp_path}/t.fits", f"{tmp_path}/beam.txt",
+        mask_p=f"{tmp_path}/p.fits", survey="one",
+    )  # fmt: skip
+    (made,) = read_fields([files], BINS)
+    assert made.field.n_splits == 2
+    assert made.field.survey == "one"
+    np.testing.assert_allclose(made.field.transfer.t_to_e, 0.01)
+    np.testing.assert_array_equal(made.field.mask_of("b").weights, masks["p"].weights)
+    assert made.pixel_variance == pytest.approx(SIGMA**2, rel=1e-6)
+    with pytest.raises(SpectrumError, match="expected the maps"):
+        field_alms(made.field, LMAX)
+    with pytest.raises(SpectrumError, match="another mask"):
+        read_fields([replace(files, mask_p="")], BINS)
+    (tmp_path / "beam.txt").write_text("0 1\n1 1\n")
+    with pytest.raises(SpectrumError, match="ell t e b"):
+        read_transfer(tmp_path / "beam.txt")
 
 
 def test_products_come_back(tmp_path: Path, rng: np.random.Generator) -> None:

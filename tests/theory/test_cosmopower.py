@@ -164,7 +164,7 @@ def test_damaged_files_are_refused(tmp_path: Path, file: Path, rng: np.random.Ge
     write_cosmopower(
         tmp_path / "shape.npz", dataclasses.replace(wrong, weights=(wrong.weights[1], *wrong.weights[1:]))
     )
-    with pytest.raises(BundleError, match="layer 0 has shape"):
+    with pytest.raises(BundleError, match="W_0 has shape"):
         read_cosmopower(tmp_path / "shape.npz")
     write_cosmopower(tmp_path / "ells.npz", network(rng, 8))
     with pytest.raises(BundleError, match="other parameters or multipoles"):

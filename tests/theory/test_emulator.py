@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from cmbfit.errors import LikelihoodError, OutsideBoxError
-from cmbfit.theory.base import Theory
-from cmbfit.theory.camb_code import CambSettings, CambTheory
-from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator
+from cmbfit.errors import LikelihoodError, OutsideBoxError, ParameterError
+from cmbfit.theory.base import Theory, point_from_values
+from cmbfit.theory.camb_code import CambSettings, CambTheory, spectra_of_one_background
+from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, shipped_bundles
 from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.emulator.train import cosmic_variance_sigma
 from cmbfit.theory.parameters import DERIVED, LCDM
 
 CENTRE = torch.tensor([[0.0224, 0.12, 1.041, 0.055, 3.045, 0.965]], dtype=torch.float64)
+PLANCK_SIGMA = [1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4e-3]
 
 # near Planck's fit, and two points 60-80% of the way from the box's centre to its walls
 FRESH = [
@@ -56,7 +59,7 @@ def test_emulator_equals_camb_at_fresh_points(emulator: LinearEmulator, point: l
 
 
 def test_gradients_equal_finite_differences(emulator: LinearEmulator) -> None:
-    scale = torch.tensor([1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4e-3], dtype=torch.float64)
+    scale = torch.tensor(PLANCK_SIGMA, dtype=torch.float64)
     ells = [2, 10, 29, 30, 220, 1500]
     for pair in ("tt", "te", "ee", "pp"):
         jacobian = torch.autograd.functional.jacobian(
@@ -70,6 +73,45 @@ def test_gradients_equal_finite_differences(emulator: LinearEmulator) -> None:
             size = emulator.spectra(CENTRE).dl[pair][0, ells].abs() / scale[i]
             # relative to the spectrum over one sigma: second-order error 1e-6, rounding 1e-12
             assert ((jacobian[:, i] - expected) / size).abs().max() < 1e-7, (pair, LCDM[i])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_gradients_equal_finite_differences_of_camb(name: str) -> None:
+    """The change over one Planck sigma of each parameter, in cosmic-variance sigmas of one multipole.
+
+    Central differences over +-1 sigma: the cubic term is below 1e-4 (the emulator's own says so), and CAMB's
+    jitter of 3e-4 enters divided by sqrt(2). The limits are the marks on the spectra themselves over a posterior.
+    """
+    emulator = load_emulator(name)
+    known = {k: v for k, v in emulator.settings["trained_on"]["camb"].items() if k != "version"}
+    camb = CambSettings(**known)
+    centre, n = CENTRE[0].tolist(), emulator.lmax + 1
+
+    def run(points: list[list[float]]) -> np.ndarray:  # points on one background -> shape (n_points, 5, n)
+        background = dict(zip(LCDM[:4], points[0][:4], strict=True))
+        return spectra_of_one_background(camb, background, [(p[4], p[5]) for p in points])[0][:, :, :n]
+
+    def moved(i: int, sign: int) -> list[float]:
+        return [x + sign * PLANCK_SIGMA[i] * (j == i) for j, x in enumerate(centre)]
+
+    primordial = run([centre, *(moved(i, s) for i in (4, 5) for s in (1, -1))])
+    ends = {i: (primordial[2 * i - 7], primordial[2 * i - 6]) for i in (4, 5)}
+    ends |= {i: (run([moved(i, 1)])[0], run([moved(i, -1)])[0]) for i in range(4)}
+    sigma = cosmic_variance_sigma(dict(zip(("tt", "te", "ee", "bb", "pp"), primordial[0], strict=True)))
+    for column, pair in enumerate(("tt", "te", "ee")):
+        errors = np.empty((6, n - 2))
+        for i in range(6):
+            direction = torch.zeros(1, 6, dtype=torch.float64)
+            direction[0, i] = PLANCK_SIGMA[i]
+            _, slope = torch.autograd.functional.jvp(
+                lambda t, pair=pair: emulator.spectra(t).dl[pair][0], CENTRE, direction
+            )
+            exact = (ends[i][0][column] - ends[i][1][column]) / 2
+            errors[i] = ((slope.numpy() - exact) / np.maximum(sigma[pair], 1e-30))[2:]
+        p99, worst = np.percentile(np.abs(errors), [99, 100])
+        assert p99 < 0.005, (pair, p99, worst)
+        assert worst < 0.05, (pair, p99, worst)
 
 
 def test_rows_of_a_batch_do_not_touch_each_other(emulator: LinearEmulator) -> None:
@@ -96,6 +138,31 @@ def test_points_outside_the_box_are_refused_by_name(emulator: LinearEmulator, co
         emulator.spectra(theta)
     with pytest.raises(OutsideBoxError, match=name):
         emulator.derived(theta)
+
+
+@pytest.mark.parametrize(("i", "j"), list(itertools.combinations(range(6), 2)))
+def test_columns_in_another_order_are_refused(emulator: LinearEmulator, i: int, j: int) -> None:
+    """No two parameters near the concordance model lie in each other's range."""
+    order = list(range(6))
+    order[i], order[j] = order[j], order[i]
+    with pytest.raises(OutsideBoxError):
+        emulator.spectra(CENTRE[:, order])
+
+
+def test_density_parameters_in_place_of_physical_densities_are_refused(emulator: LinearEmulator) -> None:
+    """Omega_b = 0.0493 given as ombh2, by value and by name."""
+    theta = CENTRE.clone()
+    theta[0, 0] = 0.0224 / 0.674**2
+    with pytest.raises(OutsideBoxError, match=r"ombh2 = 0\.0493"):
+        emulator.spectra(theta)
+    values = dict(zip(LCDM, CENTRE[0].tolist(), strict=True))
+    del values["ombh2"]
+    with pytest.raises(ParameterError, match="unknown parameter 'Omega_b'; did you mean 'omega_b'"):
+        point_from_values(emulator, values | {"Omega_b": 0.0493})
+    with pytest.raises(OutsideBoxError, match="ombh2"):  # `omega_b` is a spelling of the physical density
+        emulator.spectra(point_from_values(emulator, values | {"omega_b": 0.0493}))
+    with pytest.raises(ParameterError, match=r"expected shape \(batch, 6\)"):
+        emulator.spectra(CENTRE[:, :5])
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

@@ -11,9 +11,11 @@ import torch
 
 from cmbfit.errors import BundleError, ConfigError, DataError, OutsideBoxError
 from cmbfit.theory.base import Theory
+from cmbfit.theory.camb_code import CambSettings, camb_parameters
 from cmbfit.theory.emulator.accuracy import measure
+from cmbfit.theory.emulator.base_network import tune_network
 from cmbfit.theory.emulator.bundle import load_emulator, write_bundle
-from cmbfit.theory.emulator.comparison import compare_models, tune_network
+from cmbfit.theory.emulator.comparison import compare_models
 from cmbfit.theory.emulator.correction import CorrectedEmulator, cut
 from cmbfit.theory.emulator.design import LCDM_BOX
 from cmbfit.theory.emulator.finetune import METHODS, FineTuneSettings, fine_tune
@@ -157,6 +159,9 @@ def test_runs_that_do_not_fit_the_base_are_refused(base: LinearEmulator, runs: T
     with pytest.raises(DataError, match=r"tcmb is 2\.726 in the runs, but 2\.7255"):
         fine_tune(base, other, settings, BOX)
     plain = dataclasses.replace(runs, theta=runs.theta[:, :6], names=LCDM)
+    few = runs.select(np.arange(18))
+    with pytest.raises(DataError, match="9 backgrounds are too few"):
+        fine_tune(base, few, settings, BOX)
     with pytest.raises(DataError, match="vary an extension"):
         fine_tune(base, plain, settings, BOX)
     with pytest.raises(BundleError, match="leaves the base's"):
@@ -198,11 +203,45 @@ def test_a_network_on_the_residual_does_not_spoil_exact_polynomials(
     """The spectra are polynomials: nothing is left to learn, while a network alone starts from scratch."""
     training = universe.training_set(160)
     fit, held = training.select(np.arange(120)), training.select(np.arange(120, 160))
-    out = compare_models(base, fit, held, SMALL)
-    worst = {model: max(e[1] for e in record["errors"].values()) for model, record in out.items()}
+    out = compare_models(base, fit, held, {"network": SMALL, "polynomial + network": SMALL})
+    worst = {model: max(e[1] for e in record["errors"]["box"].values()) for model, record in out.items()}
     assert worst["polynomial"] < 1e-4
     assert worst["polynomial + network"] < 0.02
     assert worst["network"] > worst["polynomial + network"]
+
+
+def test_networks_that_diverge_are_refused() -> None:
+    x, y = torch.ones(20, 2), torch.full((20, 1), torch.nan)
+    net = Mlp(2, 1, SMALL)
+    with pytest.raises(DataError, match="validation loss is nan after 15 steps"):
+        minimise(net, list(net.parameters()), x, y, np.arange(20) < 5, SMALL)
+
+
+def test_helium_follows_the_baryons(base: LinearEmulator, runs: TrainingSet) -> None:
+    """Helium has no number as base value but nucleosynthesis' relation, which CAMB itself would have used."""
+    box = {**LCDM_BOX, "YHe": (0.2, 0.3)}
+    theta = runs.theta.copy()
+    theta[:, 6] = 0.2 + (theta[:, 6] - 2) / 20
+    helium = dataclasses.replace(runs, theta=theta, names=(*LCDM, "YHe"))
+    emulator, _ = fine_tune(base, helium, FineTuneSettings(method="quadratic"), box)
+    ombh2 = np.array([0.0192, 0.0224, 0.0257])
+    settings = CambSettings(lmax=100)
+    table = [camb_parameters(settings, ombh2=x, omch2=0.12, tau=0.05, H0=67.0).YHe for x in ombh2.tolist()]
+    relation = np.polynomial.Polynomial(emulator.correction.base_values["YHe"])
+    np.testing.assert_allclose(relation(ombh2), table, rtol=0, atol=2e-5)  # the table's own last digits
+    points = torch.from_numpy(theta[:3]).clone()
+    points[:, 0] = torch.from_numpy(ombh2)
+    points[:, 6] = torch.from_numpy(relation(ombh2))
+    for pair, x in base.spectra(points[:, :6]).dl.items():
+        got = emulator.spectra(points).dl[pair]
+        torch.testing.assert_close(got, x, rtol=1e-6, atol=1e-6 * x.abs().max().item())
+    assert not torch.allclose(
+        emulator.spectra(torch.from_numpy(theta[:3])).dl["tt"], base.spectra(torch.from_numpy(theta[:3, :6])).dl["tt"],
+        rtol=1e-3,
+    )  # fmt: skip
+    tilt = dataclasses.replace(runs, names=(*LCDM, "nt"))
+    with pytest.raises(DataError, match="nt has no value in the base model"):
+        fine_tune(base, tilt, FineTuneSettings(), {**LCDM_BOX, "nt": (2.0, 4.0)})
 
 
 def test_the_search_for_a_network_is_reproducible_and_picks_the_best(

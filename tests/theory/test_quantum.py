@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from cmbfit.errors import ParameterError
+from cmbfit.figures.quantum import plot_states, state_table
 from cmbfit.theory.quantum import GaussianState, hawking_pair, squeezing_entropy, two_mode_squeezed
 from cmbfit.theory.quantum.fock import mean_quanta, reduced_entropy, squeeze_fock
 from cmbfit.theory.quantum.gaussian import bosonic_entropy, two_mode_squeezer
 from cmbfit.theory.quantum.hawking_state import primordial_squeezing
+from cmbfit.theory.quantum.tables import state_tables
 
 
 def test_two_mode_squeezing_against_fock_space() -> None:
@@ -70,3 +72,21 @@ def test_what_is_not_a_state_is_refused() -> None:
         hawking_pair(0.1, 1.2)
     with pytest.raises(ParameterError, match="levels"):
         squeeze_fock(1.0, 1)
+
+
+def test_tables_of_squeezed_states() -> None:
+    table = state_tables(1.2, 50)
+    s, p, h = table["squeezing"], table["primordial"], table["hawking"]
+    assert s["quanta"] == pytest.approx(np.sinh(s["r"]) ** 2)
+    # tanh(1.2)^100 = 1e-8 of the probability is cut off, times the quanta there
+    assert s["quanta_fock"] == pytest.approx(s["quanta"], abs=1e-5)
+    assert s["entropy_fock"] == pytest.approx(s["entropy"], abs=1e-6)
+    assert s["log_negativity"] == pytest.approx(2 * np.array(s["r"]), abs=1e-9)
+    # slow roll: x^-(1 - n_s) = 9% at x = 0.1, and k tau = (1 + epsilon) k/aH = 2%
+    assert p["quanta"] == pytest.approx(p["quanta_de_sitter"], rel=0.12)
+    assert max(p["unitarity"]) < 1e-8
+    # the entropy of the state outside is that of the flux of the greybody calculation
+    assert h["entropy"] == pytest.approx(h["entropy_rate"], rel=1e-8, abs=1e-12)
+    assert all(0 < g < 1 + 1e-9 for g in h["transmission"])
+    assert len(plot_states(table).axes) == 3
+    assert set(state_table(table)["panel"]) == {"squeezing", "primordial", "hawking"}

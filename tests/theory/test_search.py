@@ -54,6 +54,14 @@ def test_extended_designs_vary_the_extension() -> None:
     assert background.shape == (16, 5)
     assert primordial.shape == (16, 1, 2)
     assert sorted(np.floor((background[:, 4] - 2) / 2 * 16)) == list(range(16))  # Sobol strata
+    # what acts on the primordial spectrum or on lensing takes another value in each draw
+    late = Design(n_backgrounds=16, draws=2, per_chunk=16, extension={"mnu": (0.0, 0.6), "Alens": (0.5, 2.0)})
+    background, primordial = late.chunk(0)
+    assert late.background_names[-1] == "mnu"
+    assert late.draw_names == ("logA", "ns", "Alens")
+    assert primordial.shape == (16, 2, 3)
+    assert len(np.unique(primordial[..., 2])) == 32
+    assert (np.abs(primordial[..., 2] - 1.25) <= 0.75).all()
     assert "extension" not in Design().settings()
     with pytest.raises(ConfigError, match="nnu: expected low < high"):
         Design(extension={"nnu": (4.0, 2.0)})

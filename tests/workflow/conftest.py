@@ -30,7 +30,7 @@ class Checkout:
     root: Path
 
     def snakemake(
-        self, *words: str, config: str | None = "pipeline/config/tiny.yaml"
+        self, *words: str, config: str | None = "pipeline/config/tiny.yaml", timeout: float = 580
     ) -> subprocess.CompletedProcess:
         return subprocess.run(
             self.command(*words, config=config),
@@ -39,7 +39,7 @@ class Checkout:
             capture_output=True,
             text=True,
             check=False,
-            timeout=580,
+            timeout=timeout,
         )
 
     def command(self, *words: str, config: str | None) -> list[str]:

@@ -29,7 +29,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def test_bad_pixels_are_cut_and_the_dipole_goes(small: Run) -> None:
-    mask = read_mask_product(small.results / "maps/mask_common.fits")
+    mask = read_mask_product(small.results / "maps/mask_temperature.fits")
     for split in ("1", "2"):
         stokes = read_product(small.results / f"maps/f143.{split}.fits")
         assert stokes.missing.sum() == 24  # 12 without data, 12 of excessive variance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,11 +70,39 @@ def test_products_have_the_documented_formats(finished: Checkout) -> None:
         assert len(rows) > 5
         assert len({len(r) for r in rows}) == 1
     page = (results / "report" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 10
+    assert page.count("data:image/png;base64,") == 12
     assert not re.search(r"(src|href)=\"https?://", page)
     records = list(results.rglob("*.fits.json"))
     assert records
     assert all(json.loads(r.read_text())["inputs"] for r in records)
+
+
+def test_every_link_of_the_report_resolves(finished: Checkout) -> None:
+    """Numbers, figures, logs and costs link to files that are there, and contents to sections."""
+    page = _results(finished) / "report" / "index.html"
+    text = page.read_text()
+    links = set(re.findall(r'href="([^"]+)"', text)) - {"data:,"}
+    assert len([x for x in links if x.startswith("../logs/")]) > 10
+    for link in links:
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in text, link
+        else:
+            assert (page.parent / link).is_file(), link
+
+
+def test_the_run_is_recorded_and_would_repeat(finished: Checkout) -> None:
+    results = _results(finished)
+    graph = json.loads((results / "ro-crate-metadata.json").read_text())["@graph"]
+    files = {e["@id"]: e for e in graph if e.get("@type") == "File"}
+    assert {"summary.json", "report/index.html", "chains/lcdm_planck2018.samples.h5"} <= set(files)
+    assert files["checks/spectra.json"]["description"] == "written by the rule check_spectra"
+    assert "@article{jarosik2011," in (results / "citations.bib").read_text()
+    run = subprocess.run(
+        [sys.executable, "-c", "from cmbfit.cli import main; main()", "reproduce", "results/tiny"],
+        cwd=finished.root, env=finished.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "would repeat the run exactly" in run.stdout
 
 
 def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
@@ -112,13 +142,25 @@ def test_only_what_an_edit_touches_runs_again(finished: Checkout, tmp_path: Path
         shutil.copytree(kept, finished.root / "cmbfit", dirs_exist_ok=True)
         # a figure: that figure and the report only
         _edit(finished.root / "cmbfit/figures/residuals.py", "lw=1.2", "lw=1.3")
-        assert _would_run(finished) == {"plot_residuals", "write_report", "gate"}
+        assert _would_run(finished) == {"plot_residuals", "write_report", "write_crate", "gate"}
     finally:
         shutil.copytree(kept, finished.root / "cmbfit", dirs_exist_ok=True)
 
 
-def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Path) -> None:
-    """SIGKILL the driver and its jobs in the middle of the chain; the resumed chain is bit-identical."""
+@pytest.mark.parametrize(
+    "killed",
+    [
+        "machine",
+        pytest.param("stage", marks=pytest.mark.slow),
+        pytest.param("driver", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, killed: str) -> None:
+    """SIGKILL in the middle of the chain; the resumed chain is bit-identical.
+
+    The machine dies: driver and jobs together. A stage dies: the driver reports it. The driver dies: its job
+    goes on as an orphan, and the next driver's job writes the same checkpoint beside it.
+    """
     results = _results(finished)
     target = results / "chains" / "lcdm_planck2018.ensemble0.h5"
     checkpoint = results / "checkpoints" / "lcdm_planck2018.ensemble0"
@@ -140,10 +182,22 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Pa
     while not list(checkpoint.rglob("block_*.npz")):
         assert time.monotonic() < deadline, "no checkpoint appeared"
         time.sleep(0.02)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
-    time.sleep(1)
-    assert not target.exists(), "the run ended before it was killed: make the chain longer"
+    os.killpg(driver.pid, signal.SIGSTOP)  # no step is made meanwhile
+    refused = finished.snakemake(relative)
+    os.killpg(driver.pid, signal.SIGCONT)
+    assert refused.returncode != 0
+    assert "cannot be locked" in refused.stdout + refused.stderr, "two drivers at once"
+    if killed == "machine":
+        os.killpg(driver.pid, signal.SIGKILL)
+    elif killed == "driver":
+        driver.kill()
+    else:
+        os.kill(_process(driver.pid, "pipeline.sample_posterior"), signal.SIGKILL)
+    code = driver.wait(timeout=120)
+    if killed != "driver":
+        time.sleep(1)
+        assert not target.exists(), "the run ended before it was killed: make the chain longer"
+    assert code == (1 if killed == "stage" else -9)
     blocks = len(list(checkpoint.rglob("block_*.npz")))
     assert finished.snakemake("--unlock").returncode == 0
     again = finished.snakemake("--rerun-incomplete", relative)
@@ -152,8 +206,19 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, tmp_path: Pa
         resumed = f["samples"][()]
     np.testing.assert_array_equal(resumed, undisturbed)
     log = (results / "logs/sample_posterior/lcdm_planck2018.ensemble0.log").read_text()
-    assert "resuming after" in log
-    assert 0 < blocks < len(undisturbed) // 200 + 1
+    if killed != "driver":  # where the orphan was faster, nothing is left to resume
+        assert "resuming after" in log
+        assert 0 < blocks < len(undisturbed) // 200 + 1
+
+
+def _process(group: int, words: str) -> int:
+    """Return the Python process of a group whose command line has some words."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if os.getpgid(int(entry.name)) == group and words in command and "bash" not in command:
+                return int(entry.name)
+    raise AssertionError(f"no process {words}")
 
 
 def test_raising_max_steps_goes_on_from_the_checkpoint(finished: Checkout) -> None:

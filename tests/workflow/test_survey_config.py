@@ -36,6 +36,22 @@ def test_a_template_without_splits_serves_all_splits() -> None:
     assert len(spec["splits"]) == len(spec["alms"]) == len(spec["templates"][1]) == 9
 
 
+def test_masks_of_t_and_of_polarisation() -> None:
+    maps = section("wmap9")
+    maps["fields"]["V"]["survey"] = "wmap"
+    spec = Survey(maps).field_spec("V")
+    assert (spec["mask"], spec["mask_p"]) == tuple(
+        f"<results>/maps/mask_{m}.fits" for m in ("temperature", "polarisation")
+    )
+    assert spec["survey"] == "wmap"
+    assert spec["mask_p"] in Survey(maps).field_inputs("V")
+    maps["fields"]["W"]["mask_p"] = "temperature"  # the same as that of T: one mask
+    assert "mask_p" not in Survey(maps).field_spec("W")
+    assert Survey(maps).masks_of("W") == ["temperature"]
+    joined = Survey(section("planck2018"))
+    assert joined.masks_of("cmb") == joined.masks_of("d143x217") == ["temperature", "polarisation"]
+
+
 def broken(path: list[str], value: Any) -> dict[str, Any]:
     out = copy.deepcopy(section("planck2018" if path[0] == "differences" else "wmap9"))
     place = out
@@ -48,7 +64,8 @@ def broken(path: list[str], value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
-        (["fields", "V", "mask"], "kq85", "analysis"),
+        (["fields", "V", "mask"], "kq85", "temperature"),
+        (["fields", "V", "mask_p"], "kq85", "polarisation"),
         (["cleaning", "fields"], ["Q"], "V, W"),
         (["cleaning", "templates"], ["starlight"], "K, dust"),
         (["cleaning", "window"], [10, 200], "3 nside = 24"),

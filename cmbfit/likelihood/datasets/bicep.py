@@ -74,6 +74,9 @@ def read_bicep(
     hat, noise, fiducial = (
         read_spectra_table(files, file, stem)[index] for stem in ("cl_hat", "cl_noise", "cl_fiducial")
     )
+    # the likelihood adds the noise to both
+    hat = hat - noise if file.flag("cl_hat_includes_noise") else hat
+    fiducial = fiducial - noise if file.flag("cl_fiducial_includes_noise") else fiducial
     order = file.value("covmat_cl").split()
     name = file.value("covmat_fiducial")
     covariance = sub_covariance(

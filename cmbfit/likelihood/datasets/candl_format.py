@@ -1,8 +1,8 @@
 """Reader of candl-format data sets: a YAML definition and text files (Balkenhol et al. 2024, arXiv:2401.13433).
 
 What is read here are foreground-marginalised ("lite") sets of one effective frequency and lensing
-spectra: bandpowers, covariance, windows and a data model made of aberration, calibration and linear
-lensing corrections. A data model with any other step is refused by name.
+spectra: bandpowers, covariance, windows and a data model made of aberration, calibration, linear
+lensing corrections and binned templates. A data model with any other step is refused by name.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from cmbfit.likelihood.datasets.tables import embed, lookup, read_numbers
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior
 
 Calibration = dict[str, dict[str, float]]
+
+_TEMPLATE = "common_lensing.BinnedTemplateForeground"
 
 KK_OF_PP = np.pi / 2
 """C_L^kappakappa = [L(L+1)]^2 C_L^phiphi / 4, which is pi/2 times our pp."""
@@ -48,6 +50,8 @@ class CandlData:
     joint_priors : tuple of JointGaussian
     other_priors : tuple of str
         Parameters with a prior in the definition that are not its own, tau for example. They are not used.
+    templates : dict of str to numpy.ndarray, shape (n,)
+        Amplitude to what it adds to the bandpowers: a foreground that is binned already.
     """
 
     windows: dict[str, np.ndarray]
@@ -58,6 +62,12 @@ class CandlData:
     nuisance: dict[str, Prior] = field(default_factory=dict)
     joint_priors: tuple[JointGaussian, ...] = ()
     other_priors: tuple[str, ...] = ()
+    templates: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Its nuisance parameters."""
+        return (*self.calibration, *self.templates)
 
 
 def aberration_matrix(lmax: int, coefficient: float) -> sparse.csr_array:
@@ -196,9 +206,9 @@ def read_candl(files: Mapping[str, bytes], definition: str) -> CandlData:
     Parameters
     ----------
     files : mapping of str to bytes
-        All files by their path relative to the definition; see :class:`Folder`.
+        All files; see :class:`Folder`.
     definition : str
-        Name of the YAML file.
+        Path of the YAML file among them. It names files relative to itself, or from the top of `files`.
 
     Raises
     ------
@@ -207,7 +217,9 @@ def read_candl(files: Mapping[str, bytes], definition: str) -> CandlData:
     LikelihoodError
         If the data model has a step that is not supported.
     """
-    spec, spectra, folder = _definition(files, definition)
+    if parent := definition.rpartition("/")[0]:
+        files = {name.removeprefix(f"{parent}/"): raw for name, raw in files.items()}
+    spec, spectra, folder = _definition(files, definition.rpartition("/")[2])
     pairs = {name: name.split()[0].lower().replace("kk", "pp") for name in spectra}
     if len(set(pairs.values())) != len(pairs):
         raise LikelihoodError(
@@ -231,11 +243,30 @@ def read_candl(files: Mapping[str, bytes], definition: str) -> CandlData:
     for column, (name, n_bins) in enumerate(spectra.items()):
         table, file = _window_table(files, folder, name, (column, n_bins), seen)
         windows[pairs[name]] = _windows(table, file, n_bins, float(sum(aberrations)))
+    templates = _templates(files, model, len(data))
+    model = [step for step in model if step["Module"] != _TEMPLATE]
     calibration, leakage, constant = _data_model(files, model, pairs, windows)
     if any(name.lower().startswith("kk") for name in spectra):
         windows["pp"] = KK_OF_PP * windows["pp"]
-    single, joint, others = _priors(spec, files, set(calibration))
-    return CandlData(windows, data + constant, covariance, calibration, leakage, single, joint, others)
+    single, joint, others = _priors(spec, files, {*calibration, *templates})
+    return CandlData(
+        windows, data + constant, covariance, calibration, leakage, single, joint, others, templates
+    )
+
+
+def _templates(files: Mapping[str, bytes], model: list[Mapping[str, Any]], n: int) -> dict[str, np.ndarray]:
+    """Return the binned templates of the data model, each shape (n,), by their amplitudes."""
+    out: dict[str, np.ndarray] = {}
+    for step in model:
+        if step["Module"] == _TEMPLATE:
+            name = step["template_file"]
+            table = np.atleast_2d(read_numbers(files, name))
+            if table.shape != (n, 2):
+                raise DataError(
+                    f"{name}: expected the bin and its value in {n} rows, found shape {table.shape}"
+                )
+            out[step["amp_param"]] = out.get(step["amp_param"], np.zeros(n)) + table[:, 1]
+    return out
 
 
 def _definition(files: Mapping[str, bytes], name: str) -> tuple[dict[str, Any], dict[str, int], str]:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from cmbfit.errors import DataError
+from cmbfit.fits_structure import check_structure
+from cmbfit.io import reading
 from cmbfit.likelihood.datasets.tables import embed, lookup, read_numbers
 
 # columns of candl's response files; the last one is of kk or pp, as the step says
@@ -91,11 +93,9 @@ def norm_correction(files: Mapping[str, bytes], step: Mapping[str, Any], windows
 def _image(raw: bytes, name: str, n: int) -> np.ndarray:
     from astropy.io import fits  # noqa: PLC0415  a second to import, for one data set only
 
-    try:
-        with fits.open(io.BytesIO(raw)) as hdus:
-            image = np.asarray(hdus[1].data, dtype=np.float64)
-    except (OSError, IndexError, TypeError) as error:
-        raise DataError(f"{name}: expected a FITS image ({error})") from error
+    check_structure(raw, name)
+    with reading(name, "a FITS image"), fits.open(io.BytesIO(raw)) as hdus:
+        image = np.asarray(hdus[1].data, dtype=np.float64)
     if image.shape != (n, n):
         raise DataError(f"{name}: expected {n} x {n} numbers, found {image.shape}")
     return image

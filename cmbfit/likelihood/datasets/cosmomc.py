@@ -33,6 +33,10 @@ class CosmoMCFile:
             raise DataError(f"{self.name}: no setting {key!r}")
         return found
 
+    def flag(self, key: str) -> bool:
+        """Return whether a setting is T; it counts as F where it is missing."""
+        return self.value(key, "F").upper().startswith("T")
+
     @property
     def fields(self) -> list[str]:
         """Letter t, e or b of each used map."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.archive import folder_of_archive
 from cmbfit.likelihood.base import DataSetInfo, Likelihood
 from cmbfit.likelihood.cuts import Bandpowers, Ranges, cut, cut_sky
 from cmbfit.likelihood.datasets import planck_files
@@ -154,7 +155,7 @@ def _simall(source: Source, options: Options) -> Likelihood:
 
 def _candl(source: Source, options: Options) -> Likelihood:
     got = read_candl(source.files, source.spec["definition"])
-    if not got.leakage:
+    if not (got.leakage or got.templates):
         bandpowers = Bandpowers(got.windows, got.data, got.covariance)
         return _gaussian(source, options, bandpowers, got.calibration, whole=False)
     leakage, data = dict(got.leakage), got.data
@@ -162,7 +163,10 @@ def _candl(source: Source, options: Options) -> Likelihood:
         data = data - held_correction(leakage.pop(("pp", pair)), pair, where)
     info = data_set_info(source, len(data), options.without_cuts(source.name))
     calibration = _renamed(got.calibration, options)
-    return LeakyBandpowers(info, got.windows, data, got.covariance, leakage, source.sums, calibration)
+    templates = {options.rename.get(name, name): t for name, t in got.templates.items()}
+    return LeakyBandpowers(
+        info, got.windows, data, got.covariance, leakage, source.sums, calibration, templates
+    )
 
 
 def _planck_lensing(source: Source, options: Options) -> Likelihood:
@@ -181,7 +185,10 @@ def _parameter(source: Source, options: Options) -> Likelihood:
 
 def _bicep(source: Source, options: Options) -> Likelihood:
     info = data_set_info(source, source.spec["n_data"], options.without_cuts(source.name))
-    return read_bicep(info, source.files, source.spec, source.sums)
+    files, spec = source.files, source.spec
+    if "archive" in spec:
+        files = folder_of_archive(files[spec["archive"]], spec["archive"], spec["folder"])
+    return read_bicep(info, files, spec, source.sums)
 
 
 def _elica(source: Source, options: Options) -> Likelihood:

@@ -11,7 +11,6 @@ M^-1 instead of a Cholesky factor of a thousand modes. How well it follows the p
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.hamimeche_lewis import g
 from cmbfit.likelihood.pixel.estimate import quadratic_estimate
 from cmbfit.likelihood.pixel.likelihood import PixelLikelihood
@@ -65,10 +65,7 @@ class LowlBandpowers:
 
     def to(self, device: torch.device | str) -> LowlBandpowers:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        for name in ("_data", "_fiducial", "_inverse"):
-            setattr(moved, name, getattr(self, name).to(device))
-        return moved
+        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return the pixel likelihood's settings and the form."""

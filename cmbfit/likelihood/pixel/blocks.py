@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.device import moved
 from cmbfit.sky.maps import Array
 from cmbfit.theory.spectra import Spectra
 
@@ -114,10 +114,7 @@ class SpectrumBlocks:
 
     def to(self, device: torch.device | str) -> SpectrumBlocks:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        moved._to_cl = self._to_cl.to(device)
-        moved._fixed = {pair: x.to(device) for pair, x in self._fixed.items()}
-        return moved
+        return moved(self, device)
 
 
 def block_roots(

@@ -9,7 +9,6 @@ is linear in the spectra, K = 1 + sum_l C_l P_l, so a batch is one matrix produc
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import nuisance_values
+from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.pixel.blocks import block_roots, pairs_of
 from cmbfit.likelihood.pixel.density import gaussian_density
 from cmbfit.likelihood.pixel.likelihood import PixelLikelihood
@@ -79,7 +79,7 @@ class CompressedPixelLikelihood:
         scale = w[:, keep] / np.sqrt(s[keep])
         z = u[keep] / np.sqrt(s[keep])
         g = (fr @ scale).reshape(n_f, n_lm, -1)
-        self._full = full
+        self._fields, self._ell, self._full_settings = fields, summary.ell, full.settings()
         self.info, self.pairs, self.lmax = full.info, full.pairs, full.lmax
         self._blocks = full.blocks
         self._threshold = threshold
@@ -95,8 +95,8 @@ class CompressedPixelLikelihood:
 
     def _all_products(self, g: Array, max_bytes: int) -> Array:
         """Lower triangles of P for every pair and l, shape (n_pairs n_l, k (k + 1) / 2)."""
-        fields, summary = self._full.summary.fields, self._full.summary
-        ells = np.arange(summary.lmin, summary.lmax + 1)
+        fields, ell = self._fields, self._ell
+        ells = np.arange(ell[0], ell[-1] + 1)
         rows, columns = np.tril_indices(g.shape[2])
         size = 8 * len(pairs_of(fields)) * len(ells) * len(rows)
         if size > max_bytes:
@@ -109,7 +109,7 @@ class CompressedPixelLikelihood:
         for i in range(len(fields)):
             for j in range(i, len(fields)):
                 for multipole in ells:
-                    a, b = g[i, summary.ell == multipole], g[j, summary.ell == multipole]
+                    a, b = g[i, ell == multipole], g[j, ell == multipole]
                     product = a.T @ b
                     product = product if i == j else product + product.T
                     out[k] = product[rows, columns]
@@ -118,16 +118,12 @@ class CompressedPixelLikelihood:
 
     def to(self, device: torch.device | str) -> CompressedPixelLikelihood:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        for name in ("_z", "_products", "_lower", "floor"):
-            setattr(moved, name, getattr(self, name).to(device))
-        moved._blocks = self._blocks.to(device)
-        return moved
+        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return the full likelihood's settings and the compression."""
         return {
-            **self._full.settings(),
+            **self._full_settings,
             "compressed": {"threshold": self._threshold, "modes": self.n_modes, "dropped": self.dropped},
         }
 
@@ -145,7 +141,7 @@ class CompressedPixelLikelihood:
         """Return ln L; -inf where the spectra are no covariance."""
         nuisance_values(self.info, nuisance, spectra.batch)
         c = self._blocks(spectra)
-        _, possible = block_roots(c, self._full.summary.fields, self.floor)
+        _, possible = block_roots(c, self._fields, self.floor)
         rows = torch.stack([c[name] for name in self._names], dim=1).flatten(1)
         rows = torch.where(possible[:, None], rows, 0.0)
         parts = []

@@ -45,7 +45,8 @@ class Weighted:
 
 
 def weigh(like: PixelLikelihood, fiducial: Spectra) -> Weighted:
-    """Return the modes weighted by the inverse total covariance of one model."""
+    """Return the modes weighted by the inverse total covariance of one model; on the CPU."""
+    like, fiducial = like.to("cpu"), Spectra({pair: x.detach().cpu() for pair, x in fiducial.dl.items()})
     summary, fields = like.summary, like.summary.fields
     blocks = like.blocks(fiducial)
     roots, possible = block_roots(blocks, fields, like.floor)

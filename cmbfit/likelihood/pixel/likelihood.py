@@ -11,7 +11,6 @@ pixels are read once (:mod:`cmbfit.likelihood.pixel.summary`). Float64 throughou
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.pixel.blocks import SpectrumBlocks, block_roots
 from cmbfit.likelihood.pixel.density import gaussian_density
 from cmbfit.likelihood.pixel.summary import HarmonicSummary
@@ -87,11 +87,7 @@ class PixelLikelihood:
 
     def to(self, device: torch.device | str) -> PixelLikelihood:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        for name in ("_fisher", "_score", "mode_index", "floor"):
-            setattr(moved, name, getattr(self, name).to(device))
-        moved.blocks = self.blocks.to(device)
-        return moved
+        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return data files and ranges."""

@@ -7,14 +7,10 @@ B for l = 2-23, N^-1 Y of E, the weighted maps N^-1 m, and the a_lm of the tempe
 
 from __future__ import annotations
 
-import copy
 import io
 import re
-import tarfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,7 +19,11 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from cmbfit.errors import DataError
+from cmbfit.fits_structure import check_structure
+from cmbfit.io import reading
+from cmbfit.likelihood.archive import read_archive
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.pixel.blocks import dl_to_cl
 from cmbfit.sky.maps import Array, nside_of
 from cmbfit.theory.spectra import Spectra
@@ -40,7 +40,7 @@ MEMBERS = {
     "mask": "lowlP/mask_r3_p06_jarosik.fits",
     "window": "healpix_data/pixel_window_n0008.txt",
 }
-_LARGEST = 1 << 30
+_NAME = "WMAP archive"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,51 +68,36 @@ class WmapLowlData:
 
 
 def _members(archive: bytes) -> dict[str, bytes]:
-    """Read the wanted regular files out of the archive; nothing is unpacked to the disk."""
+    """Read the wanted files out of the archive, whatever folder they lie in."""
+    inside = read_archive(archive, _NAME, lambda path: any(_ends(path, name) for name in MEMBERS.values()))
     found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            for member in tar:
-                parts = PurePosixPath(member.name).parts
-                for key, name in MEMBERS.items():
-                    wanted = PurePosixPath(name).parts
-                    if parts[-len(wanted) :] != wanted:
-                        continue
-                    if key in found:
-                        raise DataError(f"WMAP archive: {name} is there twice")
-                    if not member.isreg() or member.size > _LARGEST or ".." in parts or parts[0] == "/":
-                        raise DataError(
-                            f"WMAP archive: {member.name} is refused: expected a regular file of at most 1 GiB"
-                        )
-                    handle = tar.extractfile(member)
-                    found[key] = handle.read() if handle else b""
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"WMAP archive: damaged, or not a tar archive ({error}); download it again"
-        ) from error
-    if missing := [name for key, name in MEMBERS.items() if key not in found]:
-        raise DataError(f"WMAP archive: no member {missing[0]}; expected wmap_likelihood_full_v5.tar.gz")
+    for key, name in MEMBERS.items():
+        matches = [path for path in inside if _ends(path, name)]
+        if len(matches) != 1:
+            problem = f"{name} is there twice" if matches else f"no member {name}"
+            raise DataError(f"{_NAME}: {problem}; expected wmap_likelihood_full_v5.tar.gz")
+        found[key] = inside[matches[0]]
     return found
+
+
+def _ends(path: str, name: str) -> bool:
+    return f"/{path}".endswith(f"/{name}")
 
 
 def _image(raw: bytes, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return the primary image of a FITS file in Fortran's order of axes; -1 leaves an axis free."""
-    try:
-        with fits.open(io.BytesIO(raw)) as hdus:
-            values = np.asarray(hdus[0].data).T
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"{name}: expected a FITS image ({error})") from error
+    check_structure(raw, name)
+    with reading(name, "a FITS image"), fits.open(io.BytesIO(raw)) as hdus:
+        values = np.asarray(hdus[0].data).T
     if values.ndim != len(shape) or any(w not in (-1, g) for w, g in zip(shape, values.shape, strict=True)):
         raise DataError(f"{name}: expected shape {shape} (Fortran order), found {values.shape}")
     return values
 
 
 def _column(raw: bytes, name: str, column: int) -> Array:
-    try:
-        with fits.open(io.BytesIO(raw)) as hdus:
-            return np.asarray(hdus[1].data.field(column), dtype=np.float64).ravel()
-    except (OSError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-        raise DataError(f"{name}: expected a FITS table with column {column + 1} ({error})") from error
+    check_structure(raw, name)
+    with reading(name, f"a FITS table with column {column + 1}"), fits.open(io.BytesIO(raw)) as hdus:
+        return np.asarray(hdus[1].data.field(column), dtype=np.float64).ravel()
 
 
 def _alm(raw: bytes, name: str, lmax: int) -> NDArray[np.complex128]:
@@ -142,7 +127,8 @@ def read_wmap9_lowl(archive: bytes) -> WmapLowlData:
     nside_of(n_pix, MEMBERS["mask"])
     good = np.flatnonzero(mask != 0)
     use = np.concatenate([good, n_pix + good])
-    window = np.loadtxt(io.BytesIO(raw["window"]), ndmin=2)[:, 0]
+    with reading(MEMBERS["window"], "a table of numbers"):
+        window = np.loadtxt(io.BytesIO(raw["window"]), ndmin=2)[:, 0]
     p_ee = _image(raw["p_ee"], MEMBERS["p_ee"], (-1, 2 * n_pix, 2 * n_pix))
     lmax = p_ee.shape[0] - 1
     p_bb = _image(raw["p_bb"], MEMBERS["p_bb"], p_ee.shape)
@@ -217,10 +203,7 @@ class WmapLowlPolarisation:
 
     def to(self, device: torch.device | str) -> WmapLowlPolarisation:
         """Return a copy whose arrays live on `device`."""
-        moved = copy.copy(self)
-        for name in ("_to_cl", "_inverse", "_products", "_weighted", "_responses", "_lower"):
-            setattr(moved, name, getattr(self, name).to(device))
-        return moved
+        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return data files and the offset."""

@@ -10,7 +10,7 @@ import torch
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.train import cosmic_variance_sigma
 from cmbfit.theory.emulator.trainingset import PAIRS, TrainingSet
-from cmbfit.theory.parameters import DERIVED, LCDM
+from cmbfit.theory.parameters import DERIVED
 from cmbfit.theory.spectra import Spectra
 
 PERCENTILES = (68.0, 95.0, 99.0, 100.0)
@@ -42,7 +42,7 @@ def spectra_of(exact: TrainingSet) -> Spectra:
     columns = np.column_stack([exact.theta, exact.derived])
     return Spectra(
         {pair: torch.from_numpy(np.ascontiguousarray(exact.dl[:, i])) for i, pair in enumerate(PAIRS)},
-        {p: torch.from_numpy(columns[:, i].copy()) for i, p in enumerate((*LCDM, *DERIVED))},
+        {p: torch.from_numpy(columns[:, i].copy()) for i, p in enumerate((*exact.names, *DERIVED))},
     )
 
 
@@ -75,8 +75,9 @@ def measure(
     for pair, error in errors_in_sigma(got, dl).items():
         per_ell[pair] = np.percentile(error, PERCENTILES, axis=0)
         overall[pair] = np.percentile(error[:, 2:], PERCENTILES).tolist()
-    names = DERIVED
     relative = {
-        p: float(np.abs(got.parameters[p].numpy() / derived[:, i] - 1).max()) for i, p in enumerate(names)
+        p: float(np.abs(got.parameters[p].numpy() / derived[:, i] - 1).max())
+        for i, p in enumerate(DERIVED)
+        if p in got.parameters
     }
     return Accuracy(per_ell, overall, relative, len(dl))

@@ -61,7 +61,7 @@ def _correction(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Correc
 
     return Correction(
         box={name: (low, high) for name, (low, high) in record["box"].items()},
-        base_values=record["base_values"],
+        base_values={name: tuple(np.atleast_1d(x).tolist()) for name, x in record["base_values"].items()},
         layers=tuple(
             (arrays[f"correction.layer{i}.weight"], arrays[f"correction.layer{i}.bias"])
             for i in range(record["layers"])
@@ -159,7 +159,7 @@ def write_bundle(
     if correction is not None:
         manifest["correction"] = {
             "box": {name: list(limits) for name, limits in correction.box.items()},
-            "base_values": dict(correction.base_values),
+            "base_values": {name: list(x) for name, x in correction.base_values.items()},
             "layers": len(correction.layers),
         }
     write_json(folder / "manifest.json", manifest)

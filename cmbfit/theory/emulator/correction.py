@@ -5,13 +5,14 @@ models beyond the base. Features of an extension are differences,
 
     g(theta, e) = phi(theta, e) - phi(theta, e_0),
 
-so that at e = e_0 the corrected emulator is the base emulator to the last bit, whatever phi has learned.
+so that at e = e_0 the corrected emulator is the base emulator, whatever phi has learned. (e_0 is a number,
+or for helium a function of the baryon density.)
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,8 +36,10 @@ class Correction:
     ----------
     box : mapping of str to (float, float)
         The six parameters of LCDM, then the extension's: where the corrected emulator may be asked.
-    base_values : mapping of str to float
-        Value of each of the extension's parameters in the base model; empty without an extension.
+    base_values : mapping of str to tuple of float
+        Value of each of the extension's parameters in the base model, as the coefficients of a polynomial
+        of ombh2 from the constant up: one number for most, nucleosynthesis' relation for helium. Empty
+        without an extension.
     layers : tuple of (weight, bias)
         Hidden layers of a network of the scaled parameters; empty for polynomials.
     degrees : numpy.ndarray of int, shape (n_terms, n_parameters)
@@ -49,7 +52,7 @@ class Correction:
     """
 
     box: Mapping[str, tuple[float, float]]
-    base_values: Mapping[str, float]
+    base_values: Mapping[str, tuple[float, ...]]
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     degrees: np.ndarray
     heads: Mapping[str, np.ndarray]
@@ -91,19 +94,33 @@ def cut(base: EmulatorArrays, lmax: int) -> EmulatorArrays:
     return replace(base, lmax=lmax, cmb=blocks.pop("cmb"), lensing=blocks.pop("lensing"), more=blocks)
 
 
+def in_base_model(
+    theta: torch.Tensor,  # shape: (batch, n_parameters)
+    names: Sequence[str],
+    base_values: Mapping[str, Sequence[float]],
+) -> torch.Tensor:  # shape: (batch, n_parameters)
+    """Return the points with the extension's parameters at their values in the base model."""
+    ombh2 = theta[:, names.index("ombh2")]
+    columns = list(theta.unbind(1))
+    for name, coefficients in base_values.items():
+        value = torch.zeros_like(ombh2)
+        for c in reversed(coefficients):
+            value = value * ombh2 + c
+        columns[names.index(name)] = value
+    return torch.stack(columns, dim=1)
+
+
 class Features:
     """The features of a correction: a network's hidden layer or polynomials, as differences or with a 1."""
 
     def __init__(self, correction: Correction, device: torch.device | str = "cpu") -> None:
         low, high = torch.tensor(list(correction.box.values()), dtype=torch.float64).T
         self._centre, self._half = ((low + high) / 2).to(device), ((high - low) / 2).to(device)
-        names = list(correction.box)
-        self._columns = [names.index(n) for n in correction.base_values]
-        self._values = torch.tensor(list(correction.base_values.values()), dtype=torch.float64).to(device)
+        self._names, self._base_values = list(correction.box), correction.base_values
         self._layers = [tuple(torch.from_numpy(a).to(device) for a in layer) for layer in correction.layers]
         self._polynomial = None
         if not self._layers:
-            self._polynomial = LegendreFeatures([(-1.0, 1.0)] * len(names), closed(correction.degrees))
+            self._polynomial = LegendreFeatures([(-1.0, 1.0)] * len(self._names), closed(correction.degrees))
             self._polynomial = self._polynomial.to(device)
             order = {tuple(d): i for i, d in enumerate(self._polynomial.degrees.tolist())}
             self._rows = torch.tensor([order[tuple(d)] for d in correction.degrees.tolist()]).to(device)
@@ -120,11 +137,9 @@ class Features:
     ) -> torch.Tensor:  # shape: (n_features, batch)
         """Return the features, float64."""
         phi = self._phi(theta)
-        if not self._columns:
+        if not self._base_values:
             return torch.cat([phi, torch.ones_like(phi[:1])])
-        at_base = theta.clone()
-        at_base[:, self._columns] = self._values
-        return phi - self._phi(at_base)
+        return phi - self._phi(in_base_model(theta, self._names, self._base_values))
 
 
 def closed(degrees: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Which points of parameter space are computed to train an emulator: scrambled Sobol designs.
 
 A first set fills the box; a second, smaller one fills a `focus` inside it, where published posteriors
-lie and the emulator has to be best. Several (logA, ns) draws share one background, since a further primordial spectrum costs CAMB a
-quarter of a new background. One Sobol sequence spans the backgrounds of a set and all their primordial draws.
+lie and the emulator has to be best. Several draws of (logA, ns) share one background, since a further
+primordial spectrum costs CAMB a quarter of a new background; extensions that act as late (running, A_L)
+vary from draw to draw. One Sobol sequence spans the backgrounds of a set and all their draws.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError
+from cmbfit.theory.extensions import PRIMORDIAL as PRIMORDIAL_EXTENSIONS
 from cmbfit.theory.extensions import extended_parameters
 from cmbfit.theory.parameters import LCDM
 
@@ -108,6 +110,16 @@ class Design:
                 )
 
     @property
+    def background_names(self) -> tuple[str, ...]:
+        """Parameters that a background holds: :data:`BACKGROUND` and the extension's that act there."""
+        return (*BACKGROUND, *(name for name in self.extension if name not in PRIMORDIAL_EXTENSIONS))
+
+    @property
+    def draw_names(self) -> tuple[str, ...]:
+        """Parameters of a draw: :data:`PRIMORDIAL` and the extension's that act as late."""
+        return (*PRIMORDIAL, *(name for name in self.extension if name in PRIMORDIAL_EXTENSIONS))
+
+    @property
     def n_chunks(self) -> int:
         """Number of chunks; the last one may be smaller."""
         return -(-(self.n_backgrounds + self.n_focus) // self.per_chunk)
@@ -124,8 +136,8 @@ class Design:
         self, n: int, box: Mapping[str, tuple[float, float]], seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         box = {**box, **self.extension}
-        names = [*BACKGROUND, *self.extension, *PRIMORDIAL * self.draws]
-        n_background = len(BACKGROUND) + len(self.extension)
+        names = [*self.background_names, *self.draw_names * self.draws]
+        n_background = len(self.background_names)
         sobol = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(seed))
         with warnings.catch_warnings():
             # a design may stop before a power of two; balance matters little for least squares
@@ -133,17 +145,17 @@ class Design:
             unit = sobol.random(n)
         low, high = np.array([box[name] for name in names]).T
         points = low + unit * (high - low)
-        return points[:, :n_background], points[:, n_background:].reshape(n, self.draws, 2)
+        return points[:, :n_background], points[:, n_background:].reshape(n, self.draws, -1)
 
     def backgrounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return all backgrounds (of the box, then of the focus) and their primordial draws.
 
         Returns
         -------
-        background : numpy.ndarray, shape (n_backgrounds + n_focus, 4 + number of extensions)
-            Columns as in :data:`BACKGROUND`, then the extension's.
-        primordial : numpy.ndarray, shape (n_backgrounds + n_focus, draws, 2)
-            Columns as in :data:`PRIMORDIAL`.
+        background : numpy.ndarray, shape (n_backgrounds + n_focus, 4 or more)
+            Columns as in :attr:`background_names`.
+        primordial : numpy.ndarray, shape (n_backgrounds + n_focus, draws, 2 or more)
+            Columns as in :attr:`draw_names`.
         """
         parts = [self._sobol(self.n_backgrounds, self.box, self.seed)]
         if self.n_focus:

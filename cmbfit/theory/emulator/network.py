@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,14 @@ class Mlp(torch.nn.Module):
             self.biases.append(0.1 * torch.randn(fan_out, generator=generator))
 
     @property
+    def layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Weights and biases of all layers, the head last."""
+        return list(zip(self.weights, self.biases, strict=True))
+
+    @property
     def hidden(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Weights and biases of the hidden layers."""
-        return list(zip(self.weights[:-1], self.biases[:-1], strict=True))
+        return self.layers[:-1]
 
     def forward(
         self,
@@ -122,9 +127,21 @@ def minimise(
     ----------
     predict : callable
         From rows of x to rows of y, through `parameters`.
+    parameters : sequence of torch.nn.Parameter
+        On the device of `x` and `y`.
+    x, y : torch.Tensor
+        float32, in comparable units.
+    validation : numpy.ndarray of bool, shape (n,)
+        Rows that are not trained on.
+    settings : NetworkSettings
+
+    Raises
+    ------
+    DataError
+        If the loss is not finite from the first check on: the rate is too high, or the data are.
     """
     rng = np.random.default_rng(settings.seed)
-    held = torch.from_numpy(validation)
+    held = torch.from_numpy(validation).to(x.device)
     x_fit, y_fit, x_held, y_held = x[~held], y[~held], x[held], y[held]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
@@ -136,7 +153,7 @@ def minimise(
     for step in range(1, settings.steps + 1):
         rows = slice(None)
         if len(x_fit) > settings.batch:
-            rows = torch.from_numpy(rng.choice(len(x_fit), settings.batch, replace=False))  # type: ignore[assignment]
+            rows = torch.from_numpy(rng.choice(len(x_fit), settings.batch, replace=False)).to(x.device)  # type: ignore[assignment]
         loss = (predict(x_fit[rows]) - y_fit[rows]).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -154,6 +171,11 @@ def minimise(
                 waited += 1
                 if waited >= settings.patience:
                     break
+    if not math.isfinite(best):
+        raise DataError(
+            f"network: the validation loss is {now} after {step} steps; lower the learning rate "
+            f"({settings.learning_rate:g}) or look for non-finite spectra"
+        )
     with torch.no_grad():
         for p, value in zip(parameters, kept, strict=True):
             p.copy_(value)

@@ -93,6 +93,29 @@ def search(
     return chosen, table
 
 
+def power_law(curve: Sequence[Mapping[str, Any]], source: str) -> tuple[float, float]:
+    """Return the exponent of 99% error against spectra, and how many times the spectra halve the error.
+
+    Parameters
+    ----------
+    curve : sequence of mappings
+        From :func:`learning_curve`.
+    source : str
+        A block's name or ``lowl_ee``.
+
+    Examples
+    --------
+    >>> curve = [{"spectra": n, "errors": {"cmb": [0, 1 / n, 0]}} for n in (100, 200, 400)]
+    >>> exponent, factor = power_law(curve, "cmb")
+    >>> round(exponent, 6), round(factor, 6)
+    (-1.0, 2.0)
+    """
+    n = np.log([row["spectra"] for row in curve])
+    error = np.log([row["errors"][source][1] for row in curve])
+    exponent = float(np.polyfit(n, error, 1)[0])
+    return exponent, float(2 ** (-1 / exponent)) if exponent < 0 else np.inf
+
+
 def learning_curve(
     training: Prepared,
     validation: Prepared,

@@ -293,18 +293,24 @@ def fit_prepared(
     )
 
 
-def split_by_background(training: TrainingSet, held_out_fraction: float) -> tuple[TrainingSet, TrainingSet]:
-    """Split into training and held-out parts that share no background.
+def held_out_rows(training: TrainingSet, fraction: float) -> np.ndarray:
+    """Return which spectra are held out, shape (n,), bool: whole backgrounds.
 
-    The held-out backgrounds are the last ones of the design's box and the last ones of its focus, so
-    that the split does not depend on how many chunks precede them.
+    They are the last ones of the design's box and the last ones of its focus, so that the choice does
+    not depend on how many chunks precede them.
     """
     focus, held = focus_rows(training), np.zeros(len(training.theta), dtype=bool)
     for part in (focus, ~focus):
         backgrounds = np.unique(training.background[part])
         if len(backgrounds):
-            n_held = max(1, round(held_out_fraction * len(backgrounds)))
+            n_held = max(1, round(fraction * len(backgrounds)))
             held |= np.isin(training.background, backgrounds[-n_held:])
+    return held
+
+
+def split_by_background(training: TrainingSet, held_out_fraction: float) -> tuple[TrainingSet, TrainingSet]:
+    """Split into training and held-out parts that share no background, see :func:`held_out_rows`."""
+    held = held_out_rows(training, held_out_fraction)
     return training.select(~held), training.select(held)
 
 

@@ -23,10 +23,10 @@ from cmbfit.io import atomic_path
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
 from cmbfit.theory.emulator.design import BACKGROUND, Design
 from cmbfit.theory.extensions import EXTENSIONS
-from cmbfit.theory.extensions import PRIMORDIAL as PRIMORDIAL_EXTENSIONS
 from cmbfit.theory.parameters import DERIVED, LCDM
 
 PAIRS = ("tt", "te", "ee", "bb", "pp")
+_ARRAYS = ("theta", "dl", "unlensed", "derived", "background")
 
 
 @dataclass(frozen=True)
@@ -80,27 +80,23 @@ def compute_chunk(
 ) -> TrainingSet:
     """Run CAMB over one chunk of a design, with a progress line per background."""
     backgrounds, primordial = design.chunk(index)
-    extra = tuple(design.extension)
+    names = (*LCDM, *design.extension)
     theta, dl, unlensed, derived, number, failures = [], [], [], [], [], []
     start = time.perf_counter()
     for i, (row, draws) in enumerate(zip(backgrounds, primordial, strict=True)):
-        point = dict(zip((*BACKGROUND, *extra), row.tolist(), strict=True))
-        # what only acts on the primordial spectrum or on lensing goes with the draws
-        late = {k: point.pop(k) for k in extra if k in PRIMORDIAL_EXTENSIONS}
-        background = point
+        background = dict(zip(design.background_names, row.tolist(), strict=True))
+        late = [dict(zip(design.draw_names, draw, strict=True)) for draw in draws.tolist()]
         try:
-            d, u, q = spectra_of_one_background(
-                settings, background, [{"logA": logA, "ns": ns, **late} for logA, ns in draws.tolist()]
-            )
+            d, u, q = spectra_of_one_background(settings, background, late)
         except ParameterError as error:
-            failures.append({**background, **late, "draws": draws.tolist(), "reason": str(error)})
+            failures.append({**background, "draws": draws.tolist(), "reason": str(error)})
             log(f"chunk {index}: point {background} failed: {error}")
             continue
         dl.append(d)
         unlensed.append(u)
         derived.append(q)
         number += [index * design.per_chunk + i] * len(draws)
-        theta += [[*row[:4], *draw, *row[4:]] for draw in draws]
+        theta += [[(background | draw)[name] for name in names] for draw in late]
         seconds = (time.perf_counter() - start) / (i + 1)
         log(f"chunk {index}: background {i + 1}/{len(backgrounds)}, {seconds:.1f} s each")
     if not theta:
@@ -115,7 +111,7 @@ def compute_chunk(
         np.array(number),
         failures,
         {"design": design.settings(), "camb": {"version": camb.__version__, **asdict(settings)}},
-        (*LCDM, *extra),
+        names,
     )
 
 
@@ -166,8 +162,14 @@ def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
         )
 
 
-def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
+def read_training_set(paths: Sequence[str | Path], *, unlensed: bool = True) -> TrainingSet:
     """Join chunks; all must come from the same settings.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+    unlensed : bool
+        False leaves the unlensed spectra out (no multipoles), which saves a third of the memory.
 
     Raises
     ------
@@ -184,7 +186,7 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
                 part = TrainingSet(
                     f["theta"],
                     f["dl"],
-                    f["unlensed"],
+                    f["unlensed"] if unlensed else np.empty((len(f["theta"]), 3, 0)),
                     f["derived"],
                     f["background"],
                     record["failures"],
@@ -196,7 +198,8 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
                 f"{path}: not a chunk of a training set ({error}); remove it and run again"
             ) from error
         known = part.names[: len(LCDM)] == LCDM and set(part.names[len(LCDM) :]) <= set(EXTENSIONS)
-        if not known or tuple(record["derived"]) != DERIVED:
+        primordial = "primordial" in part.settings  # exact spectra of a fit with parameters of its own
+        if not (known or primordial) or tuple(record["derived"]) != DERIVED:
             raise DataError(
                 f"{path}: columns differ from this version's: {record['parameters']}, {record['derived']}"
             )
@@ -208,13 +211,9 @@ def read_training_set(paths: Sequence[str | Path]) -> TrainingSet:
             changed = [k for k in part.settings if part.settings[k] != parts[0].settings[k]]
             raise DataError(f"{path}: made with other settings than {paths[0]}: {', '.join(changed)} differ")
         parts.append(part)
-    return TrainingSet(
-        theta=np.concatenate([p.theta for p in parts]),
-        dl=np.concatenate([p.dl for p in parts]),
-        unlensed=np.concatenate([p.unlensed for p in parts]),
-        derived=np.concatenate([p.derived for p in parts]),
-        background=np.concatenate([p.background for p in parts]),
-        failures=[failure for p in parts for failure in p.failures],
-        settings=parts[0].settings,
-        names=parts[0].names,
-    )
+    first = parts[0]
+    fields: dict[str, list[np.ndarray]] = {name: [getattr(p, name) for p in parts] for name in _ARRAYS}
+    failures = [failure for p in parts for failure in p.failures]
+    del parts, part  # so that each field's pieces go when they are joined: spectra fill gigabytes
+    joined = {name: np.concatenate(fields.pop(name)) for name in _ARRAYS}
+    return TrainingSet(**joined, failures=failures, settings=first.settings, names=first.names)

@@ -17,6 +17,8 @@ from cmbfit.errors import ParameterError, SolverError
 MASS_RANGE = (1e13, 1e17)
 """Grams: lighter holes evaporate before recombination matters, heavier ones hardly at all."""
 
+PAIRS = ("tt", "te", "ee", "bb")
+
 FIDUCIAL: dict[str, float] = {
     "h": 0.6736,
     "omega_b": 0.02237,
@@ -35,15 +37,18 @@ class PbhResult:
     Attributes
     ----------
     dl : dict of str to numpy.ndarray, shape (lmax + 1,)
-        Lensed tt, te, ee in uK^2 from l = 0.
+        Lensed tt, te, ee, bb in uK^2 from l = 0.
     tau : float
         Optical depth, with the holes' ionisation.
+    z_reio : float
+        Redshift of reionisation proper.
     z, ionised : numpy.ndarray, shape (n,)
         Redshift, increasing, and free electrons per hydrogen nucleus.
     """
 
     dl: dict[str, np.ndarray]
     tau: float
+    z_reio: float
     z: np.ndarray
     ionised: np.ndarray
 
@@ -68,7 +73,7 @@ def evaporation_spectra(
         Deposited share of the electromagnetic energy.
     lmax : int
     cosmology : mapping of str to float, optional
-        CLASS's names; replaces entries of :data:`FIDUCIAL`.
+        CLASS's names; instead of :data:`FIDUCIAL`. Without neutrinos of its own it gets the mass of 0.06 eV.
 
     Raises
     ------
@@ -89,12 +94,10 @@ def evaporation_spectra(
         "output": "tCl,pCl,lCl",
         "lensing": "yes",
         "l_max_scalars": lmax,
-        "N_ur": 2.0328,
-        "N_ncdm": 1,
-        "m_ncdm": 0.06,
-        **FIDUCIAL,
-        **(cosmology or {}),
+        **(cosmology or FIDUCIAL),
     }
+    if "N_ur" not in settings:
+        settings |= {"N_ur": 2.0328, "N_ncdm": 1, "m_ncdm": 0.06}
     if fraction > 0:
         settings |= {
             "PBH_evaporation_fraction": fraction,
@@ -109,15 +112,18 @@ def evaporation_spectra(
         cl = code.lensed_cl(lmax)
         history = code.get_thermodynamics()
         tau = float(code.tau_reio())
+        z_reio = float(code.get_current_derived_parameters(["z_reio"])["z_reio"])
     except CosmoComputationError as error:
         raise SolverError(f"CLASS failed for PBH of {mass_g:g} g, f = {fraction:g}: {error}") from error
     finally:
         code.struct_cleanup()
+        code.empty()
     factor = cl["ell"] * (cl["ell"] + 1) / (2 * np.pi) * (2.7255e6) ** 2
     order = np.argsort(history["z"])
     return PbhResult(
-        dl={p: cl[p] * factor for p in ("tt", "te", "ee")},
+        dl={p: cl[p] * factor for p in PAIRS},
         tau=tau,
+        z_reio=z_reio,
         z=history["z"][order],
         ionised=history["x_e"][order],
     )

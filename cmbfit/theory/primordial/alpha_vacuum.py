@@ -64,4 +64,5 @@ MODEL = PrimordialModel(
     function=feature(modulation),
     bound=_bound,
     note="Lambda near the Planck mass gives xi ~ 1e-5, which no CMB experiment can see",
+    resolution=(130.0, 5.0),
 )

@@ -37,4 +37,5 @@ MODEL = PrimordialModel(
     ),
     function=feature(modulation),
     note=EXCLUSION,
+    resolution=(60.0, 5.0),
 )

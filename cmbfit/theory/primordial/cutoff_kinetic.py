@@ -40,4 +40,5 @@ MODEL = PrimordialModel(
         "Hergt et al. (2019), PRD 100, 023501; arXiv:1809.07737",
     ),
     function=feature(modulation),
+    resolution=(60.0, 5.0),
 )

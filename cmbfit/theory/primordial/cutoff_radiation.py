@@ -31,4 +31,5 @@ MODEL = PrimordialModel(
     parameters=(LOG_A, NS, LN_KC),
     citations=("Vilenkin & Ford (1982), PRD 26, 1231",),
     function=feature(modulation),
+    resolution=(60.0, 5.0),
 )

@@ -78,4 +78,5 @@ MODEL = PrimordialModel(
     function=feature(modulation),
     bound=_bound,
     note="the energy of the quanta must stay below epsilon H^2 M_p^2: 2 A_s N0 (k_M/k_i)^4 < 1",
+    resolution=(20.0, 10.0),
 )

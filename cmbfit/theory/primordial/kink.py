@@ -40,4 +40,5 @@ MODEL = PrimordialModel(
     ),
     citations=("Starobinsky (1992), JETP Lett. 55, 489",),
     function=feature(modulation),
+    resolution=(130.0, 5.0),
 )

@@ -89,6 +89,9 @@ class PrimordialModel:
     kind : {"scalar", "tensor"}
     note : str
         What the data cannot say about this model, or what a fit must report with it.
+    resolution : (float, float)
+        Fastest features: largest w of cos(w ln k) and of cos(w k/k*) that a fit must resolve. A spectrum that is
+        smooth in ln k needs few wavenumbers and is fitted many times faster.
 
     Examples
     --------
@@ -108,6 +111,7 @@ class PrimordialModel:
     bound: Power | None = None
     kind: Literal["scalar", "tensor"] = "scalar"
     note: str = ""
+    resolution: tuple[float, float] = (130.0, 130.0)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -148,15 +152,17 @@ class PrimordialModel:
                 f"{self.name}: expected float64 theta of shape (batch, {n}) for "
                 f"{', '.join(self.parameter_names)}, found {theta.dtype} {tuple(theta.shape)}"
             )
-        if k.ndim != 1 or k.dtype != torch.float64 or not bool((k > 0).all()):
+        own = k.ndim == 2 and len(k) == len(theta)
+        if not (k.ndim == 1 or own) or k.dtype != torch.float64 or not bool((k > 0).all()):
             raise ParameterError(
-                f"{self.name}: expected k as a float64 vector of positive 1/Mpc, found {k.dtype} {tuple(k.shape)}"
+                f"{self.name}: expected float64 k of positive 1/Mpc, a vector or one row for each point of theta, "
+                f"found {k.dtype} {tuple(k.shape)}"
             )
         return {name: theta[:, i : i + 1] for i, name in enumerate(self.parameter_names)}
 
     def power(
         self,
-        k: torch.Tensor,  # shape: (n_k,)
+        k: torch.Tensor,  # shape: (n_k,) or (batch, n_k)
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch, n_k)
         """Return the dimensionless power at k [1/Mpc], differentiable in `theta`.
@@ -172,7 +178,7 @@ class PrimordialModel:
 
     def valid(
         self,
-        k: torch.Tensor,  # shape: (n_k,)
+        k: torch.Tensor,  # shape: (n_k,) or (batch, n_k)
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,), bool
         """Return where the model makes sense: power positive and finite at all k, bounds kept, priors supported.

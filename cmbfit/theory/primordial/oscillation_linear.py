@@ -31,4 +31,5 @@ MODEL = PrimordialModel(
     ),
     citations=("Planck Collaboration X (2020), A&A 641, A10; arXiv:1807.06211",),
     function=feature(modulation),
+    resolution=(20.0, 130.0),
 )

@@ -33,6 +33,7 @@ MODEL = PrimordialModel(
     parameters=(LOG_A, NS, AMPLITUDE, LOG_FREQUENCY, PHASE),
     citations=_CITATIONS,
     function=feature(modulation),
+    resolution=(130.0, 5.0),
 )
 RUNNING = PrimordialModel(
     name="oscillation_running",
@@ -48,4 +49,5 @@ RUNNING = PrimordialModel(
     ),
     citations=_CITATIONS,
     function=feature(modulation),
+    resolution=(130.0, 5.0),
 )

@@ -11,4 +11,5 @@ MODEL = PrimordialModel(
     parameters=(LOG_A, NS),
     citations=("Planck Collaboration VI (2020), A&A 641, A6; arXiv:1807.06209",),
     function=power_law,
+    resolution=(20.0, 5.0),
 )

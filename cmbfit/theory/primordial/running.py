@@ -34,4 +34,5 @@ MODEL = PrimordialModel(
     ),
     citations=("Kosowsky & Turner (1995), PRD 52, 1739; astro-ph/9504071",),
     function=_power,
+    resolution=(20.0, 5.0),
 )

@@ -74,6 +74,7 @@ MODEL = PrimordialModel(
     parameters=_PARAMETERS,
     citations=_CITATIONS,
     function=functools.partial(_power, tensor=False),
+    resolution=(20.0, 5.0),
 )
 TENSOR = PrimordialModel(
     name="tensor_starobinsky",

@@ -131,8 +131,8 @@ def camb_transfer(settings: TransferSettings, background: Mapping[str, float]) -
     if settings.kind == "tensor":
         pars.WantTensors, pars.WantScalars = True, False
         pars.max_l_tensor = settings.camb.lmax
-        # CAMB's own ratio and minimum; below it CAMB 2.0.5 stops the process ("thermo out of bounds")
-        pars.max_eta_k_tensor = max(1200.0, 2.0 * settings.camb.lmax)
+        # CAMB's own ratio; below 1200 CAMB 2.0.5 stops the process ("thermo out of bounds")
+        pars.max_eta_k_tensor = max(pars.max_eta_k_tensor, 2.0 * settings.camb.lmax)
     try:
         data = camb.get_transfer_functions(pars)
         got = data.get_cmb_transfer_data(settings.kind)

@@ -2,8 +2,9 @@
 
 Two changes of variable take out what would not expand: wavenumbers are counted in units of the
 inverse distance to last scattering (a feature at k is seen at l = k D), and exp(-2 tau) is divided
-out. What is left of W moves slowly and is expanded to second order in ombh2, omch2, theta_mc and tau,
-and to sixth order in tau alone, which changes reionisation's part of low-l EE manyfold over a posterior.
+out. What is left of W moves slowly and is expanded to second order in ombh2, omch2, theta_mc and tau.
+Reionisation's part of low-l EE changes manyfold with tau over a posterior: tau alone goes to sixth order,
+its products with the other three to third.
 
 The matrix at the fit holds every multipole and every wavenumber that the nodes ask for. The
 corrections, a few percent of it, are taken at CAMB's sparser multipoles and splined over l.
@@ -11,21 +12,20 @@ corrections, a few percent of it, are taken at CAMB's sparser multipoles and spl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-import camb
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.base import check_box
-from cmbfit.theory.transfer.camb_matrices import PAIRS, TransferSettings, camb_transfer
-from cmbfit.theory.transfer.nodes import NodeSettings, interpolate, node_grid
-from cmbfit.theory.transfer.operator import compressed_matrices, require_every_multipole
+from cmbfit.theory.transfer.nodes import interpolate
+from cmbfit.theory.transfer.operator import TransferOperator, require_every_multipole
 
 BACKGROUND = ("ombh2", "omch2", "theta_mc", "tau")
 RANGE = 2.5
@@ -34,6 +34,8 @@ RANGE = 2.5
 _TAU = 3  # column of tau
 _TAU_POINTS = (-2.2, -1.6, 1.6, 2.2)  # with 0 and +-1 about Chebyshev's points: no swing in between
 _TAU_POWERS = (3, 4, 5, 6)
+_CROSS_POINTS = (-1.0, -2.0)  # of tau, one step up in another parameter: where EE at low l is small
+_CROSS_POWERS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,20 @@ class ExpansionArrays:
 def monomials(
     x: torch.Tensor,  # shape: (batch, 4)
 ) -> torch.Tensor:
-    """Return x_i, x_i^2, x_i x_j (i < j) and tau's higher powers of each row; shape (batch, 18)."""
+    """Return x_i, x_i^2, x_i x_j (i < j), tau's higher powers and x_i tau^n of each row; shape (batch, 24)."""
     cross = [x[:, i] * x[:, j] for i, j in combinations(range(len(BACKGROUND)), 2)]
     tau = [x[:, _TAU] ** n for n in _TAU_POWERS]
-    return torch.cat([x, x**2, torch.stack(cross + tau, 1)], 1)
+    late = [x[:, i] * x[:, _TAU] ** n for n in _CROSS_POWERS for i in range(_TAU)]
+    return torch.cat([x, x**2, torch.stack(cross + tau + late, 1)], 1)
 
 
 def stencil() -> np.ndarray:
-    """Return the points, in steps, that determine the polynomial; shape (19, 4)."""
+    """Return the points, in steps, that determine the polynomial; shape (25, 4)."""
     unit = np.eye(len(BACKGROUND))
     pairs = [unit[i] + unit[j] for i, j in combinations(range(len(BACKGROUND)), 2)]
-    return np.concatenate([np.zeros((1, 4)), unit, -unit, pairs, np.outer(_TAU_POINTS, unit[_TAU])])
+    late = [unit[i] + t * unit[_TAU] for t in _CROSS_POINTS for i in range(_TAU)]
+    alone = np.outer(_TAU_POINTS, unit[_TAU])
+    return np.concatenate([np.zeros((1, 4)), unit, -unit, pairs, alone, late])
 
 
 def coefficients(values: np.ndarray) -> np.ndarray:
@@ -85,11 +90,11 @@ def coefficients(values: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    values : numpy.ndarray, shape (19, ...)
+    values : numpy.ndarray, shape (25, ...)
 
     Returns
     -------
-    numpy.ndarray, shape (19, ...)
+    numpy.ndarray, shape (25, ...)
         The constant, then the coefficients of :func:`monomials`.
     """
     points = torch.from_numpy(stencil())
@@ -112,8 +117,16 @@ class TransferExpansion:
 
     def __init__(self, arrays: ExpansionArrays, settings: Mapping[str, Any]) -> None:
         require_every_multipole(torch.from_numpy(arrays.ell))
-        self.arrays, self.settings = arrays, dict(settings)
+        self.settings = dict(settings)
         self.pairs = tuple(arrays.base)
+        # one copy of the large arrays: what `arrays` shows are views of what is computed with
+        base = np.stack([arrays.base[p] for p in self.pairs])  # shape: (pair, ell, k)
+        corrections = np.stack([arrays.corrections[p] for p in self.pairs])  # shape: (pair, term, sampled, k)
+        self.arrays = replace(
+            arrays,
+            base=dict(zip(self.pairs, base, strict=True)),
+            corrections=dict(zip(self.pairs, corrections, strict=True)),
+        )
         self.lmax = int(arrays.ell[-1])
         self.k = torch.from_numpy(arrays.k)
         self.box = {
@@ -122,87 +135,51 @@ class TransferExpansion:
         }
         self._centre, self._steps = torch.from_numpy(arrays.centre), torch.from_numpy(arrays.steps)
         self._log_distance = torch.from_numpy(arrays.log_distance)
-        self._base = torch.from_numpy(np.concatenate([arrays.base[p] for p in self.pairs])).double()
-        stacked = np.stack([arrays.corrections[p] for p in self.pairs])  # shape: (pair, term, sampled, k)
-        self._corrections = torch.from_numpy(stacked).double().flatten(0, 2)
+        # both in the precision they are stored in
+        self._base = torch.from_numpy(base).flatten(0, 1)
+        self._corrections = torch.from_numpy(corrections).flatten(0, 2)
         every = CubicSpline(arrays.sampled, np.eye(len(arrays.sampled)))(arrays.ell)
         self._to_every_ell = torch.from_numpy(every)  # shape: (n_ell, n_sampled)
 
-    @classmethod
-    def from_camb(
-        cls,
-        centre: Mapping[str, float],
-        steps: Mapping[str, float],
-        settings: TransferSettings | None = None,
-        *,
-        correction_l_sampling: float = 3.0,
-        correction_k_sampling: float = 2.0,
-        nodes: NodeSettings | None = None,
-        log: Callable[[str], None] = print,
-    ) -> TransferExpansion:
-        """Run CAMB at the centre and at the 19 points of the polynomial.
+    def to(self, device: torch.device | str) -> TransferExpansion:
+        """Return a copy on `device`."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
 
-        Parameters
-        ----------
-        centre, steps : mapping
-            Expansion point and unit of :data:`BACKGROUND`; steps of two posterior sigma serve a fit.
-        settings : TransferSettings, optional
-            Of the centre: every multipole.
-        correction_l_sampling, correction_k_sampling : float
-            CAMB's sampling of the corrections.
-        nodes : NodeSettings, optional
-        log : callable
-            Told of each finished run.
-        """
-        settings, nodes = settings or TransferSettings(), nodes or NodeSettings()
-        coarse = replace(settings, l_sampling=correction_l_sampling, k_sampling=correction_k_sampling)
-        at, unit = (np.array([x[p] for p in BACKGROUND]) for x in (centre, steps))
-        fit = camb_transfer(settings, dict(zip(BACKGROUND, at.tolist(), strict=True)))
-        k = node_grid(fit.q, nodes)
-        base = compressed_matrices(fit, k, fit.distance)
-        reference, ell = fit.distance, fit.ell
-        del fit
-        log("centre done")
-        points = at + stencil() * unit
-        values: dict[str, list[np.ndarray]] = {p: [] for p in PAIRS[settings.kind]}
-        distances = []
-        for i, point in enumerate(points):
-            run = camb_transfer(coarse, dict(zip(BACKGROUND, point.tolist(), strict=True)))
-            undamped = np.exp(2 * (point[_TAU] - at[_TAU]))
-            for p, w in compressed_matrices(run, k, reference).items():
-                values[p].append(w if p == "pp" else w * undamped)
-            distances.append(np.log(run.distance))
-            sampled = run.ell
-            del run
-            log(f"{i + 1} of {len(points)} done")
-        arrays = ExpansionArrays(
-            k,
-            ell,
-            sampled,
-            at,
-            unit,
-            coefficients(np.array(distances)),
-            base,
-            {p: coefficients(np.array(w))[1:].astype(np.float32) for p, w in values.items()},
-        )
-        record = {
-            "code": "camb",
-            "version": camb.__version__,
-            "transfer": asdict(settings),
-            "corrections": {"l_sampling": correction_l_sampling, "k_sampling": correction_k_sampling},
-            "nodes": asdict(nodes),
-            "centre": dict(centre),
-            "steps": dict(steps),
-        }
-        return cls(arrays, record)
+    def at_centre(self) -> TransferOperator:
+        """Return the operator of the centre's cosmology."""
+        return TransferOperator(self.arrays.k, self.arrays.ell, dict(self.arrays.base), self.settings)
+
+    def terms(
+        self,
+        background: torch.Tensor,  # shape: (batch, 4)
+    ) -> torch.Tensor:  # shape: (batch, n_terms)
+        """Return the monomials that multiply the corrections."""
+        return monomials((background - self._centre) / self._steps)
+
+    def damping(
+        self,
+        background: torch.Tensor,  # shape: (batch, 4)
+    ) -> torch.Tensor:  # shape: (batch, 1)
+        """Return exp(-2 tau) relative to the centre's."""
+        return torch.exp(-2 * (background[:, _TAU] - self._centre[_TAU]))[:, None]
 
     def wavenumbers(
         self,
         background: torch.Tensor,  # shape: (batch, 4)
     ) -> torch.Tensor:
         """Return where each background needs P: the nodes at the same angles, shape (batch, n_k) [1/Mpc]."""
-        shift = monomials((background - self._centre) / self._steps) @ self._log_distance[1:]
-        return self.k * torch.exp(-shift)[:, None]
+        return self.k * self.stretch(background)
+
+    def stretch(
+        self,
+        background: torch.Tensor,  # shape: (batch, 4)
+    ) -> torch.Tensor:  # shape: (batch, 1)
+        """Return the centre's distance to last scattering over each background's."""
+        return torch.exp(-self.terms(background) @ self._log_distance[1:])[:, None]
 
     def unlensed(
         self,
@@ -233,11 +210,49 @@ class TransferExpansion:
                 f"P(k): expected shape {(len(background), len(self.k))}, found {tuple(power.shape)}"
             )
         moved = interpolate(self.k, power, self.wavenumbers(background))
-        terms = monomials((background - self._centre) / self._steps)  # shape: (batch, term)
-        shape = (len(power), len(self.pairs), terms.shape[1], -1)
-        parts = (moved @ self._corrections.T).view(shape)  # shape: (batch, pair, term, sampled)
-        correction = torch.einsum("bptl,bt->bpl", parts, terms) @ self._to_every_ell.T
-        total = (moved @ self._base.T).view(correction.shape) + correction
-        damping = torch.exp(-2 * (background[:, _TAU] - self._centre[_TAU]))[:, None]
+        dl, damping = self.undamped(background, moved), self.damping(background)
+        return {p: x if p == "pp" else x * damping for p, x in dl.items()}
+
+    def undamped(
+        self,
+        background: torch.Tensor,  # shape: (batch, 4)
+        moved: torch.Tensor,  # shape: (batch, n_k)
+    ) -> dict[str, torch.Tensor]:
+        """Return :meth:`unlensed` without :meth:`damping`, from P at each background's own :meth:`wavenumbers`.
+
+        The box is not checked.
+        """
+        terms = self.terms(background)
+        shape = (len(moved), len(self.pairs), terms.shape[1], -1)
+        parts = (moved.to(self._corrections.dtype) @ self._corrections.T).view(shape)
+        # shape: (batch, pair, term, sampled)
+        correction = torch.einsum("bptl,bt->bpl", parts.double(), terms) @ self._to_every_ell.T
+        centre = (moved.to(self._base.dtype) @ self._base.T).double()
+        total = centre.view(correction.shape) + correction
         dl = torch.nn.functional.pad(total, (2, 0))
-        return {p: dl[:, i] if p == "pp" else dl[:, i] * damping for i, p in enumerate(self.pairs)}
+        return {p: dl[:, i] for i, p in enumerate(self.pairs)}
+
+    def pull_back(
+        self,
+        rows: Mapping[str, torch.Tensor],  # pair -> shape (n_rows, lmax + 1)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what linear functionals of :meth:`undamped` are as functionals of P.
+
+        Returns
+        -------
+        base : torch.Tensor, shape (n_rows, n_k)
+        corrections : torch.Tensor, shape (n_terms, n_rows, n_k)
+            ``sum_pair rows_pair D_pair = (base + sum_t terms_t corrections_t) P``, P at :meth:`wavenumbers`.
+        """
+        n_ell, n_terms = len(self.arrays.ell), self._log_distance.shape[0] - 1
+        n_rows = len(next(iter(rows.values())))
+        base = self._base.new_zeros(n_rows, len(self.k))
+        corrections = self._corrections.new_zeros(n_terms, n_rows, len(self.k))
+        tables = self._corrections.view(len(self.pairs), n_terms, -1, len(self.k))
+        for i, pair in enumerate(self.pairs):
+            if pair not in rows:
+                continue
+            inner = rows[pair][:, 2:]
+            base += inner.to(base.dtype) @ self._base[i * n_ell : (i + 1) * n_ell]
+            corrections += (inner @ self._to_every_ell).to(tables.dtype) @ tables[i]
+        return base.double(), corrections

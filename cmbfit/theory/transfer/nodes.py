@@ -7,6 +7,7 @@ by local polynomials, P(q) = sum_j A_qj P(k_j), and W A takes the place of W.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +36,19 @@ class NodeSettings:
         Largest w of cos(w k / k*), k* = 0.05/Mpc.
     floor : float
         Smallest spacing [1/Mpc]; below it the CMB's own low-l kernels are smooth.
+    reach : float
+        Wavenumber [1/Mpc] beyond which linear oscillations are given up: nothing but the lensing potential,
+        which averages them, asks there.
     """
 
     log_frequency: float = 130.0
     linear_frequency: float = 130.0
     floor: float = 1e-6
+    reach: float = math.inf
 
     def __post_init__(self) -> None:
-        if min(self.log_frequency, self.linear_frequency, self.floor) <= 0:
-            raise ConfigError(f"nodes: frequencies and floor are positive, found {self}")
+        if min(self.log_frequency, self.linear_frequency, self.floor, self.reach) <= 0:
+            raise ConfigError(f"nodes: frequencies, floor and reach are positive, found {self}")
 
 
 def node_grid(q: np.ndarray, settings: NodeSettings) -> np.ndarray:
@@ -62,7 +67,8 @@ def node_grid(q: np.ndarray, settings: NodeSettings) -> np.ndarray:
     """
     log_step = 2 * np.pi / settings.log_frequency / _PER_PERIOD
     linear_step = 2 * np.pi * 0.05 / settings.linear_frequency / _PER_PERIOD
-    wanted = 1 / (1 / (log_step * q + settings.floor) + 1 / linear_step)
+    fading = np.exp(-np.maximum(q - settings.reach, 0) / 0.03)
+    wanted = 1 / (1 / (log_step * q + settings.floor) + fading / linear_step)
     # CAMB's spacing jumps: the largest so far keeps the nodes' spacing from jumping back
     step = np.maximum(wanted, np.maximum.accumulate(np.gradient(q)))
     count = np.concatenate([[0.0], np.cumsum(np.diff(q) * 0.5 * (1 / step[1:] + 1 / step[:-1]))])

@@ -166,7 +166,7 @@ def test_bad_archives(rng: np.random.Generator) -> None:
         (_archive(files | {MEMBERS["alm"]: b" (0.1,0.2)\n"}), "expected 21 a_lm"),
         (_archive(files | {MEMBERS["alm"]: b" (a,0.2)\n"}), "expected complex numbers"),
         (_archive(files | {MEMBERS["p_bb"]: files[MEMBERS["inverse"]]}), r"expected shape \(6, 96, 96\)"),
-        (_archive(files | {MEMBERS["inverse"]: b"SIMPLE"}), "expected a FITS image"),
+        (_archive(files | {MEMBERS["inverse"]: b"SIMPLE"}), "expected a whole FITS file"),
         (_archive(files | {MEMBERS["map_q"]: _fits_table(np.ones(12))}), "expected 48 pixels"),
         (_archive(files | {MEMBERS["window"]: b"1.0\n"}), "1 rows, expected at least 6"),
         (_archive(files | {MEMBERS["mask"]: _fits_table(np.ones(NPIX))}), "a FITS table with column 2"),

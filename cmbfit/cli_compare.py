@@ -1,0 +1,97 @@
+"""``cmbfit compare``: models fitted to the same data in one table, without a workflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cmbfit.cli_fit import read_config
+from cmbfit.errors import ConfigError
+from cmbfit.io import provenance, read_json, write_json
+
+
+def compare(
+    config: Annotated[Path, typer.Argument(help="A run's configuration (YAML).")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A fit or a model of comparison.fixed; repeat, the reference first. Default: all of run.fits."
+        ),
+    ] = None,
+    chains: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of NAME.samples.h5 and NAME.summary.json; default results/RUN/chains. May lack some."
+        ),
+    ] = None,
+    evidence: Annotated[
+        str | None, typer.Option(help="nested, importance or none, whatever the configuration says.")
+    ] = None,
+    transfer: Annotated[
+        Path | None, typer.Option(help="Folder of a transfer expansion, for primordial models.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for models.json, .csv, .png, .pdf.")
+    ] = Path("comparison"),
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+) -> None:
+    """Compare models of the same data: best fits, AIC, BIC, Bayes factors, constraints.
+
+    Best fits need no chains; constraints and Savage-Dickey ratios come from chains that are there. Fits of different
+    data are refused, or, without --model, stand in tables of their own.
+
+    Example: cmbfit compare pipeline/config/default.yaml --evidence importance
+    """
+    # heavy: torch, matplotlib and getdist, not for --help
+    import numpy as np  # noqa: PLC0415
+
+    from cmbfit.figures.models import plot_models  # noqa: PLC0415
+    from cmbfit.figures.style import save_figure  # noqa: PLC0415
+    from cmbfit.inference.model_config import models_by_data, posteriors_of  # noqa: PLC0415
+    from cmbfit.inference.model_table import compare as compare_models  # noqa: PLC0415
+    from cmbfit.report.models import model_columns, text_table  # noqa: PLC0415
+
+    settings = read_config(config)
+    section = settings["comparison"]
+    emulator = settings["theory"]["emulator"].get("bundle")
+    if emulator is None:
+        raise ConfigError("theory.emulator.bundle: name an emulator; training is the workflow's")
+    if evidence not in (None, "nested", "importance", "none"):
+        raise ConfigError(f"--evidence: expected nested, importance or none, found {evidence!r}")
+    asked = section["evidence"] if evidence is None else None if evidence == "none" else {"method": evidence}
+    if asked and section["evidence"] and asked["method"] == section["evidence"]["method"]:
+        asked = section["evidence"]
+    groups = [g for g in models_by_data(settings, model) if len(g) > 1]
+    if not groups:
+        raise ConfigError(
+            "compare: there is one model for each set of data and nothing to compare; list fits of the same data in "
+            "run.fits, or models in comparison.fixed"
+        )
+    folder = chains or Path("results") / settings["run"]["name"] / "chains"
+    seed = int(settings["run"]["seed"])
+    where = device or settings.get("device", "auto")
+    tables = []
+    for i, group in enumerate(groups):
+        posteriors = posteriors_of(group, emulator, transfer, where)
+        candidates = [_candidate(m, posteriors[m.name], folder, asked, seed) for m in group]
+        tables.append(compare_models(candidates, np.random.default_rng([seed, i]), starts=section["starts"]))
+        typer.echo(text_table(tables[-1]))
+    write_json(output / "models.json", {"tables": tables, "provenance": provenance(inputs=[config])})
+    save_figure(plot_models(tables), output / "models", model_columns(tables))
+    typer.echo(f"wrote {output / 'models.json'}, models.csv and the forest plot models.png")
+
+
+def _candidate(model: Any, posterior: Any, folder: Path, evidence: Any, seed: int) -> Any:
+    from cmbfit.inference.model_config import candidate, evidence_record  # noqa: PLC0415
+    from cmbfit.inference.products import read_samples  # noqa: PLC0415
+
+    path, summary = (folder / f"{model.fit_name}.{kind}" for kind in ("samples.h5", "summary.json"))
+    samples, n_effective = None, None
+    if path.is_file():
+        samples = read_samples(path)
+    if summary.is_file():
+        n_effective = read_json(summary)["convergence"]["effective_samples_min"]
+    record = evidence_record(model, posterior, evidence, seed)[0] if evidence else None
+    return candidate(model, posterior, samples=samples, n_effective=n_effective, evidence=record)

@@ -1,0 +1,118 @@
+"""Evaporating primordial black holes: limits on their fraction of the dark matter, and their imprint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
+from cmbfit.theory.base import Theory
+from cmbfit.theory.hawking.response import EvaporationTheory
+from cmbfit.theory.parameters import LCDM
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published statement: one fraction over a range of masses [g]."""
+
+    label: str
+    masses: tuple[float, float]
+    fraction: float
+    source: str
+
+
+PUBLISHED = (
+    Published(
+        "all dark matter excluded: Stöcker et al. 2018", (3e13, 2.5e16), 1.0, "arXiv:1801.01871, abstract"
+    ),
+    Published(
+        "uniform masses $10^{15}$-$10^{17}$ g: Poulter et al. 2019",
+        (1e15, 1e17),
+        1.6e-5,
+        "arXiv:1907.06485, abstract; an extended distribution, 95%",
+    ),
+)
+"""Published statements. They are for other mass functions or deposition: compared in order of magnitude only."""
+
+
+def limits_table(limits: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return limits as columns, by mass [g]."""
+    rows = sorted(limits, key=lambda r: r["mass_g"])
+    keys = ("mass_g", "flat", "flat_error", "log_uniform", "floor", "top", "informative")
+    return {key: np.array([r[key] for r in rows]) for key in keys}
+
+
+def plot_limits(limits: Sequence[Mapping[str, Any]], efficiency: tuple[float, float] = (0.1, 1.0)) -> Figure:
+    """Return 95% limits on f_PBH against mass, for a range of deposited shares.
+
+    Parameters
+    ----------
+    limits : sequence of mapping
+        :class:`~cmbfit.inference.limits.UpperLimit` as dicts with ``mass_g``.
+    efficiency : (float, float)
+        Deposited share of the energy between which the band is drawn.
+    """
+    table = limits_table(limits)
+    mass, good = table["mass_g"], table["informative"].astype(bool)
+    with style():
+        fig = new_figure(6.4, 4.2)
+        ax = fig.subplots()
+        for key, colour, label in (
+            ("flat", THEORY, "flat in $f$"),
+            ("log_uniform", SECOND, "flat in $\\ln f$"),
+        ):
+            low, high = (np.minimum(table[key] / e, 1.0) for e in (efficiency[1], efficiency[0]))
+            ax.fill_between(mass[good], low[good], high[good], color=colour, alpha=0.25, lw=0)
+            ax.plot(mass[good], low[good], "o-", ms=4, color=colour, label=f"95%, prior {label}")
+        for line in PUBLISHED:
+            ax.plot(line.masses, (line.fraction,) * 2, "--", color=DATA, lw=1)
+            ax.annotate(
+                line.label, (line.masses[0], line.fraction), xytext=(0, 4),
+                textcoords="offset points", fontsize=7, color=DATA,
+            )  # fmt: skip
+        for m, top in zip(mass[~good], table["top"][~good], strict=True):
+            ax.annotate("not constrained", (m, top), fontsize=7, ha="right", va="bottom", rotation=90)
+        ax.set(xscale="log", yscale="log", xlabel="mass [g]", ylabel=r"$f_\mathrm{PBH}$", ylim=(None, 10))
+        ax.set_title(
+            f"deposited share {efficiency[0]:g} (upper edge) to {efficiency[1]:g} (line)", fontsize=9
+        )
+        ax.legend(loc="lower right", fontsize=8)
+    return fig
+
+
+def imprint_table(
+    base: Theory, masses_and_fractions: Mapping[float, float], point: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """Return relative changes of tt and ee at given masses [g] and fractions, as columns from l = 2."""
+    columns: dict[str, np.ndarray] = {}
+    values = [point[p] for p in LCDM]
+    for mass, fraction in masses_and_fractions.items():
+        theory = EvaporationTheory(base, mass)
+        theta = torch.tensor([[*values, 0.0], [*values, fraction]], dtype=torch.float64)
+        dl = theory.spectra(theta).dl
+        columns.setdefault("ell", np.arange(2, theory.lmax + 1))
+        for pair in ("tt", "ee"):
+            x = dl[pair][:, 2:].numpy()
+            columns[f"{pair}_{mass:g}g"] = x[1] / x[0] - 1
+    return columns
+
+
+def plot_imprint(table: Mapping[str, np.ndarray], fractions: Mapping[float, float]) -> Figure:
+    """Return the relative changes of :func:`imprint_table`."""
+    with style():
+        fig = new_figure(9, 3.6)
+        axes = fig.subplots(1, 2)
+        for ax, pair in zip(axes, ("tt", "ee"), strict=True):
+            for mass, fraction in fractions.items():
+                ax.plot(
+                    table["ell"], 100 * table[f"{pair}_{mass:g}g"], label=f"{mass:g} g, f = {fraction:.2g}"
+                )
+            ax.axhline(0, color="0.6", lw=0.8)
+            ax.set(xscale="log", xlabel=r"$\ell$", ylabel=f"change of {pair.upper()} [%]")
+        axes[0].legend(fontsize=8)
+    return fig

@@ -1,0 +1,213 @@
+"""How to repeat a run, and whether the checkout at hand would: every difference by name."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import cmbfit
+from cmbfit.errors import DataError
+from cmbfit.io import provenance as provenance_now
+from cmbfit.io import read_json, sha256_file
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it was.
+
+    Attributes
+    ----------
+    what : str
+        ``results`` (a product was altered), ``code``, ``configuration``, ``data``, ``emulator`` or ``version``.
+    name : str
+    then, now : str
+        What the run recorded, and what there is.
+    """
+
+    what: str
+    name: str
+    then: str
+    now: str
+
+    @property
+    def moves_numbers(self) -> bool:
+        """Return whether results may differ by more than rounding."""
+        return self.what != "version"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.name}: {self.then} in the run, {self.now} here"
+
+
+def checkout_root() -> Path:
+    """Return the checkout that this cmbfit runs from.
+
+    Raises
+    ------
+    DataError
+        If cmbfit was installed without its workflow.
+    """
+    root = Path(cmbfit.__file__).resolve().parent.parent
+    if not (root / "Snakefile").is_file():
+        raise DataError(
+            f"{root}: expected a checkout with a Snakefile, found an installed package; "
+            "run this from a clone with `pip install -e .`, or name one with --checkout"
+        )
+    return root
+
+
+def _code_hashes(root: Path, names: Iterator[str]) -> dict[str, str]:
+    """Return the hash of each entry point's code in a checkout, by that checkout's own rule of hashing."""
+    path = root / "pipeline" / "codehash.py"
+    spec = importlib.util.spec_from_file_location("_codehash_of_checkout", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise DataError(f"{path}: expected the workflow's codehash.py, found none")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    out = {}
+    for name in names:
+        try:
+            out[name] = module.code_hash(name)
+        except FileNotFoundError:
+            out[name] = "no such entry point"
+    return out
+
+
+def merged(base: Any, over: Any) -> Any:
+    """Return `base` with the keys of `over` put in, at any depth, as Snakemake merges configurations."""
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        return {k: merged(base[k], over[k]) if k in base and k in over else over.get(k, base.get(k)) for k in [*base, *over]}  # fmt: skip
+    return over
+
+
+def _differing(then: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, then, now) of what differs between two configurations."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*then, *now]):
+            yield from _differing(
+                then.get(key, "nothing"), now.get(key, "nothing"), f"{path}.{key}" if path else str(key)
+            )
+    elif then != now:
+        yield path, then, now
+
+
+def _compare_code(folder: Path, root: Path) -> Iterator[Difference]:
+    recorded: dict[str, str] = read_json(folder / "workflow" / "code.json")
+    here = _code_hashes(root, iter(recorded))
+    for name, value in recorded.items():
+        if here[name] != value:
+            yield Difference("code", f"pipeline.{name}", value, here[name])
+
+
+def _compare_configuration(folder: Path, root: Path) -> Iterator[Difference]:
+    recorded = read_json(folder / "workflow" / "config.json")
+    path = root / "pipeline" / "config" / "default.yaml"
+    default = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # what is repeated is the recorded configuration on top of this checkout's default
+    for key, then, now in _differing(recorded, merged(default, recorded)):
+        yield Difference("configuration", key, str(then), str(now))
+
+
+def _compare_data(summary: Mapping[str, Any]) -> Iterator[Difference]:
+    from cmbfit.data import load_registry  # noqa: PLC0415 (reads a thousand lines of YAML)
+
+    registry = load_registry()
+    for entry in summary["provenance"]["data"]:
+        now = registry[entry["name"]].sha256 if entry["name"] in registry else "not registered"
+        if now != entry["sha256"]:
+            yield Difference("data", entry["name"], str(entry["sha256"]), str(now))
+
+
+def _compare_emulator(summary: Mapping[str, Any]) -> Iterator[Difference]:
+    from cmbfit.theory.emulator.bundle import bundle_folder  # noqa: PLC0415 (torch takes seconds)
+
+    name = summary["provenance"]["settings"]["theory"]["emulator"]
+    name = name.get("bundle") if "train" not in name else None
+    if name is None:
+        return  # trained in the run: its code and configuration are compared
+    then = summary["provenance"]["emulator"]["arrays_sha256"]
+    now = sha256_file(Path(bundle_folder(name)) / "arrays.safetensors")
+    if now != then:
+        yield Difference("emulator", str(name), then, now)
+
+
+def _compare_versions(summary: Mapping[str, Any]) -> Iterator[Difference]:
+    recorded = summary["provenance"]
+    if recorded["python"] != platform.python_version():
+        yield Difference("version", "python", recorded["python"], platform.python_version())
+    for name, then in recorded["packages"].items():
+        try:
+            now: str | None = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            now = None
+        if then != now:
+            yield Difference("version", name, str(then), str(now))
+
+
+def altered_products(folder: str | Path) -> Iterator[Difference]:
+    """Yield the products of a run that are not what its RO-Crate says."""
+    folder = Path(folder)
+    for entity in read_json(folder / "ro-crate-metadata.json")["@graph"]:
+        types = entity.get("@type")
+        if "sha256" in entity and types == "File":
+            path = folder / entity["@id"]
+            now = sha256_file(path) if path.is_file() else "missing"
+            if now != entity["sha256"]:
+                yield Difference("results", entity["@id"], entity["sha256"], now)
+
+
+def compare(folder: str | Path, root: str | Path | None = None) -> list[Difference]:
+    """Return what stands between a run and its repetition by a checkout.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A finished run: ``results/<name>``.
+    root : str or Path, optional
+        A checkout; default: the one that this cmbfit runs from.
+
+    Raises
+    ------
+    DataError
+        If the folder is no finished run, or there is no checkout.
+    """
+    folder = Path(folder)
+    root = checkout_root() if root is None else Path(root)
+    if not (folder / "ro-crate-metadata.json").is_file():
+        raise DataError(
+            f"{folder}: expected a finished run (ro-crate-metadata.json, summary.json), found none there"
+        )
+    summary = read_json(folder / "summary.json")
+    return [
+        *altered_products(folder),
+        *_compare_code(folder, root),
+        *_compare_configuration(folder, root),
+        *_compare_data(summary),
+        *_compare_emulator(summary),
+        *_compare_versions(summary),
+    ]
+
+
+def instructions(folder: str | Path, summary: Mapping[str, Any]) -> list[str]:
+    """Return the commands that repeat a run, with what it recorded of itself."""
+    provenance = summary["provenance"]
+    run, git = provenance["settings"]["run"], provenance["git"]
+    dirty = (
+        "   # with changes that were not committed: their hashes are in workflow/code.json"
+        if git["dirty"]
+        else ""
+    )
+    now = provenance_now()["git"]["commit"]
+    same = "this checkout's commit" if now and now == git["commit"] else f"here: {now or 'no git'}"
+    return [
+        f"# run {run['name']}, seed {run['seed']}, {provenance['created']}, cmbfit {provenance['cmbfit']}, Python {provenance['python']}",
+        f"git checkout {git['commit'] or 'UNKNOWN'}   # {same}{dirty}",
+        "make env",
+        f".venv/bin/snakemake --cores 8 --configfile {folder}/workflow/config.json --directory ANOTHER_FOLDER",
+    ]

@@ -1,0 +1,81 @@
+"""The figures that the page knows: what each kind shows and what to look for."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmbfit.errors import DataError
+
+CAPTIONS = {
+    "maps": "Stokes maps in Galactic coordinates (Mollweide), monopole and dipole removed; blank: masked. "
+    "Look for: the same CMB in I of all bands; where noise dominates, Q and U show it and large-scale residuals.",
+    "mask": "Apodised mask: weight of each pixel.",
+    "spectra": "Cross-spectra with the fiducial model. TT must follow the curve; EB and TB are nulls, "
+    "and so are EE and BB where noise dominates. Checks say what is compared with what.",
+    "lowl": "Temperature power of single low multipoles by the pixel likelihood of the WMAP 7-year V map (V-W, csc|b|, "
+    "monopole and dipole marginalised). Points must scatter about the line as their errors say.",
+    "lowl_maps": "The averaged V map as used, what the fitted templates take off, and what is left: look for a Galactic "
+    "pattern near the mask in the right panel.",
+    "look_elsewhere": "Improvement of the fit by oscillations of the primordial spectrum at each frequency, and the largest "
+    "one at any frequency in simulated LCDM skies: a peak means something only beyond the dotted line.",
+    "birefringence": "Published angles of cosmic birefringence, and the posterior of the rotation from EB and TB of these "
+    "maps; dashed: what no data at all would give.",
+    "evaporation": "Limits (95%) on the dark matter in evaporating primordial black holes by mass, and the relative change of "
+    "TT and EE by holes at these limits. Look for: less power at high multipoles, a bump of EE near l = 10.",
+    "quantum_states": "Quanta and entanglement entropy of squeezed pairs: by squeezing, of a primordial pair through horizon "
+    "exit, of Hawking photons. A classical simulation; circles (truncated Fock space, solved modes) must lie on the lines.",
+    "nulls": "Probability to exceed the chi2 of every null and consistency test, in order: points must lie along the "
+    "diagonal.",
+    "emulator": "Error of the emulator against CAMB in units of cosmic variance (full sky, per multipole).",
+    "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
+    "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
+    "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
+    "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
+    "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
+    "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
+    "models": "Models fitted to the same data against the first of them: negative differences and positive ln B speak for "
+    "a model. Inside the grey bands the data do not decide; every Bayes factor depends on the priors in the table.",
+    "tension": "Parameters from each data set alone and from both, about the joint mean in units of the joint error. Points "
+    "of both colours should scatter as their errors say.",
+    "predictive": "Bandpowers among replicas drawn from the posterior, and chi2 of data and replicas: the blue chi2 should lie "
+    "within the grey ones. Flagged: p outside 0.01 to 0.99.",
+    "traces": "Mean and 68% band of the walkers by step, and the longest autocorrelation time against chain length.",
+}
+"""Caption of each kind of figure; the files are ``<kind>.png`` or ``<kind>_<subject>.png``."""
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """One figure on the page.
+
+    Attributes
+    ----------
+    stem : str
+        The file's name without suffix: ``<kind>`` or ``<kind>_<subject>``.
+    kind, subject : str
+        The subject (often a fit) is empty where there is one figure of the kind.
+    caption : str
+    data : str
+        The PNG, base64.
+    """
+
+    stem: str
+    kind: str
+    subject: str
+    caption: str
+    data: str
+
+
+def read_figure(path: str | Path) -> PageFigure:
+    """Read a PNG; the longest known kind that begins its name gives the caption."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: figure is missing")
+    kinds = [k for k in CAPTIONS if path.stem == k or path.stem.startswith(f"{k}_")]
+    if not kinds:
+        raise DataError(f"{path}: no caption for a figure of this name; known kinds: {', '.join(CAPTIONS)}")
+    kind = max(kinds, key=len)
+    data = base64.b64encode(path.read_bytes()).decode()
+    return PageFigure(path.stem, kind, path.stem[len(kind) + 1 :], CAPTIONS[kind], data)

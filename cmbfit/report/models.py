@@ -1,0 +1,120 @@
+"""The table of compared models as text: one row a model, for the page, the CSV file and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+COLUMNS = {
+    "model": "model",
+    "parameters": "p",
+    "constraint": "extra parameters",
+    "prior": "their priors",
+    "delta_chi2": "Δχ²",
+    "delta_aic": "ΔAIC",
+    "delta_bic": "ΔBIC",
+    "ln_b": "ln B (evidence)",
+    "ln_b_savage_dickey": "ln B (Savage-Dickey)",
+    "look_elsewhere": "global p",
+    "remarks": "remarks",
+}
+"""Key of a row to its heading. Differences are model minus reference; ln B > 0 speaks for the model."""
+
+
+def model_rows(table: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the rows of a comparison, every cell as text.
+
+    Parameters
+    ----------
+    table : mapping
+        From :func:`cmbfit.inference.model_table.compare`.
+    """
+    return [_row(model, model["name"] == table["reference"]) for model in table["models"]]
+
+
+def _row(model: Mapping[str, Any], reference: bool) -> dict[str, str]:
+    priors = {p: model["priors"][p] for p in model["extra_parameters"]}
+    return {
+        "model": model["title"],
+        "parameters": str(model["n_parameters"]),
+        "constraint": _constraints(model),
+        "prior": "; ".join(f"{p} {prior_text(x)}" for p, x in priors.items()),
+        "delta_chi2": "0 (reference)" if reference else f"{model['delta_chi2']['total']:+.2f}",
+        "delta_aic": "0" if reference else f"{model['delta_aic']:+.2f}",
+        "delta_bic": "0" if reference else _number(model["delta_bic"], "+.2f"),
+        "ln_b": "0" if reference and model["evidence"] else _bayes(model["evidence"]),
+        "ln_b_savage_dickey": _bayes(model["savage_dickey"]),
+        "look_elsewhere": _global(model["look_elsewhere"]),
+        "remarks": "; ".join(_remarks(model)),
+    }
+
+
+def prior_text(prior: Mapping[str, Any]) -> str:
+    """Return a prior in words.
+
+    Examples
+    --------
+    >>> prior_text({"uniform": [0.0, 0.5]}), prior_text({"gaussian": [1.0, 0.0025]})
+    ('in [0, 0.5]', '1 ± 0.0025')
+    """
+    kind, (a, b) = next(iter(prior.items()))
+    return f"in [{a:g}, {b:g}]" if kind == "uniform" else f"{a:g} ± {b:g}"
+
+
+def _constraints(model: Mapping[str, Any]) -> str:
+    if model["fixed"]:
+        return "; ".join(f"{p} = {x:g} (fixed)" for p, x in model["fixed"].items())
+    extra = {p: c for p, c in model["constraints"].items() if p in model["extra_parameters"]}
+    return "; ".join(
+        f"{p} {c['text']}" if c["text"][0] in "<>u" else f"{p} = {c['text']}" for p, c in extra.items()
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _bayes(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or "ln_b" not in entry:
+        return ""
+    return f"{entry['ln_b']:+.2f} ± {entry['error']:.2f}"
+
+
+def _global(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return ""
+    sigma = f" ({entry['sigma']:.1f}σ)" if entry.get("sigma") is not None else ""
+    return f"{entry['p_value']:.3g}{sigma}"
+
+
+def _remarks(model: Mapping[str, Any]) -> list[str]:
+    out = list(model["remarks"])
+    for key, name in (("savage_dickey", "Savage-Dickey"), ("evidence", "evidence")):
+        if model[key] and "why_not" in model[key]:
+            out.append(f"no {name}: {model[key]['why_not'].removeprefix('Savage-Dickey: ')}")
+    if model["theory_difference"] is not None:
+        out.append(f"Δχ² at the same point by its theory code {model['theory_difference']:+.2f}")
+    return out
+
+
+def model_columns(tables: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return all tables as columns for a CSV file, the reference's name first."""
+    rows = [{"reference": table["reference"], **row} for table in tables for row in model_rows(table)]
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def text_table(table: Mapping[str, Any]) -> str:
+    """Return a comparison as lines for a terminal."""
+    keys = ("model", "delta_chi2", "delta_aic", "delta_bic", "ln_b", "ln_b_savage_dickey", "look_elsewhere")
+    rows = [{k: COLUMNS[k] for k in keys}, *({k: row[k] for k in keys} for row in model_rows(table))]
+    widths = {k: max(len(row[k]) for row in rows) for k in keys}
+    lines = ["  ".join(row[k].ljust(widths[k]) for k in keys).rstrip() for row in rows]
+    notes = [f"{m['title']}: {r}" for m, r in zip(table["models"], _all_remarks(table), strict=True) if r]
+    data = ", ".join(d["name"] for d in table["data"])
+    return "\n".join([f"data: {data}; n = {table['n_data']}", *lines, *notes])
+
+
+def _all_remarks(table: Mapping[str, Any]) -> list[str]:
+    return ["; ".join(x for x in (_constraints(m), *_remarks(m)) if x) for m in table["models"]]

@@ -1,0 +1,234 @@
+"""LCDM by the emulator plus the imprint of a primordial spectrum, by transfer functions.
+
+    D_l(theta) = D_l^emulator(background, ln A_s, n_s) + R [W(background) (P - P_0)],
+
+with the model's P(k), the power law P_0 of the same amplitude and tilt at the pivot, the expanded
+transfer functions W and the lensing R of a small change. Where P is the power law this is the emulator
+itself; W's and R's errors are of the imprint only.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from cmbfit.errors import ParameterError, SpectrumError
+from cmbfit.theory.base import check_box
+from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.lensing import Lensing
+from cmbfit.theory.lensing_response import LensingResponse
+from cmbfit.theory.primordial.model import NS, PIVOT, PrimordialModel
+from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
+from cmbfit.theory.spectra import Spectra
+from cmbfit.theory.transfer.expansion import BACKGROUND, TransferExpansion
+from cmbfit.theory.transfer.nodes import NodeSettings, lagrange, node_grid
+
+_MARGIN = 1000
+"""Unlensed multipoles beyond the last lensed one."""
+
+FIDUCIAL = (3.045, 0.9649)
+"""ln(10^10 A_s) and n_s at which the lensing of an imprint is linearised."""
+
+_STEP = 0.05  # in ln k, for the tilt at the pivot of a model that has no n_s of its own
+
+
+class FeaturedTheory:
+    """Lensed spectra of a cosmology whose primordial spectrum is a registered model.
+
+    Parameters
+    ----------
+    emulator : LinearEmulator
+    model : PrimordialModel
+        Of scalars.
+    expansion : TransferExpansion
+        Around a fit; its range bounds the background parameters.
+
+    Attributes
+    ----------
+    parameters : tuple of str
+        ombh2, omch2, theta_mc and tau, then the model's own, ln A_s and n_s among them.
+    box : dict
+        Ranges of the emulator, the expansion and the model's priors, whichever is narrower.
+
+    Raises
+    ------
+    ParameterError
+        For a tensor model, or one without an amplitude logA.
+    SpectrumError
+        If the expansion lacks a spectrum or is too short.
+    """
+
+    def __init__(
+        self, emulator: LinearEmulator, model: PrimordialModel, expansion: TransferExpansion
+    ) -> None:
+        if model.kind != "scalar" or "logA" not in model.parameter_names:
+            raise ParameterError(
+                f"{model.name}: expected a model of scalars with the amplitude logA, found one of {model.kind}s with "
+                f"{', '.join(model.parameter_names)}"
+            )
+        if missing := [p for p in ("tt", "te", "ee", "pp") if p not in expansion.pairs]:
+            raise SpectrumError(f"the transfer expansion lacks {', '.join(missing)}: compute one of scalars")
+        if clash := set(model.parameter_names) & set(BACKGROUND):
+            raise ParameterError(f"{model.name}: {min(clash)} is a parameter of the background")
+        self.emulator, self.model, self.expansion = emulator, model, expansion
+        self.parameters = (*BACKGROUND, *model.parameter_names)
+        own = {p.name: (p.prior.low, p.prior.high) for p in model.parameters}
+        limits = [emulator.box, expansion.box, own]
+        self.box = {
+            p: (max(b[p][0] for b in limits if p in b), min(b[p][1] for b in limits if p in b))
+            for p in self.parameters
+        }
+        self.lmax = min(emulator.lmax, expansion.lmax - _MARGIN)
+        if self.lmax < 2:
+            raise SpectrumError(
+                f"the transfer expansion ends at l = {expansion.lmax}: {_MARGIN} more than the last lensed multipole "
+                "are needed"
+            )
+        self._n = len(BACKGROUND)
+        self._columns = [
+            self.parameters.index(p) if p in self.parameters else -1 for p in emulator.parameters
+        ]
+        if bad := [
+            p for p, i in zip(emulator.parameters, self._columns, strict=True) if i < 0 and p != NS.name
+        ]:
+            raise ParameterError(f"{model.name}: the emulator's {', '.join(bad)} is nowhere given")
+
+        self.k = expansion.k
+        self._spread: torch.Tensor | None = None
+
+    def coarse(self) -> FeaturedTheory:
+        """Return a copy that asks the model for P at no more wavenumbers than its `resolution` needs."""
+        log_frequency, linear_frequency = self.model.resolution
+        fine = self.expansion.k
+        settings = NodeSettings(
+            log_frequency, linear_frequency, reach=self.expansion.settings["nodes"]["reach"]
+        )
+        nodes = torch.from_numpy(node_grid(fine.numpy(), settings))
+        if len(nodes) >= len(fine):
+            return self
+        index, weight = lagrange(nodes, fine)
+        out = copy.copy(self)
+        out.k = nodes
+        out._spread = torch.zeros(len(fine), len(nodes), dtype=torch.float64).scatter_(1, index, weight)
+        return out
+
+    @property
+    def spread(self) -> torch.Tensor | None:
+        """Interpolation from :attr:`k` to the expansion's nodes, shape (n_k, len(k)); None if they are the same."""
+        return self._spread
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of emulator and expansion, and what the model is."""
+        return {
+            **self.emulator.settings,
+            "primordial": {"model": self.model.name, "formula": self.model.formula},
+            "transfer": self.expansion.settings,
+        }
+
+    @functools.cached_property
+    def lensing(self) -> LensingResponse:
+        """The lensing of an imprint, linearised at the expansion's centre."""
+        centre = torch.tensor(self.expansion.arrays.centre, dtype=torch.float64)[None]
+        k = self.expansion.wavenumbers(centre)
+        power = POWER_LAW.power(k, torch.tensor([FIDUCIAL], dtype=torch.float64))
+        fiducial = {p: x[0] for p, x in self.expansion.undamped(centre, power).items()}
+        return LensingResponse(Lensing(self.expansion.lmax, self.lmax), fiducial)
+
+    def to(self, device: torch.device | str) -> FeaturedTheory:
+        """Return a copy on `device`."""
+        moved = copy.copy(self)
+        moved.__dict__["lensing"] = self.lensing.to(device)
+        moved.emulator, moved.expansion = self.emulator.to(device), self.expansion.to(device)
+        moved.k = self.k.to(device)
+        moved._spread = None if self._spread is None else self._spread.to(device)
+        return moved
+
+    def split(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the background's columns, the model's, and the emulator's of the same points."""
+        background, own = theta[:, : self._n], theta[:, self._n :]
+        tilt = None if NS.name in self.parameters else self._tilt(own)
+        columns = [tilt if i < 0 else theta[:, i] for i in self._columns]
+        return background, own, torch.stack([x for x in columns if x is not None], 1)
+
+    def _tilt(self, own: torch.Tensor) -> torch.Tensor:  # shape: (batch,)
+        """Slope of ln P at the pivot, kept within the emulator: W carries what is left of P."""
+        k = PIVOT * torch.exp(torch.tensor([-_STEP, _STEP], dtype=torch.float64, device=own.device))
+        power = self.model.power(k, own)
+        return (1 + torch.log(power[:, 1] / power[:, 0]) / (2 * _STEP)).clamp(*self.emulator.box[NS.name])
+
+    def power(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return P and P - P_0 at each point's own wavenumbers, :attr:`k` at the same angles; (batch, len(k))."""
+        background, own, of_emulator = self.split(theta)
+        k = self.k * self.expansion.stretch(background)
+        names = self.emulator.parameters
+        amplitude, tilt = (of_emulator[:, names.index(p)] for p in ("logA", NS.name))
+        power = self.model.power(k, own)
+        return power, power - POWER_LAW.power(k, torch.stack([amplitude, tilt], 1))
+
+    def allowed(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (batch,), bool
+        """Return where the model makes sense: P positive at all wavenumbers, its own bounds kept."""
+        with torch.no_grad():
+            k = self.k * self.expansion.stretch(theta[:, : self._n])
+            return self.model.valid(k, theta[:, self._n :])
+
+    def imprint(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> dict[str, torch.Tensor]:
+        """Return what the model adds to the power law's lensed spectra: tt, te, ee, bb, pp, (batch, lmax + 1)."""
+        background = theta[:, : self._n]
+        moved = self.power(theta)[1]
+        moved = moved if self._spread is None else moved @ self._spread.T
+        change = self.lensing(self.expansion.undamped(background, moved))
+        damping = self.expansion.damping(background)
+        # the response to pp is damped too: it is that of the spectra which are lensed
+        return {p: x if p == "pp" else x * damping for p, x in change.items()}
+
+    def spectra(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> Spectra:
+        """Return lensed spectra of the emulator's pairs up to lmax, and derived parameters.
+
+        sigma8 and S8, which the emulator knows for a power law only, are left out.
+
+        Raises
+        ------
+        OutsideBoxError
+            If a point lies outside the box.
+        """
+        check_box(theta, self.parameters, self.box)
+        _, _, of_emulator = self.split(theta)
+        smooth, imprint = self.emulator.spectra(of_emulator), self.imprint(theta)
+        dl = {p: x[:, : self.lmax + 1] + imprint[p] for p, x in smooth.dl.items()}
+        return Spectra(dl, self._table(theta, smooth.parameters))
+
+    def derived(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
+        """Return sampled and derived parameters without spectra."""
+        check_box(theta, self.parameters, self.box)
+        return self._table(theta, self.emulator.derived(self.split(theta)[2]))
+
+    def _table(self, theta: torch.Tensor, of_emulator: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        derived = {
+            p: x
+            for p, x in of_emulator.items()
+            if p not in self.emulator.parameters and p not in ("sigma8", "S8")
+        }
+        return {p: theta[:, i] for i, p in enumerate(self.parameters)} | derived

@@ -1,0 +1,139 @@
+"""Checkpoints, chains and samples, and the files between the stages of a survey."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmbfit.inference.chain import Chain
+from cmbfit.inference.checkpoint import Block, ChainStore
+from cmbfit.inference.products import Samples, read_chain, read_samples, write_chain, write_samples
+from cmbfit.io import read_json
+from cmbfit.spectra.transforms import FieldAlms
+from cmbfit.survey.products import PairSpectra, read_alms, read_pairs, write_alms, write_pairs
+from tests.fuzz.damage import damaged, damaged_arrays, damaged_tree
+from tests.fuzz.judge import judge
+
+_RNG = np.random.default_rng(5)
+IDENTITY = {"seed": 1, "sampler": {"walkers": 4}, "posterior": {"data": ["toy"]}}
+
+
+def _block() -> Block:
+    state = {
+        "position": np.zeros((4, 2)),
+        "log_prob": np.zeros(4),
+        "keys": np.arange(624),
+        "numbers": np.zeros(2),
+    }
+    return Block(np.zeros((3, 4, 2)), np.zeros((3, 4)), np.ones(4, dtype=int), state)
+
+
+def _chain(path: Path) -> None:
+    x = _RNG.normal(size=(20, 4, 2))
+    tau = np.ones(2)
+    write_chain(
+        path, Chain(("a", "b"), x, x[..., 0], tau, [(20, [1.0, 1.0])], 0.5, True, 1.0, 80, {}), IDENTITY
+    )
+
+
+def _samples(path: Path) -> None:
+    x = _RNG.normal(size=(9, 2))
+    write_samples(path, Samples(("a", "b"), [x, x], [x[:, 0]] * 2, 1, {"a": (0.0, None)}))
+
+
+def _alms(path: Path) -> None:
+    t = _RNG.normal(size=15) + 1j
+    write_alms(path, FieldAlms(t, t, t, 4), "0" * 64)
+
+
+def _pairs(path: Path) -> None:
+    values = _RNG.normal(size=(2, 3))
+    entries = (("tt", "V", "W"), ("ee", "V", "W"))
+    write_pairs(
+        path, PairSpectra(entries, (2, 5, 9, 12), values, values, values > 0, np.eye(6), {"fsky": 0.5})
+    )
+
+
+HDF5: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
+    "chain": (_chain, read_chain),
+    "samples": (_samples, read_samples),
+    "coefficients": (_alms, lambda p: read_alms(p, "0" * 64)),
+    "pairs": (_pairs, read_pairs),
+}
+
+
+@pytest.mark.parametrize("name", HDF5)
+@given(st.data())
+def test_hdf5(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    write, read = HDF5[name]
+    path = tmp_path / "x.h5"
+    write(path)
+    read(path)
+    if data.draw(st.booleans()):
+        path.write_bytes(data.draw(damaged(path.read_bytes())))
+    else:
+        _damage_members(path, data)
+    judge(name, lambda: read(path))
+
+
+def _damage_members(path: Path, data: st.DataObject) -> None:
+    with h5py.File(path, "r+") as f:
+        names: list[str] = []
+        f.visititems(lambda n, x: names.append(n) if isinstance(x, h5py.Dataset) else None)
+        arrays = {n: f[n][()] for n in names}
+        for n in names:
+            del f[n]
+        for n, a in data.draw(damaged_arrays(arrays)).items():
+            f[n] = a.astype("S") if a.dtype.kind == "U" else a
+        if f.attrs and data.draw(st.booleans()):
+            key = data.draw(st.sampled_from(sorted(f.attrs)))
+            value = data.draw(
+                st.sampled_from([None, "", "[", "null", "[[[]]]", "{}", 0, -1, 1e300, b"\xff", "3"])
+            )
+            if value is None:
+                del f.attrs[key]
+            else:
+                f.attrs[key] = value
+
+
+@given(st.data())
+def test_checkpoint(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    ChainStore(folder, IDENTITY).append(0, _block())
+    block, identity = folder / "block_00000.npz", folder / "identity.json"
+    match data.draw(st.sampled_from(["block", "arrays", "identity", "tree"])):
+        case "block":
+            block.write_bytes(data.draw(damaged(block.read_bytes())))
+        case "arrays":
+            with np.load(block) as f:
+                arrays = {n: f[n] for n in f.files}
+            with block.open("wb") as out:
+                np.savez(out, **data.draw(damaged_arrays(arrays)))
+        case "identity":
+            identity.write_bytes(data.draw(damaged(identity.read_bytes())))
+        case _:
+            identity.write_text(json.dumps(data.draw(damaged_tree(IDENTITY)), default=str, skipkeys=True))
+    judge("checkpoint", lambda: ChainStore(folder, IDENTITY).read(0))
+
+
+@given(st.data())
+def test_json(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(data.draw(st.one_of(damaged(json.dumps(IDENTITY).encode()), st.just(b"[" * 200_000))))
+    judge("JSON", lambda: read_json(path))
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
+    """A whole file with a right checksum that is nonetheless no block of this chain."""
+    block = _block()
+    store = ChainStore(tmp_path, IDENTITY)
+    store.append(0, dataclasses.replace(block, log_prob=np.zeros((2, 4))))
+    assert not judge("checkpoint", lambda: store.read(0))
