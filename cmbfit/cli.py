@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit import __version__, cli_compare, cli_data, cli_early, cli_emulator, cli_fit, cli_provenance, cli_spectra
+from cmbfit import (
+    __version__,
+    cli_compare,
+    cli_data,
+    cli_early,
+    cli_emulator,
+    cli_fit,
+    cli_provenance,
+    cli_spectra,
+)
 from cmbfit.errors import CmbfitError, ConfigError, LikelihoodError, ParameterError, SpectrumError
 from cmbfit.io import publish_record
 
@@ -141,15 +150,21 @@ def theory(
     unlensed: Annotated[bool, typer.Option(help="Spectra before lensing (Boltzmann codes).")] = False,
     primordial: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A primordial model (`cmbfit primordial list`); --set takes its parameters."),
+        typer.Option(
+            metavar="NAME", help="A primordial model (`cmbfit primordial list`); --set takes its parameters."
+        ),
     ] = None,
     transfer: Annotated[
         Path | None,
-        typer.Option(help="Folder of a run's transfer functions: --primordial in a second; else CAMB, half a minute."),
+        typer.Option(
+            help="Folder of a run's transfer functions: --primordial in a second; else CAMB, half a minute."
+        ),
     ] = None,
     figure: Annotated[
         Path | None,
-        typer.Option(metavar="STEM", help="With --primordial: STEM.png, .pdf, .csv with the change of the spectra."),
+        typer.Option(
+            metavar="STEM", help="With --primordial: STEM.png, .pdf, .csv with the change of the spectra."
+        ),
     ] = None,
 ) -> None:
     """Compute CMB spectra, lensed unless asked otherwise, and write them as text.

@@ -151,7 +151,9 @@ def fit(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     transfer: Annotated[
         Path | None,
-        typer.Option(help="Folder of a run's transfer functions (results/.../theory/transfer), for primordial models."),
+        typer.Option(
+            help="Folder of a run's transfer functions (results/.../theory/transfer), for primordial models."
+        ),
     ] = None,
 ) -> None:
     """Run one fit of a configuration without Snakemake; the products are the workflow's.

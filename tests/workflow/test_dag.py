@@ -40,7 +40,11 @@ def test_primordial_models_give_a_graph(checkout: Checkout) -> None:
     run = checkout.snakemake("--dry-run", config=config)
     assert run.returncode == 0, run.stderr[-3000:]
     fits = yaml.safe_load((ROOT / config).read_text())["run"]["fits"]
-    for rule, jobs in (("compute_transfer_centre", 1), ("compute_transfer", 5), ("plot_primordial", len(fits))):
+    for rule, jobs in (
+        ("compute_transfer_centre", 1),
+        ("compute_transfer", 5),
+        ("plot_primordial", len(fits)),
+    ):
         assert re.search(rf"^{rule}\s+{jobs}$", run.stdout, re.MULTILINE), rule
 
 
