@@ -27,6 +27,10 @@ from cmbfit.sky.resolution import cosine_window, degrade_mask
 from cmbfit.sky.template_fit import TemplateFit, fit_regressors
 
 
+_LEAST_VARIANCE = 0.03
+"""Of a mode that takes part in the fit, over the mean of all: above, half-differences of splits have the modelled noise."""
+
+
 def taper(start: int, end: int) -> Array:
     """Return w_l: 1 up to `start`, a cosine down to 0 at `end`; shape (end + 1,).
 
@@ -174,6 +178,17 @@ def _noise(source: Source, mask: Mask, nside: int) -> Array:
     return matrix * np.outer(root, root)
 
 
+def _measured_modes(noise: Array) -> Array:
+    """Return the eigenvectors of the noise whose variance is not tiny, shape (n, modes).
+
+    Coarse pixels outnumber the modes below the cosine window's end, so the matrix has eigenvalues down to nothing.
+    There the true noise, non-uniform before the window, is larger by orders of magnitude than its model, non-uniform
+    after it, and least squares would listen to these modes alone.
+    """
+    values, vectors = np.linalg.eigh(noise)
+    return np.asarray(vectors[:, values > _LEAST_VARIANCE * values.mean()])
+
+
 def fit_coefficients(
     field: Source, templates: Sequence[Source], with_cmb: Sequence[bool], mask: Mask, nside: int, dl_ee: Array
 ) -> TemplateFit:
@@ -198,4 +213,6 @@ def fit_coefficients(
     x = np.stack([mean_map(t) - cmb * y for t, cmb in zip(templates, shared, strict=True)])
     cmb, noise_m = _cmb(dl_ee, nside, keep), _noise(field, coarse, nside)
     noise_t = [_noise(t, coarse, nside) for t in templates]
-    return fit_regressors(y, x, with_cmb, noise_m, noise_t, cmb, [t.name for t in templates])
+    modes = _measured_modes(noise_m)
+    noise_m, cmb, *noise_t = (modes.T @ matrix @ modes for matrix in (noise_m, cmb, *noise_t))
+    return fit_regressors(y @ modes, x @ modes, with_cmb, noise_m, noise_t, cmb, [t.name for t in templates])

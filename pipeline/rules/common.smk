@@ -215,6 +215,48 @@ def data_hashes(fit):
     return registered | {k: x for s in chosen for k, x in s.user_hashes().items()}
 
 
+def transfer_of(wildcards):
+    """The transfer expansion, for the fits that need it."""
+    if wildcards.fit not in PRIMORDIAL_FITS:
+        return []
+    given = FITS[wildcards.fit]["theory"].get("transfer")
+    return [f"{given}/manifest.json" if given else TRANSFER_MANIFEST]
+
+
+def transfer_option(wildcards, input):
+    """The command-line option that names it."""
+    return f"--transfer $(dirname {input.transfer})" if input.transfer else ""
+
+
+def tension_pairs():
+    """Requests of measure_tension: priors and start of the fit that a pair names."""
+    out = {}
+    for name, spec in PAIRS.items():
+        fit = named(config["fits"], spec["fit"], f"comparison.tension.{name}.fit")
+        out[name] = {
+            "priors": fit["priors"],
+            "start": fit["start"],
+            **{k: x for k, x in spec.items() if k != "fit"},
+        }
+    return out
+
+
+def rules_of_the_run():
+    """Which rule writes what, with log and cost, relative to the run's folder."""
+    # not called `rule`: Snakemake's parser takes that word for its own
+    return {
+        made.name: {
+            "output": [str(x).removeprefix(FOLDER) for x in made.output],
+            "log": str(made.log[0]).removeprefix(FOLDER) if made.log else None,
+            "benchmark": (
+                str(made.benchmark).removeprefix(FOLDER) if made.benchmark else None
+            ),
+        }
+        for made in workflow.rules
+        if made.output
+    }
+
+
 wildcard_constraints:
     band="|".join(SURVEY.bands if MANY else BANDS),
     field="|".join(SURVEY.masked) if MANY else "none",

@@ -34,19 +34,6 @@ COMPARISON_FIGURES = [
 ]
 
 
-def tension_pairs():
-    """Requests of measure_tension: priors and start of the fit that a pair names."""
-    out = {}
-    for name, spec in PAIRS.items():
-        fit = named(config["fits"], spec["fit"], f"comparison.tension.{name}.fit")
-        out[name] = {
-            "priors": fit["priors"],
-            "start": fit["start"],
-            **{k: x for k, x in spec.items() if k != "fit"},
-        }
-    return out
-
-
 wildcard_constraints:
     model="|".join(MODELS),
 
@@ -59,8 +46,8 @@ rule compute_evidence:
             [TRANSFER_MANIFEST] if MODELS[wc.model].fit_name in PRIMORDIAL_FITS else []
         ),
     output:
-        "<results>/evidence/{model}.json",
-        *(["<results>/evidence/{model}.samples.h5"] if NESTED else []),
+        **({"samples": "<results>/evidence/{model}.samples.h5"} if NESTED else {}),
+        record="<results>/evidence/{model}.json",
     log:
         "<logs>/compute_evidence/{model}.log",
     benchmark:
@@ -82,7 +69,7 @@ rule compute_evidence:
     shell:
         "python -m pipeline.compute_evidence --model {params.model:q} --settings {params.settings:q}"
         " --emulator $(dirname {input.manifest}) {params.transfer} --device {params.device} --seed {params.seed}"
-        " --checkpoint {params.checkpoint} --output {output[0]} > {log} 2>&1"
+        " --checkpoint {params.checkpoint} --output {output.record} > {log} 2>&1"
 
 
 if COMPARED:

@@ -14,19 +14,6 @@ if OWN_TRANSFER and not TRANSFER:
     )
 
 
-def transfer_of(wildcards):
-    """The transfer expansion, for the fits that need it."""
-    if wildcards.fit not in PRIMORDIAL_FITS:
-        return []
-    given = FITS[wildcards.fit]["theory"].get("transfer")
-    return [f"{given}/manifest.json" if given else TRANSFER_MANIFEST]
-
-
-def transfer_option(wildcards, input):
-    """The command-line option that names it."""
-    return f"--transfer $(dirname {input.transfer})" if input.transfer else ""
-
-
 rule compute_transfer_centre:
     input:
         manifest=MANIFEST,

@@ -1,7 +1,12 @@
 # Report: one summary, one page, the record of the run, and the gate that fails when a check does.
 
 # JSON products that a section of the page shows, by the section's key (cmbfit/report/sections.py)
-PRODUCTS = {**COMPARISON_PRODUCTS, **LOOK_PRODUCTS, **ROTATION_PRODUCTS, **EVAPORATION_PRODUCTS}
+PRODUCTS = {
+    **COMPARISON_PRODUCTS,
+    **LOOK_PRODUCTS,
+    **ROTATION_PRODUCTS,
+    **EVAPORATION_PRODUCTS,
+}
 
 CHECKS = [
     "<results>/checks/spectra.json",
@@ -34,22 +39,6 @@ FIGURES = [
 
 
 FOLDER = f"results/{config['run']['name']}/"
-
-
-def rules_of_the_run():
-    """Which rule writes what, with log and cost, relative to the run's folder."""
-    # not called `rule`: Snakemake's parser takes that word for its own
-    return {
-        made.name: {
-            "output": [str(x).removeprefix(FOLDER) for x in made.output],
-            "log": str(made.log[0]).removeprefix(FOLDER) if made.log else None,
-            "benchmark": str(made.benchmark).removeprefix(FOLDER)
-            if made.benchmark
-            else None,
-        }
-        for made in workflow.rules
-        if made.output
-    }
 
 
 rule write_summary:

@@ -136,7 +136,7 @@ def test_sacc_alone_understands_it(tmp_path, estimate) -> None:
 
 def test_bad_products(tmp_path, estimate) -> None:
     path = tmp_path / "x.sacc.fits"
-    with pytest.raises(SpectrumError, match="expected a SACC file"):
+    with pytest.raises(SpectrumError, match="expected a whole FITS file"):
         read_spectra(path)
     write_spectra(path, estimate)
     whole = path.read_bytes()

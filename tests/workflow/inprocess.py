@@ -62,6 +62,7 @@ def _run(job: Job, monkeypatch: pytest.MonkeyPatch) -> str:
         names[assignment[0]] = assignment[1]
     for name, value in names.items():
         text = text.replace(f"${{{name}%.png}}", value.removesuffix(".png"))
+    text = re.sub(r"\$\(dirname (\S+?)\)", lambda m: str(Path(m[1]).parent), text)
     words = shlex.split(text[text.index("python -m") :])
     module, arguments = words[2], words[3:]
     monkeypatch.setattr(sys, "argv", [module, *arguments])
