@@ -38,6 +38,8 @@ def plot_search(record: Mapping[str, Any]) -> Figure:
             right.plot(spectra, [row["errors"][source][1] for row in curve], "o-", color=colour, label=law)
         left.set(xlabel="polynomial terms", title="Candidates; the choice is ringed")
         right.set(xlabel="training spectra", title="Learning curve of the choice", xscale="log")
+        right.set_xticks(spectra, [str(n) for n in spectra])
+        right.minorticks_off()
         for ax in (left, right):
             ax.set(yscale="log", ylabel=r"99% of $|\Delta D_\ell|\,/\,\sigma_\mathrm{CV}$, validation")
             ax.legend()
@@ -134,6 +136,9 @@ def plot_finetuning(curve: Sequence[Mapping[str, Any]], extension: str) -> Figur
                     label=method.replace("_", " "),
                 )
             ax.set(xscale="log", yscale="log", xlabel="Boltzmann runs", title=f"{extension}: {pair.upper()}")
+            runs = sorted({row["runs"] for row in curve})
+            ax.set_xticks(runs, [str(n) for n in runs])
+            ax.minorticks_off()
             ax.set_ylabel(r"99% of $|\Delta D_\ell|\,/\,\sigma_\mathrm{CV}$, held-out models")
         panels[1].legend(fontsize=8)
     return fig

@@ -29,6 +29,10 @@ CAPTIONS = {
     "nulls": "Probability to exceed the chi2 of every null and consistency test, in order: points must lie along the "
     "diagonal.",
     "emulator": "Error of the emulator against CAMB in units of cosmic variance (full sky, per multipole).",
+    "emulator_search": "Validation error of every candidate set of polynomials against its number of terms (ring: the choice), and "
+    "the choice's error against the number of training spectra with the fitted power law.",
+    "emulator_comparison": "Held-out errors of the polynomials, of a network alone and of both together (dots: 99%, dashes: "
+    "largest), and the networks' loss curves.",
     "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
     "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",

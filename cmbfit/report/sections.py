@@ -54,7 +54,7 @@ SECTIONS = (
     Section("evaporation", "Evaporating black holes", product="evaporation", figures=("evaporation",)),
     Section("birefringence", "Rotation of polarisation", product="birefringence", figures=("birefringence",)),
     Section("quantum_states", "Squeezed states", product="quantum_states", figures=("quantum_states",)),
-    Section("theory", "Theory"),
+    Section("theory", "Theory", figures=("emulator_search", "emulator_comparison")),
     Section("limits", "Limits"),
     Section("data", "Data"),
     Section("cost", "Cost"),

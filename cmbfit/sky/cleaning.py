@@ -26,7 +26,6 @@ from cmbfit.sky.quality import fill_missing
 from cmbfit.sky.resolution import cosine_window, degrade_mask
 from cmbfit.sky.template_fit import TemplateFit, fit_regressors
 
-
 _LEAST_VARIANCE = 0.03
 """Of a mode that takes part in the fit, over the mean of all: above, half-differences of splits have the modelled noise."""
 

@@ -28,6 +28,7 @@ FIGURES = [
     *LOOK_FIGURES,
     *ROTATION_FIGURES,
     *EVAPORATION_FIGURES,
+    *TRAINING_FIGURES,
     *(LOWL_FIGURES if LOWL else []),
     *[
         f"<results>/figures/{kind}_{fit}.png"

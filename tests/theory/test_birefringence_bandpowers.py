@@ -1,4 +1,4 @@
-"""The rotation angle of bandpowers: against rotated spectra, coverage, pulls, and skies that are turned as maps."""
+"""The rotation angle of bandpowers: against rotated spectra, coverage and pulls."""
 
 from __future__ import annotations
 

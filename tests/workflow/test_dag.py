@@ -26,6 +26,13 @@ def test_every_shipped_configuration_gives_a_graph(checkout: Checkout, config: s
     assert bool(re.search(r"^compute_theory\s+\d", run.stdout, re.MULTILINE)) == trains
 
 
+def test_training_and_extensions_are_targets(checkout: Checkout) -> None:
+    run = checkout.snakemake("--dry-run", "training", "extensions", config="pipeline/config/train.yaml")
+    assert run.returncode == 0, run.stderr[-3000:]
+    for rule in ("plot_search", "compare_emulators", "plot_emulators", "compute_extension", "finetune_emulator"):
+        assert re.search(rf"^{rule}\s+\d", run.stdout, re.MULTILINE), rule
+
+
 @pytest.mark.parametrize("name", ["wmap9", "planck2018"])
 def test_surveys_of_many_maps_give_a_graph(checkout: Checkout, name: str) -> None:
     run = checkout.snakemake("--dry-run", config=f"pipeline/config/{name}.yaml")
