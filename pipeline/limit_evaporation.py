@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 
 from cmbfit.figures.evaporation import imprint_table, limits_table, plot_imprint, plot_limits
@@ -19,7 +18,8 @@ from pipeline.run_stage import run_stage
 def main() -> None:
     """Parse the arguments, compute the limits, plot, publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--masses", type=json.loads, required=True, help="JSON: fit -> mass in grams")
+    parser.add_argument("--fits", nargs="+", required=True)
+    parser.add_argument("--masses", nargs="+", type=float, required=True, help="of these fits, in grams")
     parser.add_argument("--samples", nargs="+", required=True, help="of these fits, in this order")
     parser.add_argument("--summaries", nargs="+", required=True, help="of these fits, in this order")
     parser.add_argument("--emulator", required=True)
@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     responses = read_responses()
     limits = []
-    for (fit, mass), path, summary in zip(args.masses.items(), args.samples, args.summaries, strict=True):
+    for fit, mass, path, summary in zip(args.fits, args.masses, args.samples, args.summaries, strict=True):
         samples, record = read_samples(path), read_json(summary)
         column = samples.joined[:, samples.names.index(FRACTION)]
         top = next(r.box[FRACTION][1] for m, r in responses.items() if abs(m / mass - 1) < 1e-9)

@@ -48,10 +48,11 @@ rule limit_evaporation:
     conda:
         ENVIRONMENT
     params:
-        masses=as_json(EVAPORATION),
+        fits=list(EVAPORATION),
+        masses=list(EVAPORATION.values()),
         code=code("limit_evaporation"),
     shell:
-        "stem={output.png}; python -m pipeline.limit_evaporation --masses {params.masses:q}"
+        "stem={output.png}; python -m pipeline.limit_evaporation --fits {params.fits} --masses {params.masses}"
         " --samples {input.samples} --summaries {input.summaries} --emulator $(dirname {input.manifest})"
         " --figures ${{stem%.png}} --output {output.limits} > {log} 2>&1"
 

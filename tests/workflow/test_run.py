@@ -123,7 +123,7 @@ def test_only_what_an_edit_touches_runs_again(finished: Checkout, tmp_path: Path
     shutil.copytree(finished.root / "cmbfit", kept)
     try:
         # a comment in an unrelated module
-        _edit(finished.root / "cmbfit/likelihood/gaussian.py", "import copy\n", "import copy  # why not\n")
+        _edit(finished.root / "cmbfit/likelihood/gaussian.py", "import torch\n", "import torch  # why not\n")
         assert _would_run(finished) == set()
         # the likelihood: the fit and what follows, but no map and no training
         _edit(finished.root / "cmbfit/likelihood/gaussian.py", "-0.5 * self.chi2", "-0.50 * 1.0 * self.chi2")
