@@ -15,7 +15,10 @@ pytestmark = pytest.mark.workflow
 
 @pytest.mark.parametrize(
     "config",
-    [None, *(f"pipeline/config/{name}.yaml" for name in ("tiny", "train", "simulated", "ground", "evaporation"))],
+    [
+        None,
+        *(f"pipeline/config/{name}.yaml" for name in ("tiny", "train", "simulated", "ground", "evaporation")),
+    ],
 )
 def test_every_shipped_configuration_gives_a_graph(checkout: Checkout, config: str | None) -> None:
     run = checkout.snakemake("--dry-run", config=config)
@@ -29,7 +32,13 @@ def test_every_shipped_configuration_gives_a_graph(checkout: Checkout, config: s
 def test_training_and_extensions_are_targets(checkout: Checkout) -> None:
     run = checkout.snakemake("--dry-run", "training", "extensions", config="pipeline/config/train.yaml")
     assert run.returncode == 0, run.stderr[-3000:]
-    for rule in ("plot_search", "compare_emulators", "plot_emulators", "compute_extension", "finetune_emulator"):
+    for rule in (
+        "plot_search",
+        "compare_emulators",
+        "plot_emulators",
+        "compute_extension",
+        "finetune_emulator",
+    ):
         assert re.search(rf"^{rule}\s+\d", run.stdout, re.MULTILINE), rule
 
 
