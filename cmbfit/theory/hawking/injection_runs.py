@@ -29,17 +29,17 @@ from cmbfit.theory.hawking.pbh import MASS_RANGE, PAIRS, evaporation_spectra
 from cmbfit.theory.parameters import LCDM
 
 MAX_FRACTIONS: dict[float, float] = {
-    1e14: 5e-10,
-    3e14: 1.5e-8,
-    1e15: 1.5e-6,
-    3e15: 4e-5,
-    1e16: 1.5e-3,
-    3e16: 4e-2,
+    1e14: 2e-9,
+    3e14: 5e-8,
+    1e15: 3e-6,
+    3e15: 1e-4,
+    1e16: 4e-3,
+    3e16: 0.12,
     1e17: 1.0,
 }
-"""Mass [g]: the largest f_PBH times deposited share that is computed, some four times what Planck allows."""
+"""Mass [g]: the largest f_PBH times deposited share that is computed: some three times what Planck allows."""
 
-FOCUS: dict[str, tuple[float, float]] = {**LCDM_FOCUS, "tau": (0.02, 0.09)}
+FOCUS: dict[str, tuple[float, float]] = {**LCDM_FOCUS, "tau": (0.035, 0.09)}
 """Where posteriors with holes lie: these take a part of the optical depth."""
 
 
@@ -56,7 +56,7 @@ class InjectionDesign:
         Range of each of :data:`~cmbfit.theory.parameters.LCDM`.
     """
 
-    n_cosmologies: int = 16
+    n_cosmologies: int = 12
     draws: int = 2
     seed: int = 20260101
     lmax: int = 2600
