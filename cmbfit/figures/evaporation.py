@@ -76,7 +76,7 @@ def plot_limits(limits: Sequence[Mapping[str, Any]], efficiency: tuple[float, fl
                 textcoords="offset points", fontsize=7, color=DATA,
             )  # fmt: skip
         for m, top in zip(mass[~good], table["top"][~good], strict=True):
-            ax.annotate("not constrained", (m, top), fontsize=7, ha="right", va="bottom", rotation=90)
+            ax.annotate("not constrained", (m, top), fontsize=7, ha="right", va="top", rotation=90)
         ax.set(xscale="log", yscale="log", xlabel="mass [g]", ylabel=r"$f_\mathrm{PBH}$", ylim=(None, 10))
         ax.set_title(
             f"deposited share {efficiency[0]:g} (upper edge) to {efficiency[1]:g} (line)", fontsize=9
