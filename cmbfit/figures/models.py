@@ -94,7 +94,7 @@ def _factors(ax: Axes, models: Sequence[Mapping[str, Any]], rows: np.ndarray) ->
                 fontsize=8,
             )
     _symlog(ax, shown)
-    ax.set_xlabel("ln B  (positive: preferred); grey: inconclusive, weak, moderate")
+    ax.set_xlabel("ln B  (positive: preferred)")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
