@@ -17,13 +17,9 @@ import torch
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.featured import FeaturedPosterior
-from cmbfit.likelihood.fold import component_coefficients, fold
-from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.fold import component_coefficients, fold, foldable
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
-from cmbfit.likelihood.simall import TabulatedSpectrum
-from cmbfit.likelihood.tau_prior import ParameterGaussian
-from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.featured import FeaturedTheory
 
@@ -67,19 +63,7 @@ class CompiledPosterior(Posterior):
         theory = posterior.theory
         if not isinstance(theory, LinearEmulator):
             raise LikelihoodError("only posteriors of a linear-decoder emulator can be compiled")
-        gaussian = [like for like in posterior.likelihoods if isinstance(like, GaussianBandpowers)]
-        tables = [like for like in posterior.likelihoods if isinstance(like, TabulatedSpectrum)]
-        direct = [
-            like
-            for like in posterior.likelihoods
-            if isinstance(like, ParameterGaussian) and like.parameter in theory.parameters
-        ]
-        others = [like for like in posterior.likelihoods if like not in [*gaussian, *tables, *direct]]
-        if others:
-            raise LikelihoodError(f"{others[0].info.name} cannot be folded")
-        for like in tables:
-            if like.pairs != ("ee",) or like.lmin < 2 or like.lmax > LOWL_EE_MAX:
-                raise LikelihoodError(f"{like.info.name} reaches beyond the emulator's low-l EE")
+        gaussian, tables, direct = foldable(posterior)
         self.__dict__.update(copy.copy(posterior).__dict__)
         self.counts = EvaluationCounts()
         self._tables = tables

@@ -14,14 +14,18 @@ import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.fold import Group, Powers, calibration_powers, columns, component_coefficients
+from cmbfit.likelihood.fold import (
+    Group,
+    Powers,
+    calibration_powers,
+    columns,
+    component_coefficients,
+    foldable,
+)
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
 from cmbfit.likelihood.priors import Gaussian
-from cmbfit.likelihood.simall import TabulatedSpectrum
-from cmbfit.likelihood.tau_prior import ParameterGaussian
-from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.featured import FIDUCIAL, FeaturedTheory
 from cmbfit.theory.primordial.model import NS
@@ -76,18 +80,7 @@ class FeaturedPosterior(Posterior):
         theory = posterior.theory
         if not isinstance(theory, FeaturedTheory):
             raise LikelihoodError("expected the posterior of a primordial model")
-        gaussian = [like for like in posterior.likelihoods if isinstance(like, GaussianBandpowers)]
-        tables = [like for like in posterior.likelihoods if isinstance(like, TabulatedSpectrum)]
-        direct = [
-            like
-            for like in posterior.likelihoods
-            if isinstance(like, ParameterGaussian) and like.parameter in theory.parameters
-        ]
-        if others := [like for like in posterior.likelihoods if like not in [*gaussian, *tables, *direct]]:
-            raise LikelihoodError(f"{others[0].info.name} cannot be folded")
-        for like in tables:
-            if like.pairs != ("ee",) or like.lmin < 2 or like.lmax > LOWL_EE_MAX:
-                raise LikelihoodError(f"{like.info.name} reaches beyond the emulator's low-l EE")
+        gaussian, tables, direct = foldable(posterior)
         self.__dict__.update(copy.copy(posterior).__dict__)
         self.counts = EvaluationCounts()
         self._tables, self._direct = tables, direct

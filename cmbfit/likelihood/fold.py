@@ -18,7 +18,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.posterior import Posterior
+from cmbfit.likelihood.simall import TabulatedSpectrum
+from cmbfit.likelihood.tau_prior import ParameterGaussian
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
 
@@ -27,6 +31,34 @@ Group = tuple[str, Powers]
 """Source of the components (a block of the emulator, "lowl_ee" or "template") and powers of the nuisances."""
 
 _BLOCKS = {"pp": "lensing", "bb": "bb"}
+
+
+def foldable(
+    posterior: Posterior,
+) -> tuple[list[GaussianBandpowers], list[TabulatedSpectrum], list[ParameterGaussian]]:
+    """Return a posterior's Gaussian bandpowers, tables of low-l EE and measurements of sampled parameters.
+
+    Raises
+    ------
+    LikelihoodError
+        If it has any other data set, or a table that reaches beyond the emulator's low-l EE.
+    """
+    gaussian: list[GaussianBandpowers] = []
+    tables: list[TabulatedSpectrum] = []
+    direct: list[ParameterGaussian] = []
+    for like in posterior.likelihoods:
+        if isinstance(like, GaussianBandpowers):
+            gaussian.append(like)
+        elif isinstance(like, TabulatedSpectrum):
+            tables.append(like)
+        elif isinstance(like, ParameterGaussian) and like.parameter in posterior.theory.parameters:
+            direct.append(like)
+        else:
+            raise LikelihoodError(f"{like.info.name} cannot be folded")
+    for like in tables:
+        if like.pairs != ("ee",) or like.lmin < 2 or like.lmax > LOWL_EE_MAX:
+            raise LikelihoodError(f"{like.info.name} reaches beyond the emulator's low-l EE")
+    return gaussian, tables, direct
 
 
 @dataclass(frozen=True)
