@@ -11,7 +11,7 @@ from cmbfit.inference.limits import upper_limit
 from cmbfit.inference.products import read_samples
 from cmbfit.io import read_json, write_json
 from cmbfit.theory.emulator.bundle import load_emulator
-from cmbfit.theory.hawking.response import FRACTION, read_responses
+from cmbfit.theory.hawking.response import FRACTION, response_of
 from pipeline.run_stage import run_stage
 
 
@@ -26,13 +26,13 @@ def main() -> None:
     parser.add_argument("--figures", required=True, help="stem of the limits' figure; _imprint is added")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    responses = read_responses()
     limits = []
     for fit, mass, path, summary in zip(args.fits, args.masses, args.samples, args.summaries, strict=True):
         samples, record = read_samples(path), read_json(summary)
-        column = samples.joined[:, samples.names.index(FRACTION)]
-        top = next(r.box[FRACTION][1] for m, r in responses.items() if abs(m / mass - 1) < 1e-9)
-        limit = upper_limit(column, top, n_effective=record["convergence"]["effective_samples_min"])
+        top = response_of(mass).box[FRACTION][1]
+        limit = upper_limit(
+            samples.column(FRACTION), top, n_effective=record["convergence"]["effective_samples_min"]
+        )
         limits.append({"fit": fit, "mass_g": mass, **asdict(limit)})
     limits.sort(key=lambda entry: entry["mass_g"])
     write_json(args.output, {"parameter": FRACTION, "limits": limits})

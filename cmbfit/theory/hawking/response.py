@@ -163,7 +163,8 @@ def fit_response(runs: InjectionRuns, base: Theory, mass: float, n_components: i
     terms = _terms(torch.from_numpy(np.column_stack([runs.theta[rows], runs.fraction[rows]])), box).numpy()
     x = (runs.fraction[rows] / top)[:, None]
     theta = torch.from_numpy(runs.theta[rows])
-    dl = {p: base.spectra(theta).dl[p][:, : lmax + 1] for p in PAIRS}
+    without = base.spectra(theta).dl
+    dl = {p: without[p][:, : lmax + 1] for p in PAIRS}
     relative = {**dl, "te": (dl["tt"] * dl["ee"]).clamp(min=0).sqrt()}
     change = runs.effect[rows] * np.stack([relative[p].numpy() for p in PAIRS], 1)
     norm = np.stack([x.numpy() for x in _norms(dl, theta[:, LCDM.index("logA")]).values()], 1)
