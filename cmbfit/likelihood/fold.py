@@ -9,6 +9,7 @@ where g runs over what shares a calibration k_g and an amplitude: the emulator's
 where the components are exp(polynomials), and templates, whose amplitude is a nuisance parameter. A QR
 decomposition of all R_g together rotates the hundreds of bandpowers onto the few directions that the
 components can reach; what is orthogonal to them is a constant. All of this is exact up to rounding.
+:func:`varying` goes on from there, and says what it neglects.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
@@ -152,6 +154,49 @@ def fold(emulator: LinearEmulator, likelihoods: list[GaussianBandpowers]) -> lis
         target = basis.T @ data
         folded.append(Folded(groups, matrix, target, (data - basis @ target).square().sum()))
     return folded
+
+
+def varying(
+    part: Folded,
+    coefficients: torch.Tensor,  # shape: (n_directions, n_terms)
+    degrees: np.ndarray,  # shape: (n_terms, n_parameters)
+    neglect: float,
+) -> tuple[Folded, torch.Tensor]:
+    """Rotate a residual onto the directions that vary over the box, and drop the rest of them.
+
+    The singular vectors of the Legendre coefficients order the directions by their variance over the box. Of
+    those that together vary by less than `neglect`, two are kept: along the mean of the components and along the
+    data. In what is dropped mean and data are zero, so that its whole effect on chi2 is second order, the
+    amplitude times its own small square.
+
+    Parameters
+    ----------
+    part : Folded
+        Of one group.
+    coefficients : torch.Tensor
+        Of the residual's components; the first feature is the constant 1.
+    degrees : numpy.ndarray of int
+        Legendre degree of each parameter in each feature.
+    neglect : float
+        Largest mean over the box of what is dropped from chi2 at amplitude 1.
+
+    Returns
+    -------
+    Folded, torch.Tensor
+        The shorter residual and its coefficients, shape (n_kept, n_terms).
+    """
+    rms = torch.from_numpy(1 / np.sqrt((2 * degrees[1:] + 1).prod(axis=1)))  # of a feature over the box
+    vectors, sizes, _ = torch.linalg.svd(
+        coefficients[:, 1:] * rms.to(coefficients.device), full_matrices=False
+    )
+    dropped = sizes.square().flip(0).cumsum(0).flip(0)
+    n = int((dropped > neglect).sum())
+    rest = vectors[:, n:]
+    if rest.shape[1] <= 2:
+        return part, coefficients
+    mean_and_data = torch.stack([rest.T @ coefficients[:, 0], rest.T @ part.target], dim=1)
+    kept = torch.cat([vectors[:, :n], rest @ torch.linalg.qr(mean_and_data)[0]], dim=1)
+    return replace(part, target=kept.T @ part.target), kept.T @ coefficients
 
 
 def component_coefficients(emulator: LinearEmulator, source: str) -> torch.Tensor:

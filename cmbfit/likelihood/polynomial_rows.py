@@ -6,6 +6,9 @@ features cost two gathers and one multiplication, and the pull-back of a gradien
 
     dL/dA_a = sum_{t: a(t) = a} (matrix^T g)_t B_b(t).
 
+Blocks of rows may use different features (low-l EE has polynomials of its own): the features are put into
+an order in which those of a block stand together, so that the zeros between are never multiplied.
+
 The work space belongs to the thread and is used again: asking the system for fresh pages costs more
 than the arithmetic.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +66,16 @@ def _halves(degrees: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return ((0,), ()) if best is None else best[1:]
 
 
+def _gray_rank(used: np.ndarray) -> np.ndarray:
+    """Return the place of each column's pattern of blocks in the Gray code: (1, 0), (1, 1), (0, 1) for two blocks.
+
+    Neighbours differ in one block, so that each of two blocks is one run of columns; of more, nearly so.
+    """
+    bits = np.bitwise_xor.accumulate(used[::-1].astype(np.int64), axis=0)
+    rank: np.ndarray = (bits * 2 ** np.arange(len(bits))[::-1, None]).sum(0)
+    return rank
+
+
 class PolynomialRows:
     """Rows of numbers that are linear in Legendre features.
 
@@ -72,19 +85,36 @@ class PolynomialRows:
         Range of each parameter that is scaled to [-1, 1], in the order of theta's columns.
     degrees : numpy.ndarray of int, shape (n_terms, n_parameters)
         Degree of each parameter in each feature.
-    matrix : torch.Tensor, shape (n_rows, n_terms)
+    blocks : sequence of torch.Tensor, shapes (n, n_terms)
+        Coefficients of the rows, block by block; what is zero in a whole column of a block costs nothing.
+
+    Attributes
+    ----------
+    n_rows, n_terms : int
     """
 
     def __init__(
-        self, box: Mapping[str, tuple[float, float]], degrees: np.ndarray, matrix: torch.Tensor
+        self,
+        box: Mapping[str, tuple[float, float]],
+        degrees: np.ndarray,
+        blocks: Sequence[torch.Tensor],
     ) -> None:
-        device = matrix.device
+        device = blocks[0].device
+        used = np.stack([(block != 0).any(0).cpu().numpy() for block in blocks])
+        order = np.argsort(_gray_rank(used), kind="stable")
+        order = order[np.logical_or.reduce(used)[order]]
+        degrees, used = degrees[order], used[:, order]
         low, high = torch.tensor(list(box.values()), dtype=torch.float64, device=device).T
         self._slope, self._offset = 2 / (high - low), -(high + low) / (high - low)
         self._max_degree = max(1, int(degrees.max()))
         self._norms = _norms(self._max_degree)
         per_term = np.array(self._norms)[degrees].prod(axis=1)
-        self.matrix = matrix * torch.from_numpy(per_term).to(device)  # features below lack these norms
+        # features below lack these norms
+        matrix = torch.cat(list(blocks))[:, torch.from_numpy(order).to(device)] * torch.from_numpy(
+            per_term
+        ).to(device)
+        self.n_rows, self.n_terms = matrix.shape
+        self._tile(matrix, [len(block) for block in blocks], used)
         self._halves = _halves(degrees)
         tables = [np.unique(degrees[:, part], axis=0, return_inverse=True) for part in self._halves]
         self._lengths = [len(rows) for rows, _ in tables]
@@ -100,6 +130,22 @@ class PolynomialRows:
         inverse = [np.asarray(index).ravel() for _, index in tables]
         self._first = torch.from_numpy(inverse[0]).to(device)
         self._second = torch.from_numpy(inverse[1] + self._lengths[0]).to(device)
+
+    def _tile(self, matrix: torch.Tensor, lengths: list[int], used: np.ndarray) -> None:
+        """Cut the matrix into what each block of rows needs, and what each run of features needs."""
+        ends = np.cumsum(lengths)
+        rows = [slice(int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True)]
+        runs = []
+        for mine in used:
+            where = np.flatnonzero(mine)
+            runs.append(slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0))
+        self._of_rows = [(r, t, matrix[r, t].contiguous()) for r, t in zip(rows, runs, strict=True)]
+        edges = sorted({edge for run in runs for edge in (run.start, run.stop)})
+        self._of_terms = []
+        for start, stop in itertools.pairwise(edges):
+            over = [r for r, t in zip(rows, runs, strict=True) if t.start <= start and stop <= t.stop]
+            part = slice(over[0].start, over[-1].stop)
+            self._of_terms.append((slice(start, stop), part, matrix[part, start:stop].T.contiguous()))
 
     def to(self, device: torch.device | str) -> PolynomialRows:
         """Return a copy on `device`."""
@@ -150,7 +196,20 @@ class PolynomialRows:
         shape = (len(self._first), len(theta))
         first = torch.index_select(products, 0, self._first, out=_scratch("first", shape, theta.device))
         second = torch.index_select(products, 0, self._second, out=_scratch("second", shape, theta.device))
-        return self.matrix @ first.mul_(second)
+        features = first.mul_(second)
+        out = torch.empty(self.n_rows, len(theta), dtype=theta.dtype, device=theta.device)
+        for rows, terms, matrix in self._of_rows:
+            torch.mm(matrix, features[terms], out=out[rows])
+        return out
+
+    def _back(self, gradient: torch.Tensor) -> torch.Tensor:  # shape: (n_terms, batch)
+        """Return matrix^T @ gradient."""
+        out = _scratch("first", (self.n_terms, gradient.shape[1]), gradient.device)
+        if out is None:
+            return torch.cat([matrix @ gradient[rows] for _, rows, matrix in self._of_terms])
+        for terms, rows, matrix in self._of_terms:
+            torch.mm(matrix, gradient[rows], out=out[terms])
+        return out
 
     def pull_back(
         self,
@@ -162,7 +221,7 @@ class PolynomialRows:
         slopes = self._legendre_slopes(table)
         products = self._products(table)
         shape = (len(self._first), len(theta))
-        of_terms = torch.matmul(self.matrix.T, gradient, out=_scratch("first", shape, theta.device))
+        of_terms = self._back(gradient)
         of_products = torch.zeros_like(products)
         for mine, other in ((self._first, self._second), (self._second, self._first)):
             partner = torch.index_select(products, 0, other, out=_scratch("second", shape, theta.device))

@@ -8,7 +8,7 @@ from typing import Any
 from cmbfit.report.checks import Check, above, below, between
 
 _FOLDED = {
-    "lcdm": (1e-10, "rounding only"),
+    "lcdm": (1e-6, "directions that hardly vary are dropped: 1e-4 of chi2 on average over the box"),
     "primordial": (1e-4, "of an imprint in single precision, on the model's own wavenumbers"),
 }
 
@@ -27,7 +27,10 @@ def fit_checks(fit: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Check
     multiple = fit["sampler"].get("tau_multiple", 50)
     checks = [
         above(
-            "chain length / longest tau", min(convergence["steps_over_tau"]), multiple, "emcee's own advice"
+            "chain length / longest tau",
+            min(convergence["steps_over_tau"]),
+            multiple,
+            "where sampling stops; emcee's authors advise 50",
         ),
         below(
             "R - 1 between independent ensembles",

@@ -26,7 +26,7 @@ def _normal(name: str, emulator: LinearEmulator) -> dict[str, tuple[float, float
     """Maximum of the posterior and the widths of the normal around it."""
     fit = GROUND[name]
     posterior = CompiledPosterior(posterior_from_config(fit, emulator))
-    assert posterior.fold_difference < 1e-10
+    assert posterior.fold_difference < 1e-6
     centre, scale = start_from_config(fit, posterior)
     best = find_maximum(posterior, centre, scale)
     factor = laplace_factor(posterior, best.point, scale)

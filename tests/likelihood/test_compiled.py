@@ -43,25 +43,80 @@ def bandpowers(
     return GaussianBandpowers(description, windows, rng.normal(0, 100, n), covariance, powers)
 
 
+@pytest.fixture(scope="module")
+def exact(posterior: Posterior) -> CompiledPosterior:
+    """With every direction that the emulator's components can reach."""
+    return CompiledPosterior(posterior, neglect=0.0)
+
+
+def near_planck(rng: np.random.Generator, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points scattered like Planck's posterior, and its widths."""
+    centre = torch.tensor([0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.0], dtype=torch.float64)
+    scale = torch.tensor([1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4e-3, 2.5e-3], dtype=torch.float64)
+    return centre + scale * torch.from_numpy(rng.standard_normal((n, 7))), scale
+
+
 def test_folded_equals_unfolded_over_the_prior(
-    posterior: Posterior, compiled: CompiledPosterior, rng: np.random.Generator
+    posterior: Posterior, exact: CompiledPosterior, rng: np.random.Generator
 ) -> None:
     theta = draws(posterior, rng, 200)
     unfolded = posterior.log_prob(theta)
     assert torch.isfinite(unfolded).any()
     # rounding of another order of summation; -inf of the low-l table included
-    torch.testing.assert_close(compiled.log_prob(theta), unfolded, rtol=1e-10, atol=0)
-    assert compiled.fold_difference < 1e-10
+    torch.testing.assert_close(exact.log_prob(theta), unfolded, rtol=1e-10, atol=0)
+    assert exact.fold_difference < 1e-10
+
+
+def test_dropped_directions_stay_far_below_the_emulators_error(
+    posterior: Posterior, compiled: CompiledPosterior, exact: CompiledPosterior, rng: np.random.Generator
+) -> None:
+    """Mean 1e-4 of chi2 over the box, in ln L half of it; a hundred times that in its corners, and nothing near
+    the data, where the emulator's own |delta chi2| is 0.03."""
+    assert compiled.n_directions < 0.8 * exact.n_directions
+    anywhere, (near, scale) = draws(posterior, rng, 1000), near_planck(rng, 500)
+    truth = exact.log_prob(anywhere)
+    wrong = (compiled.log_prob(anywhere) - truth)[torch.isfinite(truth)].abs()
+    # the box of the theory is wider than its coordinates' cube, and the amplitude varies: a factor of a few
+    assert 0 < wrong.mean() < 2e-4
+    assert wrong.max() < 5e-3
+    torch.testing.assert_close(compiled.log_prob(near), exact.log_prob(near), rtol=0, atol=1e-4)
+    gradients = []
+    for path in (exact, compiled):
+        x = near.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(path.log_prob(x).sum(), x)[0] * scale)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-4)
+
+
+def test_what_is_dropped_counts_as_asked(posterior: Posterior) -> None:
+    lengths = [CompiledPosterior(posterior, neglect=x).n_directions for x in (1e-8, 1e-5, 1e-2)]
+    assert lengths[0] > lengths[1] > lengths[2] > 2
+
+
+@pytest.mark.parametrize("batch", [511, 512, 2000])
+def test_threads_give_the_same_numbers_and_counts(compiled: CompiledPosterior, batch: int) -> None:
+    theta = draws(compiled, np.random.default_rng(5), batch)
+    theta[7, 3] = 1.0  # outside the prior
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = compiled.evaluate(theta)
+        torch.set_num_threads(2)
+        together = compiled.evaluate(theta)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(together.log_prob, alone.log_prob, rtol=1e-12, atol=0)
+    assert together.counts == alone.counts
+    assert together.counts.evaluations == batch
+    assert together.counts.outside_prior == 1
 
 
 def test_folded_gradients_equal_unfolded_ones(
-    posterior: Posterior, compiled: CompiledPosterior, rng: np.random.Generator
+    posterior: Posterior, exact: CompiledPosterior, rng: np.random.Generator
 ) -> None:
-    centre = torch.tensor([0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.0], dtype=torch.float64)
-    scale = torch.tensor([1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4e-3, 2.5e-3], dtype=torch.float64)
-    theta = centre + scale * torch.from_numpy(rng.standard_normal((16, 7)))
+    theta, scale = near_planck(rng, 16)
     gradients = []
-    for path in (posterior, compiled):
+    for path in (posterior, exact):
         x = theta.clone().requires_grad_()
         (g,) = torch.autograd.grad(path.log_prob(x).sum(), x)
         gradients.append(g * scale)  # change of ln L over one posterior sigma
@@ -86,7 +141,7 @@ def test_one_data_set_alone_folds(
         plain = emulator_posterior(posterior, [likelihoods[name]])
         theta = draws(plain, rng, 30)
         torch.testing.assert_close(
-            CompiledPosterior(plain).log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0
+            CompiledPosterior(plain, neglect=0.0).log_prob(theta), plain.log_prob(theta), rtol=1e-10, atol=0
         )
 
 
@@ -137,7 +192,7 @@ def test_hessian_of_the_folded_path_is_that_of_the_unfolded_one(
     posterior: Posterior, likelihoods: dict[str, Likelihood]
 ) -> None:
     plain = emulator_posterior(posterior, [likelihoods["ttteee"]])
-    folded = CompiledPosterior(plain)
+    folded = CompiledPosterior(plain, neglect=0.0)
     centre = torch.tensor([0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.0], dtype=torch.float64)
     scale = torch.tensor([1.5e-4, 1.4e-3, 3e-4, 7e-3, 0.016, 4e-3, 2.5e-3], dtype=torch.float64)
     hessians = [
