@@ -70,7 +70,7 @@ def cosmopower_jax_log_like() -> Callable[[Any], Any] | None:
     to_dl = jnp.asarray(ell * (ell + 1) / (2 * np.pi) * 2.7255e6**2)
     windows = {p: jnp.asarray(w.numpy()[:, 2 : len(ell) + 2]) for p, w in like.windows.items()}
     data = jnp.asarray(like.data.numpy())
-    cholesky = jnp.asarray(like._cholesky.numpy())
+    cholesky = jnp.asarray(like.cholesky.numpy())
     emulators = {p: CosmoPowerJAX(probe=f"cmb_{p}", verbose=False) for p in windows}
 
     def log_like(theta: Any) -> Any:

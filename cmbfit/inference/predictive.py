@@ -143,7 +143,7 @@ def replicate(
 
 def covariance_of(like: GaussianBandpowers) -> np.ndarray:  # shape: (n_bins, n_bins)
     """Return the bandpowers' covariance."""
-    factor = like._cholesky.cpu().numpy()
+    factor = like.cholesky.cpu().numpy()
     return factor @ factor.T
 
 

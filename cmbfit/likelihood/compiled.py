@@ -75,6 +75,8 @@ class CompiledPosterior(Posterior):
         if not isinstance(theory, LinearEmulator):
             raise LikelihoodError("only posteriors of a linear-decoder emulator can be compiled")
         gaussian, tables, direct = foldable(posterior)
+        if not gaussian and not tables:
+            raise LikelihoodError("no spectra to fold: every data set measures a parameter")
         self.__dict__.update(copy.copy(posterior).__dict__)
         self.counts = EvaluationCounts()
         self._tables = tables

@@ -93,7 +93,7 @@ class Folded:
         """Return chi2 from the sources' components, each (n, batch), and the groups' scales, each (batch,)."""
         if self.matrix is None:
             (group,) = self.groups
-            residual = torch.addcmul(-self.target[:, None], components[group[0]], scales[group])
+            residual = torch.addcmul(self.target[:, None], components[group[0]], scales[group], value=-1)
         else:
             z = torch.cat([components[g[0]] * scales[g] for g in self.groups])
             residual = torch.addmm(self.target[:, None], self.matrix, z, beta=-1)

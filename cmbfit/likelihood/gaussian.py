@@ -187,6 +187,16 @@ class GaussianBandpowers:
         return self._cholesky.square().sum(1).sqrt()
 
     @property
+    def cholesky(self) -> torch.Tensor:
+        """Lower Cholesky factor L of the covariance, shape (n_bins, n_bins)."""
+        return self._cholesky
+
+    @property
+    def covariance(self) -> torch.Tensor:
+        """Covariance L L^T of the bandpowers, shape (n_bins, n_bins)."""
+        return self._cholesky @ self._cholesky.T
+
+    @property
     def windows(self) -> dict[str, torch.Tensor]:
         """Bandpower windows on D_l by pair."""
         return dict(self._windows)

@@ -86,5 +86,5 @@ class LeakyBandpowers(GaussianBandpowers):
             for (to, source), leak in self._leakage.items():
                 if to == pair:
                     rows[source][own, : leak.shape[1]] += leak
-        out = {s: torch.linalg.solve_triangular(self._cholesky, r, upper=False) for s, r in rows.items()}
+        out = {s: torch.linalg.solve_triangular(self.cholesky, r, upper=False) for s, r in rows.items()}
         return out, super().whitened()[1]

@@ -41,9 +41,9 @@ class PriorTable:
         self._box_cuts = bool(((self._low < self._box_low) | (self._high > self._box_high)).any())
         normal = {i: prior for i, prior in single.items() if isinstance(prior, Gaussian)}
         # every column, with weight zero where the prior is not normal: cheaper than picking columns
-        self._mean, self._weight = torch.zeros(2, len(parameters), dtype=torch.float64)
+        self._offset, self._weight = torch.zeros(2, len(parameters), dtype=torch.float64)
         for i, prior in normal.items():
-            self._mean[i], self._weight[i] = prior.mean, 1 / prior.std
+            self._offset[i], self._weight[i] = -prior.mean / prior.std, 1 / prior.std
         flat = [prior for prior in single.values() if isinstance(prior, Uniform)]
         constant = -sum(math.log(x.high - x.low) for x in flat)
         constant -= sum(math.log(x.std * math.sqrt(2 * math.pi)) for x in normal.values())
@@ -68,7 +68,7 @@ class PriorTable:
         inside = allowed
         if self._box_cuts:
             inside = (theta.clamp(self._box_low, self._box_high) == theta).all(1)
-        white = (theta - self._mean) * self._weight
+        white = torch.addcmul(self._offset, theta, self._weight)
         value = torch.add(self._constant, white.square().sum(1), alpha=-0.5)
         for column, prior in self._other.items():
             value = value + prior.log_prob(theta[:, column])

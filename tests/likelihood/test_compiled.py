@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum
+from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum, load_likelihood
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.compiled import CompiledPosterior, compile_if_possible
 from cmbfit.theory.spectra import Spectra
@@ -239,6 +239,8 @@ def test_other_likelihoods_and_theories_cannot_be_folded(
         CompiledPosterior(emulator_posterior(posterior, [NotANumber()]))
     with pytest.raises(LikelihoodError, match="only posteriors of a linear-decoder emulator"):
         CompiledPosterior(Posterior(LineTheory(rng), [toy_likelihood(rng)], PRIORS))
+    with pytest.raises(LikelihoodError, match="every data set measures a parameter"):
+        CompiledPosterior(emulator_posterior(posterior, [load_likelihood("tau_lowe")]))
 
 
 def test_what_cannot_be_folded_is_used_as_it_is(posterior: Posterior, rng: np.random.Generator) -> None:
