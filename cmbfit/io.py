@@ -27,7 +27,10 @@ from cmbfit.errors import ChecksumError, CmbfitError, DataError, WriteError
 
 SCHEMA_VERSION = 1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PACKAGES = ("numpy", "scipy", "torch", "camb", "healpy", "ducc0", "emcee", "sacc", "snakemake")
+_PACKAGES = (
+    *("numpy", "scipy", "astropy", "torch", "camb", "healpy", "ducc0"),
+    *("emcee", "arviz", "getdist", "nautilus-sampler", "sacc", "snakemake"),
+)
 
 
 @contextlib.contextmanager

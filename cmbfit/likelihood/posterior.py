@@ -134,6 +134,10 @@ class Posterior:
         return theta.narrow(1, 0, n), dict(zip(self.nuisances, theta.unbind(1)[n:], strict=True))
 
     def _check_shape(self, theta: torch.Tensor) -> None:
+        if not isinstance(theta, torch.Tensor):
+            raise ParameterError(
+                f"theta: expected a torch tensor, found {type(theta).__name__}; use torch.from_numpy"
+            )
         if theta.ndim != 2 or theta.shape[1] != len(self.parameters):
             raise ParameterError(
                 f"theta: expected shape (batch, {len(self.parameters)}) for {', '.join(self.parameters)}, "
