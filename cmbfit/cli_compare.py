@@ -27,7 +27,7 @@ def compare(
         ),
     ] = None,
     evidence: Annotated[
-        str | None, typer.Option(help="nested, importance or none, whatever the configuration says.")
+        str | None, typer.Option(help="nested, importance, chain or none, whatever the configuration says.")
     ] = None,
     transfer: Annotated[
         Path | None, typer.Option(help="Folder of a transfer expansion, for primordial models.")
@@ -58,8 +58,8 @@ def compare(
     emulator = settings["theory"]["emulator"].get("bundle")
     if emulator is None:
         raise ConfigError("theory.emulator.bundle: name an emulator; training is the workflow's")
-    if evidence not in (None, "nested", "importance", "none"):
-        raise ConfigError(f"--evidence: expected nested, importance or none, found {evidence!r}")
+    if evidence not in (None, "nested", "importance", "chain", "none"):
+        raise ConfigError(f"--evidence: expected nested, importance, chain or none, found {evidence!r}")
     asked = section["evidence"] if evidence is None else None if evidence == "none" else {"method": evidence}
     if asked and section["evidence"] and asked["method"] == section["evidence"]["method"]:
         asked = section["evidence"]
@@ -93,5 +93,5 @@ def _candidate(model: Any, posterior: Any, folder: Path, evidence: Any, seed: in
         samples = read_samples(path)
     if summary.is_file():
         n_effective = read_json(summary)["convergence"]["effective_samples_min"]
-    record = evidence_record(model, posterior, evidence, seed)[0] if evidence else None
+    record = evidence_record(model, posterior, evidence, seed, chain=samples)[0] if evidence else None
     return candidate(model, posterior, samples=samples, n_effective=n_effective, evidence=record)

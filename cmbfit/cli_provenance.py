@@ -41,7 +41,7 @@ def reproduce(
 
 
 def cite(results: Results) -> None:
-    """Print BibTeX of the data and codes that a run used.
+    """Print BibTeX of the data, models, codes and published values that a run used.
 
     Example: cmbfit cite results/default > paper.bib
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmbfit.errors import MapError, SpectrumError
-from cmbfit.io import atomic_path, publish_record
+from cmbfit.io import atomic_path, publish_record, sha256_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,11 @@ def spectra(
     map_b: Annotated[
         Path | None, typer.Argument(metavar="[MAP2]", help="A second map with noise of its own.")
     ] = None,
-    mask2: Annotated[Path | None, typer.Option(help="Mask of MAP2, if another one.")] = None,
+    mask_p: Annotated[Path | None, typer.Option(help="Mask of Q and U, if another one than of I.")] = None,
+    mask2: Annotated[Path | None, typer.Option(help="Mask of MAP2, if another one than of MAP.")] = None,
+    mask2_p: Annotated[
+        Path | None, typer.Option(help="Mask of Q and U of MAP2, if another one than --mask2.")
+    ] = None,
     fwhm_arcmin: Annotated[
         list[float] | None, typer.Option(help="Gaussian beam; twice for MAP and MAP2; 0 for none.")
     ] = None,
@@ -82,7 +86,7 @@ def spectra(
     """
     import numpy as np  # noqa: PLC0415 (seconds of imports: not for `--help`)
 
-    from cmbfit.sky import read_mask, read_stokes, remove_monopole_dipole  # noqa: PLC0415
+    from cmbfit.sky import read_stokes, remove_monopole_dipole  # noqa: PLC0415
 
     as_sacc = output.suffix.lower() in _FITS
     if output.suffix.lower() not in (*_FITS, ".txt", ".dat"):
@@ -93,22 +97,20 @@ def spectra(
         )
     if as_sacc and (theory is None or cl):
         raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
-    if map_b is None and mask2 is not None:
-        raise SpectrumError("--mask2 is the mask of a second map, and there is one map only")
-    weights = [read_mask(mask, name=mask.name, coord=coord, ordering=ordering)]
-    if mask2 is not None:
-        weights.append(read_mask(mask2, name=mask2.name, coord=coord, ordering=ordering))
-    maps = []
+    weights = _masks(mask, mask_p, mask2, mask2_p, two=map_b is not None, coord=coord, ordering=ordering)
+    maps: list[StokesMap] = []
     for k, path in enumerate(p for p in (map_a, map_b) if p is not None):
-        name = path.stem if path != map_a or k == 0 else f"{path.stem}_2"
-        stokes = read_stokes(path, name=name, unit=unit, coord=coord, ordering=ordering)
-        _same_grid(stokes, weights[min(k, len(weights) - 1)])
-        maps.append(
-            stokes if keep_dipole else remove_monopole_dipole(stokes, weights[min(k, len(weights) - 1)])
+        stokes = read_stokes(path, name=path.stem, unit=unit, coord=coord, ordering=ordering)
+        for w in weights[k]:
+            _same_grid(stokes, w)
+        maps.append(stokes if keep_dipole else remove_monopole_dipole(stokes, weights[k][0]))
+    if map_b is not None and sha256_file(map_a) == sha256_file(map_b):
+        raise SpectrumError(
+            f"{map_a} and {map_b} are one map, whose noise would be in the spectra: give two with independent noise, or one"
         )
     if len(maps) > 1 and maps[0].name == maps[1].name:
         maps = [m.step({"step": "rename"}, name=f"{m.name}_{k}") for k, m in enumerate(maps, 1)]
-    nside = weights[0].nside
+    nside = weights[0][0].nside
     edges = _bins(nside, lmax, bin_width, bins, weighting="cl" if cl else "dl")
     transfers = _transfers(nside, len(maps), fwhm_arcmin, beam, pixwin=pixwin)
     if theory is None:
@@ -133,10 +135,28 @@ def spectra(
     else:
         names = _AUTO if len(maps) == 1 else _CROSS
         _write_text(output, edges, {n: values[n] for n in names}, errors, in_cl=cl)
-    inputs = [p for p in (map_a, map_b, mask, mask2, theory, bins, *(beam or ())) if p is not None]
+    files = (map_a, map_b, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
+    inputs = [p for p in files if p is not None]
     publish_record(output, inputs=inputs, settings=settings)
     noise = "noise included" if len(maps) == 1 else "no noise bias"
     typer.echo(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
+
+
+def _masks(
+    mask: Path, mask_p: Path | None, mask2: Path | None, mask2_p: Path | None, *, two: bool, **declared: Any
+) -> list[tuple[Mask, Mask]]:
+    """Return the masks of I and of Q, U of each map."""
+    from cmbfit.sky import read_mask  # noqa: PLC0415
+
+    if mask2 is not None and not two:
+        raise SpectrumError("--mask2 is the mask of a second map, and there is one map only")
+    if mask2 is None and mask2_p is not None:
+        raise SpectrumError("--mask2-p is the mask of Q and U beside --mask2: give --mask2 as well")
+    files = [(mask, mask_p or mask)]
+    if two:
+        files.append(files[0] if mask2 is None else (mask2, mask2_p or mask2))
+    of = {p: read_mask(p, name=p.name, **declared) for p in dict.fromkeys(p for pair in files for p in pair)}
+    return [(of[one], of[two]) for one, two in files]
 
 
 def _same_grid(stokes: StokesMap, mask: Mask) -> None:
@@ -218,7 +238,7 @@ def _beam_columns(path: Path) -> tuple[int, ...]:
 
 def _bandpowers(
     maps: list[StokesMap],
-    masks: list[Mask],
+    masks: list[tuple[Mask, Mask]],
     bins: Bins,
     transfers: list[Transfer],
     *,
@@ -226,25 +246,27 @@ def _bandpowers(
     threads: int,
 ) -> tuple[dict[str, Array], int]:
     """Return the bandpowers without errors, and the lmax of the coupling."""
-    from cmbfit.spectra.fields import Field  # noqa: PLC0415
+    from cmbfit.spectra.fields import Field, require_common_sky  # noqa: PLC0415
+    from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
     from cmbfit.spectra.master import prepare  # noqa: PLC0415
     from cmbfit.spectra.multi import coupling_lmax, field_alms  # noqa: PLC0415
     from cmbfit.spectra.transforms import pseudo_spectra  # noqa: PLC0415
 
-    lmax = coupling_lmax(masks[0].nside, bins)
+    lmax = coupling_lmax(masks[0][0].nside, bins)
     fields = [
-        Field(str(k), [m], masks[min(k, len(masks) - 1)], transfers[k], purify_b=purify_b)
-        for k, m in enumerate(maps)
+        Field(str(k), [m], of_t, transfer, purify_b=purify_b, mask_p=of_p)
+        for k, (m, (of_t, of_p), transfer) in enumerate(zip(maps, masks, transfers, strict=True))
     ]
     one, two = fields[0], fields[-1]
+    require_common_sky(one, two)
     master = prepare(
         one.mask,
         bins,
         one.transfer,
         two.transfer,
         lmax,
-        two.mask,
         pure=(purify_b, purify_b),
+        mask_coupling=MaskCouplings(lmax, threads).pair(one, two),
         nthreads=threads,
     )
     alms = [field_alms(f, lmax, nthreads=threads)[0] for f in fields]
@@ -253,7 +275,7 @@ def _bandpowers(
 
 def _estimate(
     maps: list[StokesMap],
-    masks: list[Mask],
+    masks: list[tuple[Mask, Mask]],
     bins: Bins,
     transfers: list[Transfer],
     theory: Path,
@@ -264,9 +286,11 @@ def _estimate(
     from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
     from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
 
+    (mask_a, mask_a_p), (mask_b, mask_b_p) = masks
     return cross_spectra(
-        maps[0], maps[1], masks[0], mask_b=masks[-1], bins=bins, transfer_a=transfers[0], transfer_b=transfers[1],
-        fiducial_dl=read_arrays(theory), purify_b=purify_b, nthreads=threads,
+        maps[0], maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=bins,
+        transfer_a=transfers[0], transfer_b=transfers[1], fiducial_dl=read_arrays(theory), purify_b=purify_b,
+        nthreads=threads,
     )  # fmt: skip
 
 

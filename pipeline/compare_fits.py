@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--summaries", nargs="+", required=True)
     parser.add_argument("--evidence", nargs="*", default=[], help="products of compute_evidence")
     parser.add_argument("--look-elsewhere", help="product of search_features")
+    parser.add_argument("--closed", nargs="*", default=[], help="products with a table of their own")
     parser.add_argument("--starts", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--output", required=True)
@@ -56,7 +57,8 @@ def main() -> None:
                 )
             )
         tables.append(compare(candidates, np.random.default_rng([args.seed, i]), starts=args.starts))
-    inputs = [*args.samples, *args.summaries, *args.evidence]
+    tables += [read_json(path)["table"] for path in args.closed]
+    inputs = [*args.samples, *args.summaries, *args.evidence, *args.closed]
     write_json(args.output, {"tables": tables, "provenance": provenance(inputs=inputs)})
 
 

@@ -1,4 +1,4 @@
-"""Compute the evidence of one model: nested sampling, or importance sampling around the maximum."""
+"""Compute the evidence of one model: nested sampling, or importance sampling around the maximum or the chain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from cmbfit.inference.model_config import Model, evidence_record
-from cmbfit.inference.products import write_samples
+from cmbfit.inference.products import read_samples, write_samples
 from cmbfit.io import provenance, write_json
 from pipeline.run_stage import run_stage
 
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON: comparison.evidence")
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
+    parser.add_argument("--samples", help="the fit's chain, for the method of that name")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--checkpoint", required=True, help="folder of nested sampling's checkpoints")
@@ -30,7 +31,10 @@ def main() -> None:
     torch.set_num_threads(1)
     model = Model(**args.model)
     posterior = model.posterior(args.emulator, args.transfer, args.device)
-    record, samples = evidence_record(model, posterior, args.settings, args.seed, checkpoint=args.checkpoint)
+    chain = read_samples(args.samples) if args.samples else None
+    record, samples = evidence_record(
+        model, posterior, args.settings, args.seed, chain=chain, checkpoint=args.checkpoint
+    )
     if samples is not None:
         write_samples(Path(args.output).with_suffix(".samples.h5"), samples)
     settings = {"posterior": posterior.settings(), "evidence": args.settings, "seed": args.seed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cmbfit.io import publish_record, require_sha256
-from cmbfit.sky import gaussian_beam, read_mask_product, read_pixel_window, read_product
+from cmbfit.sky import Beam, read_mask_product, read_pixel_window, read_product
 from cmbfit.spectra import Bins, Transfer, cross_spectra, write_spectra
 from cmbfit.theory.textfile import read_arrays
 from pipeline.run_stage import run_stage
@@ -31,8 +31,8 @@ def main() -> None:
     mask = read_mask_product(args.mask, name="mask")
     top = 3 * mask.nside - 1
     window = read_pixel_window(args.pixel_window, top)
-    beams = [gaussian_beam(top, fwhm) for fwhm in (args.fwhm_arcmin_a, args.fwhm_arcmin_b)]
-    transfer_a, transfer_b = (Transfer(beam * window[0], beam * window[1]) for beam in beams)
+    beams = [Beam.gaussian(top, fwhm) for fwhm in (args.fwhm_arcmin_a, args.fwhm_arcmin_b)]
+    transfer_a, transfer_b = (Transfer(beam.t * window[0], beam.p * window[1]) for beam in beams)
     estimate = cross_spectra(
         read_product(args.map_a, args.name_a),
         read_product(args.map_b, args.name_b),

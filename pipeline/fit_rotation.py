@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+from cmbfit.inference.closed_tables import rotation_table
 from cmbfit.io import publish_record, write_json
 from cmbfit.spectra import read_spectra
 from cmbfit.theory.birefringence_bandpowers import BandpowerRotation, rotation_record
@@ -29,7 +30,7 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     record = rotation_record(likelihood, args.calibration_deg, args.simulations, rng)
     write_json(args.curves, record.pop("curves"))
-    write_json(args.output, record)
+    write_json(args.output, record | {"table": rotation_table(record)})
     publish_record(args.output, inputs=[args.spectra, args.theory], settings=vars(args))
 
 

@@ -22,7 +22,7 @@ from cmbfit.io import sha256_file, write_text
 from cmbfit.sky import Beam, Noise
 from cmbfit.sky.foregrounds import Foreground, dust_sky, synchrotron_sky
 from cmbfit.sky.harmonic import Alm, alm2stokes, change_lmax, scale_alm
-from cmbfit.sky.maps import Array, unit_vectors
+from cmbfit.sky.maps import Array, Mask, projected
 from cmbfit.sky.simulate import draw_alm, stream
 from cmbfit.sky.standins import (
     HFI_NOISE_UK_ARCMIN,
@@ -109,8 +109,7 @@ class Maker:
                 sigma = scale * t, scale * p
             window = fetch(f"pixel_windows/pixel_window_n{nside:04d}.fits", progress=False)
             beam = standin_beam(detector, self.lmax(nside)).times_pixel_window(window)
-            # a dipole first: unit vectors of a nside 2048 map are a gigabyte
-            dipole = (unit_vectors(nside) @ np.array([3.0, -2.0, 1.0]) + 5.0).astype(np.float32)
+            dipole = (projected(nside, np.array([3.0, -2.0, 1.0])) + 5.0).astype(np.float32)
             noise, signal = Noise(*sigma, hits=hits), self.signal(band, nside, beam).astype(np.float32)
             calibration = {**band.spec.get("calibration", {}), **spec.get("calibration", {})}
             efficiency = calibration.get("efficiency", 1.0)
@@ -129,13 +128,18 @@ class Maker:
                 print(path, flush=True)
 
     def masks(self) -> None:
-        """Write the mask files."""
+        """Write the mask files; those of one kind (half missions) have one content."""
+        made: dict[str, Mask] = {}
         for name in dict.fromkeys(f for m in self.survey.masks.values() for f in m.get("files", [])):
             kind = [k for k in LATITUDE if k in name]
             if not kind:
                 raise ConfigError(f"{name}: no stand-in for this mask; there are {', '.join(LATITUDE)}")
             rng, wmap = np.random.default_rng(len(kind[0])), name.startswith("wmap9")
-            mask = standin_mask(self.nside(name), LATITUDE[kind[0]], 200, rng, 0.0 if wmap else 5.0)
+            if kind[0] not in made:
+                made = {
+                    kind[0]: standin_mask(self.nside(name), LATITUDE[kind[0]], 200, rng, 0.0 if wmap else 5.0)
+                }
+            mask = made[kind[0]]
             write_mask_file(self.target(name), mask, "TEMPERATURE" if wmap else "MASK", coordsys=not wmap)
 
     def beams(self) -> None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-
 from cmbfit.figures.look_elsewhere import look_elsewhere_table, plot_look_elsewhere
-from cmbfit.figures.style import save_figure
-from cmbfit.io import read_json
+from pipeline.plot_records import plot_records
 from pipeline.run_stage import run_stage
 
 
 def main() -> None:
-    """Parse the arguments, plot, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--search", required=True, help="product of search_features")
-    parser.add_argument("--curves", required=True, help="the same")
-    parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
-    args = parser.parse_args()
-    record, curves = read_json(args.search), read_json(args.curves)
-    save_figure(plot_look_elsewhere(record, curves), args.output, look_elsewhere_table(curves))
+    """Plot, publish."""
+    plot_records(
+        __doc__,
+        plot_look_elsewhere,
+        lambda _, curves: look_elsewhere_table(curves),
+        search="product of search_features",
+        curves="the same",
+    )
 
 
 if __name__ == "__main__":

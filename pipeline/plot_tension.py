@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-
-from cmbfit.figures.style import save_figure
 from cmbfit.figures.tension import plot_tensions, tension_table
-from cmbfit.io import read_json
+from pipeline.plot_records import plot_records
 from pipeline.run_stage import run_stage
 
 
 def main() -> None:
-    """Parse the arguments, plot, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tension", required=True, help="product of measure_tension")
-    parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
-    args = parser.parse_args()
-    pairs = read_json(args.tension)["pairs"]
-    save_figure(plot_tensions(pairs), args.output, tension_table(pairs))
+    """Plot, publish."""
+    plot_records(
+        __doc__,
+        lambda record: plot_tensions(record["pairs"]),
+        lambda record: tension_table(record["pairs"]),
+        tension="product of measure_tension",
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 from cmbfit.data.archive import extract_member
 from cmbfit.io import atomic_path, publish_record, require_sha256
 from cmbfit.sky import Beam, read_beam_fits, read_beam_text
+from cmbfit.sky.beams import LEAKS
 from cmbfit.survey.fields import write_transfer
 from pipeline.run_stage import run_stage
 
@@ -44,10 +45,10 @@ def main() -> None:
         require_sha256(path, sha256)
         beams.append(_read(path, spec, args.lmax))
     # the map is sum w m / sum w: its beam is the same mean, exact where hits share one pattern
-    leaks = [np.zeros(args.lmax + 1) if b.t_to_e is None else b.t_to_e for b in beams]
-    functions = [[*b.teb, leak] for b, leak in zip(beams, leaks, strict=True)]
-    t, e, b, leak = np.average(functions, axis=0, weights=args.weights)
-    mean = Beam(t, e, b, leak if leak.any() else None)
+    none = np.zeros(args.lmax + 1)
+    functions = [[*b.teb, *(b.leaks.get(key, none) for key in LEAKS)] for b in beams]
+    t, e, b, *leaks = np.average(functions, axis=0, weights=args.weights)
+    mean = Beam(t, e, b, *(leak if leak.any() else None for leak in leaks))
     with atomic_path(args.output) as tmp:
         write_transfer(tmp, mean.times_pixel_window(args.pixel_window))
     publish_record(args.output, inputs=[*dict.fromkeys(args.beams), args.pixel_window], settings=vars(args))

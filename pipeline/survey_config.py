@@ -60,6 +60,10 @@ class Band:
         """Return the prepared map of this band that belongs to a split."""
         return f"<results>/maps/{self.name}.{self.split_of(split)}.fits"
 
+    def channel_file(self, split: str) -> str:
+        """Return the full-sky coefficients of this channel that belong to a split."""
+        return f"<results>/alms/channels/{self.name}.{self.split_of(split)}.h5"
+
     @property
     def beams(self) -> list[dict[str, Any]]:
         """Beam of each detector: the registered `file`, and the `member` and `hdus` of an archive's FITS file."""

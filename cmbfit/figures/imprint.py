@@ -52,10 +52,9 @@ def reconstruction(
         torch.from_numpy(best)[None],
         torch.from_numpy(theta[:: max(1, len(theta) // _DRAWS)].copy()),
     )
-    own = len(theory.parameters) - len(theory.model.parameters)
     with torch.no_grad():
-        power = 1e9 * theory.model.power(k, torch.from_numpy(theta[:, own:].copy())).numpy()
-        best_power = 1e9 * theory.model.power(k, point[:, own:])[0].numpy()
+        power = 1e9 * theory.model.power(k, theory.split(torch.from_numpy(theta))[1]).numpy()
+        best_power = 1e9 * theory.model.power(k, theory.split(point)[1])[0].numpy()
         spectra = theory.spectra(torch.cat([point, some]))
         imprint = theory.imprint(torch.cat([point, some]))
     rows: dict[str, list[np.ndarray]] = {}
@@ -79,15 +78,17 @@ def reconstruction(
     )
     table = bandpower_table(likelihoods, smooth, nuisance)
     for pair in ("tt", "te", "ee"):
-        use = table["pair"] == pair
-        level = np.interp(table["ell"][use], np.arange(len(scale[pair])), scale[pair])
-        columns = [
-            table["ell"][use],
-            (table["dl"] - table["model"])[use] / level,
-            table["sigma"][use] / level,
-        ]
-        x, value, error = _averaged(*columns)
-        add(f"data_{pair}", x, value, np.full((len(QUANTILES), len(x)), np.nan), error)
+        # each data set apart: two low-l bins among hundreds of bandpowers are what sees a cut-off
+        for name in dict.fromkeys(table["data_set"]):
+            use = (table["pair"] == pair) & (table["data_set"] == name)
+            level = np.interp(table["ell"][use], np.arange(len(scale[pair])), scale[pair])
+            columns = [
+                table["ell"][use],
+                (table["dl"] - table["model"])[use] / level,
+                table["sigma"][use] / level,
+            ]
+            x, value, error = _averaged(*columns)
+            add(f"data_{pair}", x, value, np.full((len(QUANTILES), len(x)), np.nan), error)
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
@@ -99,8 +100,9 @@ def _level(dl: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _averaged(
     ell: np.ndarray, value: np.ndarray, error: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return inverse-variance means of neighbouring bandpowers (their correlations are left out)."""
-    groups = np.array_split(np.argsort(ell), max(1, len(ell) // _BIN)) if len(ell) else []
+    """Return inverse-variance means of neighbouring bandpowers (their correlations are left out); a few stay as they are."""
+    count = len(ell) // _BIN if len(ell) > _BIN else len(ell)
+    groups = np.array_split(np.argsort(ell), count) if len(ell) else []
     out = []
     for rows in groups:
         w = error[rows] ** -2.0
@@ -130,17 +132,17 @@ def plot_reconstruction(table: Mapping[str, np.ndarray], title: str) -> Figure:
             ax.set_xscale("log")
             if kind == "P":
                 ax.set(yscale="log", xlabel="k [1/Mpc]", ylabel=r"$10^9\,\mathcal{P}(k)$")
-                ax.set_ylim(max(bands[0].min() * 0.8, 0.02), bands[4].max() * 1.25)
+                best = table["value"][rows]
+                top = max(bands[4].max(), best.max())
+                ax.set_ylim(max(min(bands[0].min(), best.min()) * 0.8, 0.02), top * 1.25)
                 ax.legend(fontsize=8)
                 continue
             use = table["what"] == f"data_{kind}"
             y, e = table["value"][use], table["error"][use]
             ax.errorbar(table["x"][use], y, yerr=e, fmt="o", ms=2, lw=0.6, color=DATA)
             ax.axhline(0, color="0.6", lw=0.6)
-            reach = 1.3 * max(
-                np.abs(np.concatenate([bands[0], bands[4]])[np.concatenate([x, x]) < 2000]).max(),
-                2 * np.median(e) if len(e) else 0,
-            )
+            curves = np.abs(np.stack([bands[0], bands[4], table["value"][rows]])[:, x < 2000])
+            reach = 1.3 * max(curves.max(), 2 * np.median(e) if len(e) else 0)
             ax.set_ylim(-reach, reach)
             below = r"D_\ell" if kind != "te" else r"\sqrt{TT\,EE}"
             ax.set(xlabel=r"multipole $\ell$", ylabel=rf"$\Delta {kind.upper()} / {below}$")

@@ -1,7 +1,8 @@
-"""Forest plot of compared models: improvement of the fit, and Bayes factors, one line a model."""
+"""Forest plot of compared models: improvement of the fit, Bayes factors and bounds, one line a model."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,12 @@ from matplotlib.figure import Figure
 
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
 from cmbfit.inference.comparison import JEFFREYS
+from cmbfit.report.models import constraints_text
 
 _LINEAR = 5.0
 """Beyond, axes are logarithmic: one bad model must not hide the others."""
+
+_WIDTH, _LINES = 72, 5  # of the text on bounds: characters in a line, lines that have room
 
 
 def plot_models(tables: Sequence[Mapping[str, Any]]) -> Figure:
@@ -29,10 +33,11 @@ def plot_models(tables: Sequence[Mapping[str, Any]]) -> Figure:
     ]
     rows = np.arange(len(models))[::-1]
     with style():
-        fig = new_figure(11, 1.9 + 0.55 * len(models))
-        left, right = fig.subplots(1, 2, sharey=True)
+        fig = new_figure(14, 1.9 + 0.6 * len(models))
+        left, right, bounds = fig.subplots(1, 3, sharey=True, width_ratios=[1, 1, 1.1])
         _criteria(left, [m for _, m in models], rows)
         _factors(right, [m for _, m in models], rows)
+        _bounds(bounds, [m for _, m in models], rows)
         titles = {table["reference"]: table["models"][0]["title"] for table, _ in models}
         names = [
             f"{m['title']}\n(against {titles[t['reference']]})" if len(titles) > 1 else m["title"]
@@ -94,9 +99,23 @@ def _factors(ax: Axes, models: Sequence[Mapping[str, Any]], rows: np.ndarray) ->
                 fontsize=8,
             )
     _symlog(ax, shown)
-    ax.set_xlabel("ln B  (positive: preferred)")
+    ax.set_xlabel("ln B  (positive: speaks for the model)")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+
+def _bounds(ax: Axes, models: Sequence[Mapping[str, Any]], rows: np.ndarray) -> None:
+    """Write what the data leave of each model's own parameters, and what others published."""
+    ax.axis("off")
+    ax.set_xlim(0, 1)
+    ax.text(0, 1.02, "this run", transform=ax.transAxes, fontsize=9)
+    ax.text(0.18, 1.02, "published", transform=ax.transAxes, fontsize=9, color=SECOND)
+    for y, model in zip(rows, models, strict=True):
+        texts = ((constraints_text(model), "black"), (model.get("published", ""), SECOND))
+        lines = [(line, colour) for text, colour in texts for line in textwrap.wrap(text, _WIDTH)]
+        for i, (line, colour) in enumerate(lines[:_LINES]):
+            middle = (min(len(lines), _LINES) - 1) / 2
+            ax.text(0, y + 0.2 * (middle - i), line, fontsize=6.5, color=colour, va="center")
 
 
 def _symlog(ax: Axes, values: Sequence[float]) -> None:

@@ -68,7 +68,10 @@ def plot_corner(
                     ax.axhline(reference[y][0], color=SECOND, lw=0.7, ls="--")
         fig: Figure = plotter.fig
         fig.text(0.98, 0.97, label, color=THEORY, ha="right", va="top", fontsize=12)
-        fig.text(0.98, 0.94, f"{reference_label} (dashed)", color=SECOND, ha="right", va="top", fontsize=12)
+        if set(reference) & set(names):
+            fig.text(
+                0.98, 0.94, f"{reference_label} (dashed)", color=SECOND, ha="right", va="top", fontsize=12
+            )
     return fig
 
 

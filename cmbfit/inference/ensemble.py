@@ -74,7 +74,7 @@ def initial_walkers(
     Raises
     ------
     SamplerError
-        If after 100 rounds some walkers still have zero probability.
+        If after 1100 tries for each walker some still have zero probability.
     """
     mean = np.array([centre[p] for p in posterior.parameters])
     width = np.array([scale[p] for p in posterior.parameters])
@@ -90,8 +90,9 @@ def draw_starts(
 ) -> np.ndarray:  # shape: (n, n_parameters)
     """Draw points of non-zero probability from the normal of covariance factor factor^T."""
     points = np.empty((0, len(mean)))
-    for _ in range(100):
-        draw = mean + rng.standard_normal((n, len(mean))) @ factor.T
+    for i in range(200):
+        # a posterior in a corner of its prior has few such points: larger rounds after a while
+        draw = mean + rng.standard_normal((n if i < 100 else 10 * n, len(mean))) @ factor.T
         with torch.no_grad():
             good = torch.isfinite(posterior.log_prob(torch.from_numpy(draw).to(posterior.device)))
         points = np.concatenate([points, draw[good.cpu().numpy()]])[:n]

@@ -31,6 +31,9 @@ _WIDER = 1.15
 
 _LEAST_FRACTION = 0.05
 
+_LEAST_TO_ADAPT = 10
+"""Effective points a parameter from which a covariance is taken for the next round."""
+
 
 @dataclass(frozen=True)
 class WeightedSamples:
@@ -40,6 +43,7 @@ class WeightedSamples:
     ----------
     parameters : tuple of str
     points : numpy.ndarray, shape (n, n_parameters)
+        Those of a probability above zero.
     log_like : numpy.ndarray, shape (n,)
         ln L, without priors.
     weights : numpy.ndarray, shape (n,)
@@ -47,6 +51,8 @@ class WeightedSamples:
     log_z, log_z_error : float
         ln Z under the normalised prior, and its statistical error.
     best : BestFit
+    drawn : int
+        How many points were drawn, those of probability zero among them.
     """
 
     parameters: tuple[str, ...]
@@ -56,11 +62,12 @@ class WeightedSamples:
     log_z: float
     log_z_error: float
     best: BestFit
+    drawn: int
 
     @property
     def ess_fraction(self) -> float:
-        """Effective fraction 1/(n sum w^2) of the points."""
-        return float(1 / (len(self.weights) * np.square(self.weights).sum()))
+        """Effective fraction 1/(n sum w^2) of the n points drawn."""
+        return float(1 / (self.drawn * np.square(self.weights).sum()))
 
     def evidence(self) -> Evidence:
         """Return ln Z, Kullback-Leibler divergence and model dimensionality."""
@@ -133,13 +140,13 @@ def importance_sample(
             raise SamplerError("importance sampling: no point has a likelihood above zero")
         w = np.exp(log_w - top)
         weights = w / w.sum()
-        fraction = 1 / (len(w) * np.square(weights).sum())
-        if fraction < _LEAST_FRACTION and last:
+        effective = 1 / np.square(weights).sum()
+        if last and effective < _LEAST_FRACTION * len(w):
             raise SamplerError(
-                f"importance sampling: only {fraction:.1%} of the points count; the posterior is far from one "
+                f"importance sampling: only {effective / len(w):.1%} of the points count; the posterior is far from one "
                 "peak: use nested sampling"
             )
-        if not last:
+        if not last and effective > _LEAST_TO_ADAPT * len(centre):
             centre = weights @ points
             covariance = _WIDER**2 * np.cov(points.T, aweights=weights)
     used = weights > 0
@@ -151,6 +158,7 @@ def importance_sample(
         top + math.log(w.mean()),
         float(w.std(ddof=1) / w.mean() / math.sqrt(len(w))),
         best,
+        len(w),
     )
 
 

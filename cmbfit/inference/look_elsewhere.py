@@ -29,6 +29,7 @@ _NEEDED = ("amplitude", "log10_omega", "phase")
 _TEMPLATES = 200  # frequencies whose templates are in memory at once
 _SKIES = 500
 _BINS = 80
+_SIZES, _PHASES = 64, 96  # of the integrals over amplitude and phase
 _SECULAR_STEPS = 30  # Newton's steps for the best fit on the circle A = A_max; it converges in under ten
 
 
@@ -144,6 +145,29 @@ class FrequencySearch:
         phase = torch.atan2(-turned[..., 1], turned[..., 0]).remainder(2 * math.pi)
         return FrequencyFits(improvement, y.norm(dim=-1), phase)
 
+    def log_bayes(
+        self,
+        residual: torch.Tensor,  # shape: (n,)
+    ) -> torch.Tensor:  # shape: (n_frequencies,)
+        """Return ln of the Bayes factor against no oscillation at each frequency: flat amplitude and phase.
+
+        B(w) = int_0^A_max dA/A_max int dphi/2pi exp(-delta chi2/2), by Gauss-Legendre in A and equal steps in phi.
+        """
+        slope = torch.einsum("wcn,n->wc", self._rows, residual)
+        # beyond six errors from the best fit nothing is left, in the softer direction
+        reach = (slope / self._stiffness).norm(dim=1) + 6 * self._stiffness.amin(1).rsqrt()
+        top = reach.clamp(max=self.amplitude_max)
+        nodes, weights = (
+            torch.from_numpy(x).to(residual.device) for x in np.polynomial.legendre.leggauss(_SIZES)
+        )
+        angle = torch.arange(_PHASES, dtype=torch.float64, device=residual.device) * (2 * math.pi / _PHASES)
+        unit = torch.stack([torch.cos(angle), torch.sin(angle)])  # shape: (2, phases)
+        size = 0.5 * top[:, None] * (1 + nodes)  # shape: (w, sizes)
+        linear, square = slope @ unit, self._stiffness @ unit.square()  # shape: (w, phases)
+        exponent = size[..., None] * linear[:, None] - 0.5 * size.square()[..., None] * square[:, None]
+        mean = torch.logsumexp(exponent, 2) - math.log(_PHASES) + torch.log(0.5 * weights)
+        return torch.logsumexp(mean, 1) + torch.log(top / self.amplitude_max)
+
     def _on_the_circle(self, slope: torch.Tensor, stiffness: torch.Tensor) -> torch.Tensor:
         """Maximise 2 s.y - y.h.y on |y| = A_max: y = s / (h + t), with t from |y(t)| = A_max; shape (n, 2).
 
@@ -184,6 +208,13 @@ def gross_vitells(observed: float, crossings: float, level: float) -> float:
     return min(1.0, math.exp(-observed / 2) + rate)
 
 
+def averaged_bayes(log_bayes: torch.Tensor, frequencies: torch.Tensor) -> float:
+    """Return ln of the Bayes factor under a prior flat in ln(frequency) over the grid's range."""
+    x = torch.log(frequencies)
+    top = log_bayes.max()
+    return float(top + torch.log(torch.trapezoid(torch.exp(log_bayes - top), x) / (x[-1] - x[0])))
+
+
 def search_record(
     searches: list[FrequencySearch],
     model: LinearModel,
@@ -214,6 +245,7 @@ def search_record(
         fit = search.fits(residual)
         largest, crossings = search.simulate(skies, level)
         together = torch.maximum(together, largest)
+        bayes = search.log_bayes(residual[0])
         best = int(fit.improvement[0].argmax())
         observed = float(fit.improvement[0, best])
         maxima = largest.cpu().numpy()
@@ -223,6 +255,7 @@ def search_record(
             "improvement": fit.improvement[0].tolist(),
             "amplitude": fit.amplitude[0].tolist(),
             "sigma_amplitude": search.sigma_amplitude.tolist(),
+            "log_bayes": bayes.tolist(),
             "maxima": {"edges": edges.tolist(), "count": count.tolist()},
         }
         models[search.name] = {
@@ -232,6 +265,7 @@ def search_record(
                 "amplitude": float(fit.amplitude[0, best]),
                 "phase": float(fit.phase[0, best]),
             },
+            "ln_b": averaged_bayes(bayes, search.frequencies),
             "local_p": math.exp(-observed / 2),
             "global": vars(look_elsewhere(observed, maxima)),
             "largest_by_chance": dict(

@@ -127,6 +127,33 @@ def spread_out(
     return points[chosen]
 
 
+def maximum_of_chain(
+    posterior: Posterior,
+    scale: Mapping[str, float],
+    points: np.ndarray,  # shape: (n, n_parameters)
+    log_prob: np.ndarray,  # shape: (n,)
+    *,
+    starts: int = 4,
+) -> BestFit:
+    """Maximise ln (L prior) from the likeliest points of a chain that lie apart: plateaus and several modes.
+
+    From one start an optimiser may end on a plateau, or in the nearest mode.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    scale : mapping of str to float
+        The rough width of each parameter.
+    points : numpy.ndarray, shape (n, n_parameters)
+        The chain, in the order of the posterior's parameters.
+    log_prob : numpy.ndarray, shape (n,)
+    starts : int
+    """
+    candidates = spread_out(points, log_prob, starts)
+    first = dict(zip(posterior.parameters, candidates[0].tolist(), strict=True))
+    return find_maximum(posterior, first, scale, candidates=candidates)
+
+
 def _log_prob(posterior: Posterior, theta: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return posterior.log_prob(torch.from_numpy(theta).to(posterior.device)).cpu().numpy()

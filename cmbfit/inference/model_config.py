@@ -21,6 +21,7 @@ import numpy as np
 
 from cmbfit.errors import ConfigError, SamplerError
 from cmbfit.inference.importance import importance_sample
+from cmbfit.inference.kernel_evidence import kernel_evidence
 from cmbfit.inference.model_table import Candidate
 from cmbfit.inference.nested import EvidenceSettings, compute_evidence
 from cmbfit.inference.null_points import null_point
@@ -31,11 +32,11 @@ from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.model_defaults import complete_fit
 from cmbfit.likelihood.posterior import Posterior, pick_device
 from cmbfit.likelihood.priors import prior_from_config
-from cmbfit.theory.parameters import unknown_name
+from cmbfit.theory.parameters import LCDM, unknown_name
 from cmbfit.theory.primordial import get_model
 from cmbfit.theory.select import primordial_of, theory_from_config
 
-METHODS = ("nested", "importance")
+METHODS = ("nested", "importance", "chain")
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def candidate(
         null={} if model.fixed else null_point(primordial, posterior.priors, model.nests),
         evidence=evidence,
         look_elsewhere=look_elsewhere,
+        published="" if model.fixed else model.fit.get("published", ""),
         remarks=(note,) if note else (),
     )
 
@@ -184,6 +186,7 @@ def evidence_record(
     settings: Mapping[str, Any],
     seed: int,
     *,
+    chain: Samples | None = None,
     checkpoint: str | Path | None = None,
 ) -> tuple[dict[str, Any], Samples | None]:
     """Compute a model's evidence as the configuration asks.
@@ -193,9 +196,12 @@ def evidence_record(
     model : Model
     posterior : Posterior
     settings : mapping
-        ``method``: nested or importance, and for nested the fields of
+        ``method``: nested, importance or chain, and for nested the fields of
         :class:`~cmbfit.inference.nested.EvidenceSettings`.
     seed : int
+    chain : Samples, optional
+        The fit's chain, for the method of that name; a model with parameters held fixed has none of its own, and
+        importance sampling takes its place.
     checkpoint : path, optional
         Folder of nested sampling's checkpoints.
 
@@ -208,15 +214,27 @@ def evidence_record(
     """
     method = settings.get("method", "nested")
     if method not in METHODS:
-        raise ConfigError(f"comparison.evidence.method: expected nested or importance, found {method!r}")
+        raise ConfigError(f"comparison.evidence.method: expected {', '.join(METHODS)}, found {method!r}")
     centre, scale = model.start(posterior)
     if method == "nested":
         fields = EvidenceSettings(**{k: v for k, v in settings.items() if k != "method"})
         got = compute_evidence(posterior, centre, scale, fields, seed, checkpoint=checkpoint)
         return got.record(), got.samples
-    record: dict[str, Any] = {"method": "importance sampling"}
+    rng = np.random.default_rng(seed)
+    of_chain = method == "chain" and not model.fixed
+    if of_chain and chain is None:
+        raise ConfigError(
+            f"comparison.evidence.method: chain needs the chain of {model.fit_name}; run the fit first, or take another "
+            "method"
+        )
+    record: dict[str, Any] = {"method": "importance sampling" + (" around its chain" if of_chain else "")}
     try:
-        weighted = importance_sample(posterior, centre, scale, np.random.default_rng(seed), starts=4)
+        if of_chain and chain is not None:
+            points = chain.joined[:, : chain.n_sampled]
+            own = [x for x in posterior.theory.parameters if x not in LCDM]
+            weighted = kernel_evidence(posterior, points, np.concatenate(chain.log_prob), rng, own=own)
+        else:
+            weighted = importance_sample(posterior, centre, scale, rng, starts=4)
     except (SamplerError, np.linalg.LinAlgError) as error:
         return record | {"log_z": None, "log_z_error": None, "why_not": str(error)}, None
     return record | {

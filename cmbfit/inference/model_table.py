@@ -24,7 +24,7 @@ from cmbfit.inference.comparison import (
     strength,
 )
 from cmbfit.inference.intervals import marginal_constraint
-from cmbfit.inference.maximum import BestFit, find_maximum, spread_out
+from cmbfit.inference.maximum import BestFit, find_maximum, maximum_of_chain
 from cmbfit.inference.products import Samples
 from cmbfit.inference.restrict import FixedPosterior
 from cmbfit.likelihood.posterior import Posterior
@@ -54,6 +54,8 @@ class Candidate:
         ``method``, ``log_z`` and ``log_z_error``.
     look_elsewhere : mapping or None
         ``p_value``, ``sigma`` and more, from simulated skies.
+    published : str
+        What others found, with the source.
     remarks : tuple of str
         What the data cannot say, approximations.
     """
@@ -68,6 +70,7 @@ class Candidate:
     null: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, Any] | None = None
     look_elsewhere: Mapping[str, Any] | None = None
+    published: str = ""
     remarks: tuple[str, ...] = ()
 
 
@@ -145,11 +148,12 @@ def compare(candidates: Sequence[Candidate], rng: np.random.Generator, *, starts
 
 
 def _best_fit(model: Candidate, rng: np.random.Generator, starts: int) -> BestFit:
-    points = None
-    if model.samples is not None and not isinstance(model.posterior, FixedPosterior):
-        x = model.samples.joined[:, : model.samples.n_sampled]
-        points = spread_out(x, np.concatenate(model.samples.log_prob), starts)
-    return find_maximum(model.posterior, model.start, model.scale, starts=starts, rng=rng, candidates=points)
+    if model.samples is None or isinstance(model.posterior, FixedPosterior):
+        return find_maximum(model.posterior, model.start, model.scale, starts=starts, rng=rng)
+    points = model.samples.joined[:, : model.samples.n_sampled]
+    return maximum_of_chain(
+        model.posterior, model.scale, points, np.concatenate(model.samples.log_prob), starts=starts
+    )
 
 
 def _chi2(posterior: Posterior, best: BestFit) -> dict[str, float]:
@@ -197,6 +201,7 @@ def _row(
         "look_elsewhere": dict(model.look_elsewhere) if model.look_elsewhere else None,
         "theory_difference": None,
         "constraints": {},
+        "published": model.published,
     }
     if best[model.name].agreed == 1 < best[model.name].starts:
         remarks.append("only one start reached this maximum: there may be a better one")

@@ -45,7 +45,7 @@ class VectorisedMove(RedBlueMove):
 
 
 class DifferentialEvolution(VectorisedMove, DEMove):
-    """Steps along differences of other walkers (ter Braak 2006; Nelson et al. 2013, ApJS 210, 11)."""
+    """Steps along differences of other walkers (ter Braak 2006; Nelson et al. 2014, ApJS 210, 11)."""
 
 
 class Stretch(VectorisedMove, StretchMove):

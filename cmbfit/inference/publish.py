@@ -12,7 +12,7 @@ import torch
 
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
-from cmbfit.inference.maximum import find_maximum
+from cmbfit.inference.maximum import maximum_of_chain
 from cmbfit.inference.products import Samples, collect_samples, write_arviz, write_getdist, write_samples
 from cmbfit.inference.summary import summarise
 from cmbfit.io import write_json
@@ -95,7 +95,10 @@ def publish_fit(
     write_samples(samples, table)
     write_getdist(getdist_root, table)
     write_arviz(arviz, table)
-    best = find_maximum(posterior, *start_from_config(fit, posterior))
+    _, scale = start_from_config(fit, posterior)
+    best = maximum_of_chain(
+        posterior, scale, table.joined[:, : table.n_sampled], np.concatenate(table.log_prob)
+    )
     reference = {name: tuple(x) for name, x in fit["reference"]["parameters"].items()}
     out = summarise(table, chains, best, reference) | describe(fit, posterior)
     write_json(summary, out)

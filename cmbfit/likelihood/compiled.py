@@ -111,14 +111,7 @@ class CompiledPosterior(Posterior):
                     neglect,
                 )
                 self._folded = [part]
-        self._sources: dict[str, slice] = {}
-        start = 0
-        for source, rows in coefficients.items():
-            self._sources[source] = slice(start, start + len(rows))
-            start += len(rows)
-        self._rows = PolynomialRows(
-            theory.coordinates.box, theory.arrays.degrees, list(coefficients.values())
-        )
+        self._rows = PolynomialRows(theory.coordinates.box, theory.arrays.degrees, coefficients)
 
     def _default_chunk(self) -> int:
         if self.device.type == "cpu":
@@ -163,8 +156,7 @@ class CompiledPosterior(Posterior):
     def _log_like(self, theta: torch.Tensor) -> torch.Tensor:
         theory: LinearEmulator = self.theory  # type: ignore[assignment]
         point, nuisance = self._split(theta)
-        rows = self._rows(theory.coordinates(point))
-        components = {source: rows[where] for source, where in self._sources.items()}
+        components = self._rows(theory.coordinates(point))
         amplitudes = {source: self._amplitude(source, point) for source in components}
         if "lowl_ee" in components:
             components["lowl_ee"] = torch.exp(components["lowl_ee"])

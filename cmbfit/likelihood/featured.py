@@ -39,6 +39,8 @@ _CHUNK = 64
 _LARGEST_DIFFERENCE = 0.02
 """In ln L, from the unfolded path: single precision and dropped directions of the corrections."""
 
+_TAU = BACKGROUND.index("tau")
+
 _EE_ERROR = 2e-3
 """uK^2: what counts as one for tabulated low-l EE, whose rows are D_l themselves."""
 
@@ -121,10 +123,13 @@ class FeaturedPosterior(Posterior):
         k = theory.expansion.k
         power = POWER_LAW.power(k, torch.tensor([[3.045, 0.9649]], dtype=torch.float64))[0]
         self._imprints = {}
+        self._tensor_rows: torch.Tensor | None = None
         for potential, members in parts.items():
             if members:
                 pairs = dict.fromkeys(pair for rows in members for pair in rows)
                 stacked = {p: _stack(members, p, theory.lmax) for p in pairs}
+                if theory.tensors is not None and not potential:
+                    self._tensor_rows = theory.tensors.pull_back(stacked)
                 self._imprints[potential] = ProjectedImprint(
                     theory.expansion, theory.lensing, stacked, power, theory.spread
                 )
@@ -135,14 +140,8 @@ class FeaturedPosterior(Posterior):
         if self._tables:
             sources["lowl_ee"] = None
         coefficients = {s: component_coefficients(theory.emulator, s) for s in sources}
-        self._sources, start = {}, 0
-        for source, rows in coefficients.items():
-            self._sources[source] = slice(start, start + len(rows))
-            start += len(rows)
         emulator = theory.emulator
-        self._rows = PolynomialRows(
-            emulator.coordinates.box, emulator.arrays.degrees, torch.cat(list(coefficients.values()))
-        )
+        self._rows = PolynomialRows(emulator.coordinates.box, emulator.arrays.degrees, coefficients)
 
     def _default_chunk(self) -> int:
         return _CHUNK if self.device.type == "cpu" else 16 * _CHUNK
@@ -158,6 +157,8 @@ class FeaturedPosterior(Posterior):
             for part in self._data
         ]
         moved._imprints = {key: x.to(device) for key, x in self._imprints.items()}
+        if self._tensor_rows is not None:
+            moved._tensor_rows = self._tensor_rows.to(device)
         moved._rows = self._rows.to(device)
         moved.chunk = moved._default_chunk()
         return moved
@@ -168,11 +169,13 @@ class FeaturedPosterior(Posterior):
         background, _, of_emulator = theory.split(point)
         change = theory.power(point)[1]
         imprints = {key: x(background, change) for key, x in self._imprints.items()}
+        if theory.tensors is not None and self._tensor_rows is not None:
+            waves = theory.tensors.power(theory.of_tensors(point)) @ self._tensor_rows.T
+            imprints[False] = imprints[False] + waves * theory.tensors.damping(background[:, _TAU])
         emulator = theory.emulator
-        rows = self._rows(emulator.coordinates(of_emulator))
         components = {}
-        for source, where in self._sources.items():
-            values = torch.exp(rows[where]) if source == "lowl_ee" else rows[where]
+        for source, rows in self._rows(emulator.coordinates(of_emulator)).items():
+            values = torch.exp(rows) if source == "lowl_ee" else rows
             components[source] = values * _amplitude(emulator, source, of_emulator)
         total = torch.zeros(len(theta), dtype=theta.dtype, device=theta.device)
         for part in self._data:

@@ -15,14 +15,17 @@ _SCALES = 20.0  # prior widths in the starting scale of a parameter
 def sampled_parameters(fit: Mapping[str, Any], base: tuple[str, ...]) -> tuple[str, ...]:
     """Return the parameters of a fit's theory.
 
-    `base`, or with its primordial model's in place of ln A_s and n_s, or with the fraction of holes.
+    `base`, or with its primordial model's in place of ln A_s and n_s and those of its tensors, or with the
+    fraction of holes.
     """
     if "evaporation" in fit.get("theory", {}):
         return (*base, FRACTION)
     name = fit.get("theory", {}).get("primordial")
     if name is None:
         return base
-    return (*(p for p in base if p not in ("logA", "ns")), *get_model(name).parameter_names)
+    own = get_model(name).parameter_names
+    waves = get_model(fit["theory"]["tensors"]).parameter_names if "tensors" in fit["theory"] else ()
+    return (*(p for p in base if p not in ("logA", "ns")), *own, *(p for p in waves if p not in own))
 
 
 def complete_fit(fit: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +65,8 @@ def complete_fit(fit: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"theory: {{primordial: {name}}}: this model predicts n_s: remove the prior and the start of ns"
         )
-    for parameter in model.parameters:
+    waves = get_model(theory["tensors"]).parameters if "tensors" in theory else ()
+    for parameter in (*model.parameters, *waves):
         if parameter.name not in priors:
             priors[parameter.name] = parameter.prior.describe()
         if parameter.name not in start:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -85,8 +85,8 @@ class PolynomialRows:
         Range of each parameter that is scaled to [-1, 1], in the order of theta's columns.
     degrees : numpy.ndarray of int, shape (n_terms, n_parameters)
         Degree of each parameter in each feature.
-    blocks : sequence of torch.Tensor, shapes (n, n_terms)
-        Coefficients of the rows, block by block; what is zero in a whole column of a block costs nothing.
+    blocks : mapping of str to torch.Tensor, shapes (n, n_terms)
+        Coefficients of each block of rows by name; what is zero in a whole column of a block costs nothing.
 
     Attributes
     ----------
@@ -97,10 +97,11 @@ class PolynomialRows:
         self,
         box: Mapping[str, tuple[float, float]],
         degrees: np.ndarray,
-        blocks: Sequence[torch.Tensor],
+        blocks: Mapping[str, torch.Tensor],
     ) -> None:
-        device = blocks[0].device
-        used = np.stack([(block != 0).any(0).cpu().numpy() for block in blocks])
+        stacked = torch.cat(list(blocks.values()))
+        device = stacked.device
+        used = np.stack([(block != 0).any(0).cpu().numpy() for block in blocks.values()])
         order = np.argsort(_gray_rank(used), kind="stable")
         order = order[np.logical_or.reduce(used)[order]]
         degrees, used = degrees[order], used[:, order]
@@ -110,11 +111,13 @@ class PolynomialRows:
         self._norms = _norms(self._max_degree)
         per_term = np.array(self._norms)[degrees].prod(axis=1)
         # features below lack these norms
-        matrix = torch.cat(list(blocks))[:, torch.from_numpy(order).to(device)] * torch.from_numpy(
-            per_term
-        ).to(device)
+        matrix = stacked[:, torch.from_numpy(order).to(device)] * torch.from_numpy(per_term).to(device)
         self.n_rows, self.n_terms = matrix.shape
-        self._tile(matrix, [len(block) for block in blocks], used)
+        self._blocks: dict[str, slice] = {}
+        for name, block in blocks.items():
+            start = sum(len(blocks[before]) for before in self._blocks)
+            self._blocks[name] = slice(start, start + len(block))
+        self._tile(matrix, used)
         self._halves = _halves(degrees)
         tables = [np.unique(degrees[:, part], axis=0, return_inverse=True) for part in self._halves]
         self._lengths = [len(rows) for rows, _ in tables]
@@ -131,11 +134,9 @@ class PolynomialRows:
         self._first = torch.from_numpy(inverse[0]).to(device)
         self._second = torch.from_numpy(inverse[1] + self._lengths[0]).to(device)
 
-    def _tile(self, matrix: torch.Tensor, lengths: list[int], used: np.ndarray) -> None:
+    def _tile(self, matrix: torch.Tensor, used: np.ndarray) -> None:
         """Cut the matrix into what each block of rows needs, and what each run of features needs."""
-        ends = np.cumsum(lengths)
-        rows = [slice(int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True)]
-        runs = []
+        rows, runs = list(self._blocks.values()), []
         for mine in used:
             where = np.flatnonzero(mine)
             runs.append(slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0))
@@ -154,12 +155,14 @@ class PolynomialRows:
     def __call__(
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
-    ) -> torch.Tensor:  # shape: (n_rows, batch)
-        """Return matrix @ h(theta), float64; differentiable twice and more."""
+    ) -> dict[str, torch.Tensor]:  # name -> shape (n, batch)
+        """Return matrix @ h(theta) of each block, float64; differentiable twice and more."""
         if torch.is_grad_enabled() and theta.requires_grad:
-            return _WithGradient.apply(theta, self)
-        with torch.no_grad():
-            return self._value(theta)
+            rows = _WithGradient.apply(theta, self)
+        else:
+            with torch.no_grad():
+                rows = self._value(theta)
+        return {name: rows[where] for name, where in self._blocks.items()}
 
     def _legendre(self, theta: torch.Tensor) -> torch.Tensor:  # shape: ((max_degree + 1) n_parameters, batch)
         """P_d(x) / norm_d, row d n_parameters + parameter.

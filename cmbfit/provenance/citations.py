@@ -1,7 +1,7 @@
-"""The papers that a run owes: those of its data, of its codes and of what it was compared with.
+"""The papers that a run owes: those of its data, models, codes, methods and of what it was compared with.
 
-Data name their papers in words (registry, data sets, references of fits) with an arXiv number or
-volume and page; codes are known by conditions on the run's summary. Both are looked up in
+Data and models name their papers in words (registry, data sets, primordial models, references of fits) with an
+arXiv number or volume and page; codes and methods are known by conditions on the run's summary. Both are looked up in
 ``references.bib``. What is not there becomes a ``@misc`` entry with the words as a note, so nothing a
 user cites is lost.
 """
@@ -19,7 +19,8 @@ from typing import Any
 from cmbfit.errors import DataError
 from cmbfit.io import sha256_json
 
-_EPRINT = re.compile(r"(?:arXiv:\s*)(\d{4}\.\d{4,5})|(astro-ph/\d{7})")
+_EPRINT = re.compile(r"(?:arXiv:\s*)(\d{4}\.\d{4,5})|((?:astro-ph|hep-th|hep-ph|gr-qc)/\d{7})")
+_GREEK = {r"$\Lambda$": "Λ", r"$\tau$": "τ"}
 _FIELD = re.compile(r"^  (\w+) = \{(.*)\},$", re.MULTILINE)
 
 
@@ -46,7 +47,7 @@ def references() -> dict[str, Reference]:
 def find_references(words: str) -> list[str]:
     """Return keys of the references that a citation in words names.
 
-    By arXiv numbers; without any, by ``volume, first page``.
+    By arXiv numbers; without any, by ``volume, first page`` and the first author's name.
 
     Examples
     --------
@@ -62,19 +63,32 @@ def find_references(words: str) -> list[str]:
         for key, r in references().items()
         if "volume" in r.fields
         and re.search(rf"\b{r.fields['volume']}, {re.escape(r.fields['pages'])}\b", words)
+        and _first_author(r) in _without_accents(words)
     ]
 
 
+def _without_accents(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+
+
+def _first_author(reference: Reference) -> str:
+    """Return the first author's surname, or a collaboration's first word: two numbers alone name no paper."""
+    first = plain_text(reference.fields["author"]).split(" and ")[0]
+    return _without_accents(first.split(",")[0] if "," in first else first.split()[0])
+
+
 def plain_text(latex: str) -> str:
-    r"""Return a BibTeX field without its LaTeX: accents become letters, braces go.
+    r"""Return a BibTeX field without its LaTeX: accents and Greek names become letters, braces go.
 
     Examples
     --------
     >>> plain_text(r"M{\"o}lder, {CMB} \& A")
     'Mölder, CMB & A'
     """
-    for accent, mark in (("'", "\u0301"), ('"', "\u0308")):
-        latex = re.sub(rf"\\{accent}(\w)", rf"\1{mark}", latex)
+    for accent, mark in (("'", "\u0301"), ('"', "\u0308"), ("^", "\u0302")):
+        latex = re.sub(rf"\\{re.escape(accent)}(\w)", rf"\1{mark}", latex)
+    for name, letter in _GREEK.items():
+        latex = latex.replace(name, letter)
     letters = unicodedata.normalize("NFC", latex)
     return re.sub(r"\\([&%$#_])", r"\1", letters).replace("{", "").replace("}", "")
 
@@ -92,6 +106,33 @@ def _used(package: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda summary: bool(summary["provenance"]["packages"].get(package))
 
 
+def _shows(product: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda summary: product in summary.get("products", {})
+
+
+def _theories(summary: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return what stands under ``theory: KIND`` of the run's fits, by fit."""
+    settings = summary["provenance"]["settings"].get("fits", {})
+    theories = {name: settings.get(name, {}).get("theory", {}) for name in summary["fits"]}
+    return {name: theory[kind] for name, theory in theories.items() if kind in theory}
+
+
+def _evaporates(summary: Mapping[str, Any]) -> bool:
+    return bool(_theories(summary, "evaporation"))
+
+
+def _compared_models(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    tables = summary.get("products", {}).get("models", {}).get("tables", ())
+    return [model for table in tables for model in table["models"]]
+
+
+def _nested(summary: Mapping[str, Any]) -> bool:
+    """Say whether a model's evidence comes from nautilus, as :mod:`cmbfit.inference.nested` records it."""
+    return any(
+        "nautilus" in (model["evidence"] or {}).get("method", "") for model in _compared_models(summary)
+    )
+
+
 USED_WHEN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "cmbfit": lambda _: True,
     # theory: exact spectra of every fit's chain are CAMB's, with the physics of the emulator's training
@@ -102,6 +143,9 @@ USED_WHEN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "mead2016": lambda s: _camb(s).get("halofit") == "mead2016",
     "mead2021": lambda s: str(_camb(s).get("halofit")).startswith("mead2020"),
     "pisanti2008": lambda s: "PArthENoPE" in str(_camb(s).get("bbn_table")),
+    "consiglio2018": lambda s: "PArthENoPE" in str(_camb(s).get("bbn_table")),
+    "blas2011": _evaporates,  # CLASS computed the response to the holes
+    "stocker2018": _evaporates,
     # maps and spectra are part of every run
     "gorski2005": lambda _: True,
     "zonca2019": _used("healpy"),
@@ -112,6 +156,11 @@ USED_WHEN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "neal2011": lambda s: "hmc" in _samplers(s),
     "lewis2019getdist": lambda _: True,
     "kumar2019": lambda _: True,
+    # comparisons and searches
+    "lange2023": _nested,
+    "handley2019": _shows("tension"),
+    "gross2010": _shows("look_elsewhere"),
+    "minami2019": _shows("birefringence"),
     # foundations
     "paszke2019": _used("torch"),
     "harris2020": _used("numpy"),
@@ -146,23 +195,42 @@ class Cited:
 
 def _as_misc(words: str) -> tuple[str, str]:
     """Return key and entry of a citation that no reference matches."""
-    key = f"data_{sha256_json(words)[:8]}"
+    key = f"cited_{sha256_json(words)[:8]}"
     note = re.sub(r"([&%$#_])", r"\\\1", words.translate(str.maketrans("", "", "{}\\")))
     return key, f"@misc{{{key},\n  note = {{{note}}},\n}}"
 
 
 def _named_in(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Yield (use, citation in words) of data and published values."""
+    """Yield (use, citation in words) of data, models and published values."""
+    from cmbfit.theory.primordial.registry import MODELS  # noqa: PLC0415 (torch takes seconds)
+
     for entry in summary["provenance"]["data"]:
         for words in entry["citation"]:
             yield f"data {entry['name'].split('/')[0]}", words
-    for name, fit in summary["fits"].items():
+    for fit in summary["fits"].values():
         for info in fit["data"]:
             if info.get("citation"):
                 yield f"data {info['name']}", info["citation"]
+    for kind in ("primordial", "tensors"):
+        for model in _theories(summary, kind).values():
+            # a model of the user's own may have left the checkout since
+            for words in MODELS[model].citations if model in MODELS else ():
+                yield f"model {model}", words
+    for use, words in _compared(summary):
         # a simulation's truth is no paper: published values name theirs by arXiv number or volume and page
-        if find_references(fit["reference_source"]):
-            yield f"values compared with {name}", fit["reference_source"]
+        if _EPRINT.search(words) or find_references(words):
+            yield f"values compared with {use}", words
+
+
+def _compared(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Yield (with what, source in words) of values that stand beside the run's own."""
+    for name, fit in summary["fits"].items():
+        yield name, fit["reference_source"]
+    for model in _compared_models(summary):
+        yield model["name"], model.get("published", "")
+    for key in ("birefringence", "blackbody"):
+        for value in summary.get("products", {}).get(key, {}).get("published", ()):
+            yield key, value["source"]
 
 
 def citations(summary: Mapping[str, Any]) -> list[Cited]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmbfit.errors import DataError
 from cmbfit.io import sha256_file, write_json
-from cmbfit.provenance.citations import citations, references
+from cmbfit.provenance.citations import citations, plain_text, references
 from cmbfit.report.graph import Graph
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _PROFILES = {
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
 }
 _LEFT_OUT = {"logs", "benchmarks", "checkpoints", "data"}
-_LANGUAGE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 _LICENCE = "#terms"
 _HOME = {
     "snakemake": "https://snakemake.github.io",
@@ -143,14 +142,14 @@ def _add_citations(crate: ROCrate, summary: Mapping[str, Any]) -> list[Entity]:
 
     out = []
     for cited in citations(summary):
-        if not (known := references().get(cited.key)) or "title" not in known.fields:
-            continue  # words that no reference matches stand with their data
-        fields = known.fields
+        known = references().get(cited.key)
+        fields = known.fields if known else {}
         address = (
             f"https://doi.org/{fields['doi']}" if "doi" in fields else f"https://arxiv.org/abs/{fields['eprint']}"
             if "eprint" in fields else f"#reference/{cited.key}"
         )  # fmt: skip
-        properties = {"@type": "ScholarlyArticle", "name": fields["title"].replace("{", "").replace("}", "")}
+        name = plain_text(fields["title"]) if known else cited.words
+        properties = {"@type": "ScholarlyArticle" if known else "CreativeWork", "name": name}
         out.append(crate.add(ContextEntity(crate, address, properties=properties)))
     return out
 

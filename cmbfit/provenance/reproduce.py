@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -114,25 +115,25 @@ def _compare_configuration(folder: Path, root: Path) -> Iterator[Difference]:
         yield Difference("configuration", key, str(then), str(now))
 
 
-def _compare_data(summary: Mapping[str, Any]) -> Iterator[Difference]:
+def _compare_data(summary: Mapping[str, Any], root: Path) -> Iterator[Difference]:
     from cmbfit.data import load_registry  # noqa: PLC0415 (reads a thousand lines of YAML)
 
-    registry = load_registry()
+    registry = load_registry(root / "data" / "registry.yaml")
     for entry in summary["provenance"]["data"]:
         now = registry[entry["name"]].sha256 if entry["name"] in registry else "not registered"
         if now != entry["sha256"]:
             yield Difference("data", entry["name"], str(entry["sha256"]), str(now))
 
 
-def _compare_emulator(summary: Mapping[str, Any]) -> Iterator[Difference]:
-    from cmbfit.theory.emulator.bundle import bundle_folder  # noqa: PLC0415 (torch takes seconds)
-
-    name = summary["provenance"]["settings"]["theory"]["emulator"]
-    name = name.get("bundle") if "train" not in name else None
+def _compare_emulator(summary: Mapping[str, Any], root: Path) -> Iterator[Difference]:
+    settings = summary["provenance"]["settings"]["theory"]["emulator"]
+    name = settings.get("bundle") if "train" not in settings else None
     if name is None:
         return  # trained in the run: its code and configuration are compared
     then = summary["provenance"]["emulator"]["arrays_sha256"]
-    now = sha256_file(Path(bundle_folder(name)) / "arrays.safetensors")
+    folders = (Path(name), root / "cmbfit" / "theory" / "emulator" / "bundles" / name)
+    found = next((f for f in (folder / "arrays.safetensors" for folder in folders) if f.is_file()), None)
+    now = "missing" if found is None else sha256_file(found)
     if now != then:
         yield Difference("emulator", str(name), then, now)
 
@@ -175,7 +176,7 @@ def compare(folder: str | Path, root: str | Path | None = None) -> list[Differen
     Raises
     ------
     DataError
-        If the folder is no finished run, or there is no checkout.
+        If the folder is no finished run, its record is not as a run writes it, or there is no checkout.
     """
     folder = Path(folder)
     root = checkout_root() if root is None else Path(root)
@@ -184,14 +185,19 @@ def compare(folder: str | Path, root: str | Path | None = None) -> list[Differen
             f"{folder}: expected a finished run (ro-crate-metadata.json, summary.json), found none there"
         )
     summary = read_json(folder / "summary.json")
-    return [
-        *altered_products(folder),
-        *_compare_code(folder, root),
-        *_compare_configuration(folder, root),
-        *_compare_data(summary),
-        *_compare_emulator(summary),
-        *_compare_versions(summary),
-    ]
+    try:
+        return [
+            *altered_products(folder),
+            *_compare_code(folder, root),
+            *_compare_configuration(folder, root),
+            *_compare_data(summary, root),
+            *_compare_emulator(summary, root),
+            *_compare_versions(summary),
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{folder}: expected the record of a finished run, found one without {error}; was a file of it edited?"
+        ) from error
 
 
 def instructions(folder: str | Path, summary: Mapping[str, Any]) -> list[str]:
@@ -209,5 +215,5 @@ def instructions(folder: str | Path, summary: Mapping[str, Any]) -> list[str]:
         f"# run {run['name']}, seed {run['seed']}, {provenance['created']}, cmbfit {provenance['cmbfit']}, Python {provenance['python']}",
         f"git checkout {git['commit'] or 'UNKNOWN'}   # {same}{dirty}",
         "make env",
-        f".venv/bin/snakemake --cores 8 --configfile {folder}/workflow/config.json --directory ANOTHER_FOLDER",
+        f".venv/bin/snakemake --cores 8 --configfile {shlex.quote(f'{folder}/workflow/config.json')} --directory ANOTHER_FOLDER",
     ]

@@ -20,6 +20,8 @@ CAPTIONS = {
     "pattern near the mask in the right panel.",
     "look_elsewhere": "Improvement of the fit by oscillations of the primordial spectrum at each frequency, and the largest "
     "one at any frequency in simulated LCDM skies: a peak means something only beyond the dotted line.",
+    "firas": "The FIRAS monopole: the blackbody above, residuals with the fits of mu and y and their 95% bounds below. Residuals "
+    "must scatter about zero as their errors say.",
     "birefringence": "Published angles of cosmic birefringence, and the posterior of the rotation from EB and TB of these "
     "maps; dashed: what no data at all would give.",
     "evaporation": "Limits (95%) on the dark matter in evaporating primordial black holes by mass, and the relative change of "

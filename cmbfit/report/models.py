@@ -18,6 +18,7 @@ COLUMNS = {
     "ln_b": "ln B (evidence)",
     "ln_b_savage_dickey": "ln B (Savage-Dickey)",
     "look_elsewhere": "global p",
+    "published": "published",
     "remarks": "remarks",
 }
 """Key of a row to its heading. Differences are model minus reference; ln B > 0 speaks for the model."""
@@ -39,7 +40,7 @@ def _row(model: Mapping[str, Any], reference: bool) -> dict[str, str]:
     return {
         "model": model["title"],
         "parameters": str(model["n_parameters"]),
-        "constraint": _constraints(model),
+        "constraint": constraints_text(model),
         "prior": "; ".join(f"{p} {prior_text(x)}" for p, x in priors.items()),
         "delta_chi2": "0 (reference)" if reference else f"{model['delta_chi2']['total']:+.2f}",
         "delta_aic": "0" if reference else f"{model['delta_aic']:+.2f}",
@@ -47,6 +48,7 @@ def _row(model: Mapping[str, Any], reference: bool) -> dict[str, str]:
         "ln_b": "0" if reference and model["evidence"] else _bayes(model["evidence"]),
         "ln_b_savage_dickey": _bayes(model["savage_dickey"]),
         "look_elsewhere": _global(model["look_elsewhere"]),
+        "published": model.get("published", ""),
         "remarks": "; ".join(_remarks(model)),
     }
 
@@ -63,7 +65,8 @@ def prior_text(prior: Mapping[str, Any]) -> str:
     return f"in [{a:g}, {b:g}]" if kind == "uniform" else f"{a:g} ± {b:g}"
 
 
-def _constraints(model: Mapping[str, Any]) -> str:
+def constraints_text(model: Mapping[str, Any]) -> str:
+    """Return what the data leave of a model's own parameters, or what they are held at."""
     if model["fixed"]:
         return "; ".join(f"{p} = {x:g} (fixed)" for p, x in model["fixed"].items())
     extra = {p: c for p, c in model["constraints"].items() if p in model["extra_parameters"]}
@@ -79,7 +82,8 @@ def _number(value: float | None, form: str) -> str:
 def _bayes(entry: Mapping[str, Any] | None) -> str:
     if entry is None or "ln_b" not in entry:
         return ""
-    return f"{entry['ln_b']:+.2f} ± {entry['error']:.2f}"
+    error = f" ± {entry['error']:.1g}" if entry["error"] else ""  # none: a closed form
+    return f"{entry['ln_b']:+.2f}{error}"
 
 
 def _global(entry: Mapping[str, Any] | None) -> str:
@@ -117,4 +121,4 @@ def text_table(table: Mapping[str, Any]) -> str:
 
 
 def _all_remarks(table: Mapping[str, Any]) -> list[str]:
-    return ["; ".join(x for x in (_constraints(m), *_remarks(m)) if x) for m in table["models"]]
+    return ["; ".join(x for x in (constraints_text(m), *_remarks(m)) if x) for m in table["models"]]

@@ -17,7 +17,7 @@ from cmbfit.report.figures import read_figure
 from cmbfit.report.models import model_rows
 from cmbfit.report.run import Run
 from cmbfit.report.sections import SECTIONS, place_sections
-from cmbfit.theory.parameters import PARAMETERS, latex_label
+from cmbfit.theory.parameters import PARAMETERS
 
 
 def significant(value: float, error: float) -> str:
@@ -47,8 +47,10 @@ def show(form: str, value: float) -> str:
 
 def _symbol(name: str) -> Markup:
     """Return a parameter's label as MathML, which browsers draw without a library."""
-    # the converter escapes what the label holds, so that a nuisance parameter's name stays text
-    return Markup(convert(latex_label(name)))  # noqa: S704
+    if name in PARAMETERS:
+        return Markup(convert(PARAMETERS[name].latex))  # noqa: S704 (our own labels)
+    # a user's name: the converter would pass on HTML in \text{...} and addresses in \href{...}
+    return Markup('<math display="inline"><mi mathvariant="normal">{}</mi></math>').format(name)
 
 
 def _meaning(name: str) -> str:

@@ -52,6 +52,7 @@ SECTIONS = (
     Section("sky", "Sky and spectra", figures=("maps", "mask", "spectra", "nulls", "lowl", "lowl_maps")),
     Section("look_elsewhere", "Look-elsewhere", product="look_elsewhere", figures=("look_elsewhere",)),
     Section("evaporation", "Evaporating black holes", product="evaporation", figures=("evaporation",)),
+    Section("blackbody", "Spectrum of the monopole", product="blackbody", figures=("firas",)),
     Section("birefringence", "Rotation of polarisation", product="birefringence", figures=("birefringence",)),
     Section("quantum_states", "Squeezed states", product="quantum_states", figures=("quantum_states",)),
     Section("theory", "Theory", figures=("emulator_search", "emulator_comparison")),

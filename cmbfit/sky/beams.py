@@ -20,22 +20,26 @@ _T_NAMES = {"T", "TEMPERATURE", "INT_BEAM", "BEAM_TF", "BL", "B_L", "TT_2_TT"}
 _E_NAMES = {"E", "GRADIENT", "POL_BEAM", "EE_2_EE"}
 _B_NAMES = {"B", "CURL", "BB_2_BB"}
 
+LEAKS = ("t_to_e", "t_to_b")
+"""What the E and the B of a map hold of the sky's T."""
+
 
 @dataclass(frozen=True, eq=False)
 class Beam:
     """Transfer functions b_l of T, E and B, each of shape (lmax + 1,), from l = 0.
 
-    Multiplies a_lm; spectra of maps i, j carry b_l^(i) b_l^(j). `t_to_e`, where a beam is not the same for
-    both polarisations, is what the map's E holds of the sky's T: E' = e E + t_to_e T.
+    Multiplies a_lm; spectra of maps i, j carry b_l^(i) b_l^(j). `t_to_e` and `t_to_b`, where a beam is not the same
+    for both polarisations, are what the map's E and B hold of the sky's T: E' = e E + t_to_e T.
     """
 
     t: Array
     e: Array
     b: Array
     t_to_e: Array | None = None
+    t_to_b: Array | None = None
 
     def __post_init__(self) -> None:
-        for key in ("t", "e", "b", "t_to_e"):
+        for key in ("t", "e", "b", *LEAKS):
             if getattr(self, key) is None:
                 continue
             values = np.array(getattr(self, key), dtype=np.float64)
@@ -75,6 +79,11 @@ class Beam:
         return self.e
 
     @property
+    def leaks(self) -> dict[str, Array]:
+        """Those of `t_to_e` and `t_to_b` that there are."""
+        return {key: getattr(self, key) for key in LEAKS if getattr(self, key) is not None}
+
+    @property
     def teb(self) -> Array:
         """Array of shape (3, lmax + 1)."""
         return np.stack([self.t, self.e, self.b])
@@ -84,17 +93,21 @@ class Beam:
         if lmax > self.lmax:
             raise MapError(f"beam up to l = {self.lmax}, l = {lmax} is needed")
         t, e, b = self.teb[:, : lmax + 1]
-        return Beam(t, e, b, None if self.t_to_e is None else self.t_to_e[: lmax + 1])
+        return Beam(t, e, b, **{key: leak[: lmax + 1] for key, leak in self.leaks.items()})
 
     def __mul__(self, other: Beam) -> Beam:
+        """Return the beam seen through another one, which takes no T for E or B."""
+        if other.leaks:
+            raise MapError("product of beams: expected the second without leakage of T")
         lmax = min(self.lmax, other.lmax)
-        return Beam(*(self.teb[:, : lmax + 1] * other.teb[:, : lmax + 1]))
+        after = other.teb[:, : lmax + 1]
+        leaks = {key: leak[: lmax + 1] * after[1 + LEAKS.index(key)] for key, leak in self.leaks.items()}
+        return Beam(*(self.teb[:, : lmax + 1] * after), **leaks)
 
     def times_pixel_window(self, path: str | Path) -> Beam:
         """Return the beam times the pixel windows (T and P apart) of a `pixel_window_n*.fits`."""
         t, p = read_pixel_window(path, self.lmax)
-        beam = self * Beam(t, p, p)
-        return beam if self.t_to_e is None else replace(beam, t_to_e=self.t_to_e[: beam.lmax + 1] * p)
+        return self * Beam(t, p, p)
 
 
 def read_beam_text(path: str | Path, lmax: int, columns: tuple[int, ...] = (1,)) -> Beam:
@@ -136,7 +149,7 @@ def read_beam_fits(
     hdus : tuple
         `Wl_R3.01_*` keeps each spectrum in its own HDU: give ("TT", "EE", "BB").
     leakage : bool
-        Read TT_2_TE of `Wl_*` as well: t_to_e = TT_2_TE / b^T.
+        Read TT_2_TE of `Wl_*` as well, and TT_2_TB where it is: t_to_e = TT_2_TE / b^T.
     """
     path = Path(path)
     found: dict[str, Array] = {}
@@ -146,8 +159,8 @@ def read_beam_fits(
             for name in table.columns.names:
                 upper = name.strip().upper()
                 seen.append(upper)
-                if leakage and upper == "TT_2_TE":
-                    found["leak"] = np.asarray(table.data.field(name), dtype=np.float64).ravel()
+                if leakage and upper in {"TT_2_TE", "TT_2_TB"}:
+                    found[upper] = np.asarray(table.data.field(name), dtype=np.float64).ravel()
                 for key, known in zip("TEB", (_T_NAMES, _E_NAMES, _B_NAMES), strict=True):
                     if upper in known:
                         values = np.asarray(table.data.field(name), dtype=np.float64).ravel()
@@ -162,12 +175,22 @@ def read_beam_fits(
         )
     e = found.get("E", found["T"])
     beam = _checked([found["T"], e, found.get("B", e)], lmax, path)
-    if not leakage:
-        return beam
-    if "leak" not in found or found["leak"].size <= lmax:
-        raise MapError(f"{path}: no column TT_2_TE up to l = {lmax}, which leakage from T to E needs: {seen}")
-    ratio = np.divide(found["leak"][: lmax + 1], beam.t, out=np.zeros(lmax + 1), where=beam.t > 1e-6)
-    return replace(beam, t_to_e=ratio)
+    return replace(beam, **_leaks(found, beam, path)) if leakage else beam
+
+
+def _leaks(found: dict[str, Array], beam: Beam, path: Path) -> dict[str, Array]:
+    """Return `t_to_e`, and `t_to_b` where the file has it, from TT_2_TE and TT_2_TB."""
+    if "TT_2_TE" not in found:
+        raise MapError(f"{path}: no column TT_2_TE, which leakage from T to E needs")
+    out, size = {}, beam.t.size
+    for key, column in zip(LEAKS, ("TT_2_TE", "TT_2_TB"), strict=True):
+        if column in found:
+            if found[column].size < size:
+                raise MapError(
+                    f"{path}: {column} up to l = {found[column].size - 1}, l = {size - 1} is needed"
+                )
+            out[key] = np.divide(found[column][:size], beam.t, out=np.zeros(size), where=beam.t > 1e-6)
+    return out
 
 
 def _checked(values: list[Array], lmax: int, path: Path) -> Beam:

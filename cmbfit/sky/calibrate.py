@@ -32,6 +32,9 @@ def calibrate(
             raise MapError(f"map {stokes.name!r}: {what} {value}, expected a number near 1")
     if not np.isfinite(angle_deg):
         raise MapError(f"map {stokes.name!r}: polarisation angle {angle_deg}")
-    p = (stokes.q + 1j * stokes.u) * (gain / efficiency) * np.exp(-2j * np.radians(angle_deg))
+    scale, angle = gain / efficiency, 2 * np.radians(angle_deg)
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
     record = {"step": "calibrate", "gain": gain, "efficiency": efficiency, "angle_deg": angle_deg}
-    return stokes.step(record, i=gain * stokes.i, q=p.real, u=p.imag)
+    return stokes.step(
+        record, i=gain * stokes.i, q=c * stokes.q + s * stokes.u, u=c * stokes.u - s * stokes.q
+    )

@@ -7,16 +7,18 @@ before any mask: behind one, beams can no longer be exchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
-from cmbfit.sky.beams import Beam
-from cmbfit.sky.harmonic import Alm, alm2stokes, alm_size, scale_alm, stokes2alm
-from cmbfit.sky.maps import Array, Record, StokesMap
+from cmbfit.sky.beams import LEAKS, Beam
+from cmbfit.sky.harmonic import Alm, lmax_of, scale_alm, stokes2alm
+from cmbfit.sky.maps import Array, StokesMap
 from cmbfit.sky.quality import fill_missing
+
+_FLOOR = 1e-4
+"""A beam below this holds no signal worth its noise."""
 
 
 def noise_weights(
@@ -50,63 +52,68 @@ def noise_weights(
     return {name: values / total for name, values in raw.items()}
 
 
-def join_channels(
-    maps: Iterable[StokesMap],
-    transfers: Mapping[str, Beam],
-    weights: Mapping[str, Array],
-    new: Beam,
-    name: str,
-    floor: float = 1e-4,
-) -> StokesMap:
-    """Return the map of sum_f w_f (b / b_f) a_f, without data where any channel has none.
+def channel_alm(stokes: StokesMap, transfer: Beam, lmax: int, n_iter: int = 1) -> Alm:
+    """Return T, E and B coefficients of one channel, its beam in them, shape (3, alm_size(lmax)).
+
+    What E and B hold of T (`t_to_e`, `t_to_b`) is taken off. Few missing pixels are filled (:func:`~cmbfit.sky.quality.fill_missing`).
 
     Parameters
     ----------
-    maps : iterable of StokesMap
-        One a channel, named as in `transfers`; taken one by one to save memory.
+    transfer : Beam
+        Beam times pixel window.
+    n_iter : int
+        Of the analysis. One leaves less than 1e-6 of the power at any l up to 1.3 nside.
+    """
+    beam = transfer.cut(lmax)
+    teb = stokes2alm(fill_missing(stokes).iqu, lmax, n_iter)
+    seen = np.abs(beam.t) > _FLOOR
+    for key, leak in beam.leaks.items():
+        # full-sky coefficients: what E or B holds of T comes off one by one
+        teb[1 + LEAKS.index(key)] -= scale_alm(
+            teb[0], np.where(seen, leak, 0.0) / np.where(seen, beam.t, 1.0)
+        )
+    return teb
+
+
+def join_channels(
+    alms: Mapping[str, Alm], transfers: Mapping[str, Beam], weights: Mapping[str, Array], new: Beam
+) -> Alm:
+    """Return sum_f w_f (b / b_f) a_f, shape (3, alm_size(lmax)); multipoles at which b_f is below 1e-4 take nothing of f.
+
+    Parameters
+    ----------
+    alms : mapping
+        Of :func:`channel_alm`.
     transfers : mapping
-        Beam times pixel window of each channel; what E holds of T (`t_to_e`) is taken off.
+        Beam times pixel window of each channel.
     weights : mapping name -> ndarray, shape (lmax + 1,)
     new : Beam
         Of the result, which has no pixel window.
-    floor : float
-        Multipoles at which a channel's beam is lower than this take nothing from it.
+
+    Raises
+    ------
+    MapError
+        When there is no channel, or two of different lmax.
     """
-    total: Alm | None = None
-    missing: NDArray[np.bool_] | None = None
-    nside, coord, history = 0, "", []
-    for stokes in maps:
-        weight, beam = weights[stokes.name], transfers[stokes.name]
-        lmax = weight.size - 1
-        if total is None or missing is None:
-            nside, coord = stokes.nside, stokes.coord
-            total = np.zeros((3, alm_size(lmax)), dtype=np.complex128)
-            missing = np.zeros(stokes.i.size, dtype=bool)
-        if (stokes.nside, stokes.coord) != (nside, coord):
-            raise MapError(f"joining channels: {stokes.name} has another nside or other coordinates")
-        missing |= stokes.missing
-        old, out = beam.cut(lmax).teb, new.cut(lmax).teb
-        ratio = np.where(np.abs(old) > floor, weight * out / np.where(np.abs(old) > floor, old, 1.0), 0.0)
-        teb = stokes2alm(fill_missing(stokes).iqu, lmax)
-        if beam.t_to_e is not None:
-            # full-sky coefficients: what E holds of T comes off one by one
-            leak = np.where(
-                np.abs(old[0]) > floor, beam.t_to_e[: lmax + 1] / np.where(old[0] == 0, 1.0, old[0]), 0.0
-            )
-            teb[1] -= scale_alm(teb[0], leak)
+    sizes = {name: a.shape for name, a in alms.items()}
+    if len(set(sizes.values())) != 1:
+        raise MapError(f"joining channels: expected coefficients of one lmax, found shapes {sizes}")
+    total = np.zeros(next(iter(sizes.values())), dtype=np.complex128)
+    for name, alm in alms.items():
+        lmax = lmax_of(alm)
+        old, out = transfers[name].cut(lmax).teb, new.cut(lmax).teb
+        seen = np.abs(old) > _FLOOR
+        ratio = np.where(seen, weights[name] * out, 0.0) / np.where(seen, old, 1.0)
         for k in range(3):
-            total[k] += scale_alm(teb[k], ratio[k])
-        history.append({"channel": stokes.name, "history": [dict(r) for r in stokes.history]})
-    if total is None or missing is None:
-        raise MapError("joining channels: no map given")
-    iqu = alm2stokes(total, nside)
-    iqu[:, missing] = np.nan
-    record: Record = {"step": "join channels", "channels": history, "missing": int(missing.sum())}
-    i, q, u = iqu
-    return StokesMap(i, q, u, coord=coord, name=name, history=(record,))
+            total[k] += scale_alm(alm[k], ratio[k])
+    return total
 
 
 def joined_weight(weights: Sequence[Array]) -> Array:
     """Return the sum of the channels' inverse variances, zero where any has none: the shape of the noise."""
+    if len({w.shape for w in weights}) != 1:
+        raise MapError(
+            f"joining channels: expected maps of one nside, found {[w.size for w in weights]} pixels"
+        )
     seen = np.all([w > 0 for w in weights], axis=0)
     return np.where(seen, np.sum(weights, axis=0), 0.0)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cmbfit.errors import MapError
 from cmbfit.io import reading
-from cmbfit.sky.maps import COORDINATES, Mask, nside_of, unit_vectors
+from cmbfit.sky.maps import COORDINATES, Mask, nside_of, projected
 from cmbfit.sky.rotate import rotation_matrix
 
 
@@ -27,7 +27,7 @@ def galactic_cut(nside: int, latitude_deg: float, coord: str = "G") -> Mask:
         raise MapError(f"galactic cut at {latitude_deg} deg: expected 0 to 90")
     pole = rotation_matrix("G", coord)[:, 2]
     edge = np.sin(np.radians(latitude_deg)) + 1e-12  # a ring that lies on the cut, up to rounding, is cut
-    weights = (np.abs(unit_vectors(nside) @ pole) > edge).astype(np.float64)
+    weights = (np.abs(projected(nside, pole)) > edge).astype(np.float64)
     record = {"step": "galactic cut", "latitude_deg": latitude_deg}
     return Mask(weights, coord=coord, name=f"b{latitude_deg:g}", history=(record,))
 

@@ -36,6 +36,8 @@ _COORD_WORDS = {
     "C": "C", "CELESTIAL": "C", "EQUATORIAL": "C", "Q": "C", "EQ": "C", "J2000": "C",
     "E": "E", "ECLIPTIC": "E", "ECL": "E",
 }  # fmt: skip
+_NO_UNIT = {"", "unknown", "none"}
+"""TUNIT of programs that were not told."""
 _STEPS = "CMBFIT_STEPS"
 
 
@@ -130,7 +132,7 @@ def _select(names: Sequence[str], columns: Sequence[str | int] | None, path: Pat
 
 def _pixels(values: NDArray[Any], ordering: str, path: Path, what: str) -> Array:
     """Return native float64 RING pixels with NaN where the file has UNSEEN or NaN."""
-    out = np.asarray(values, dtype=np.float64).ravel().copy()
+    out = np.array(values, dtype=np.float64).ravel()
     if np.isinf(out).any():
         raise MapError(f"{path}: column {what} has {int(np.isinf(out).sum())} infinite values")
     out[out < 0.999 * UNSEEN] = np.nan  # float32 and float64 write the marker differently
@@ -181,7 +183,8 @@ def read_stokes(
         _check_geometry(header, npix, path)
         units, scaled = [], []
         for stokes, k in zip("IQU", chosen, strict=True):
-            found = (table.columns[k].unit or "").strip() or None
+            found = (table.columns[k].unit or "").strip()
+            found = None if found.lower() in _NO_UNIT else found
             if (
                 found
                 and unit
@@ -292,6 +295,12 @@ def read_column(
         values = _pixels(table.data.field(k), order, path, column)
         nside_of(values.size, str(path))
         return values, (table.columns[k].unit or "").strip()
+
+
+def coordinates_of(path: str | Path, hdu: int | str = 1) -> str:
+    """Return "G", "C" or "E" of a file that says so."""
+    with open_table(path, hdu) as table:
+        return _coordinates(table.header, None, Path(path))[0]
 
 
 def column_names(path: str | Path, hdu: int | str = 1) -> tuple[str, ...]:

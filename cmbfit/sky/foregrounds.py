@@ -12,7 +12,7 @@ import numpy as np
 
 from cmbfit.errors import MapError
 from cmbfit.sky.harmonic import Alm, alm2stokes, alm_size, ell_of, stokes2alm
-from cmbfit.sky.maps import Array, unit_vectors
+from cmbfit.sky.maps import Array, projected
 from cmbfit.sky.rotate import rotation_matrix
 from cmbfit.sky.units import rj_to_cmb, scaled_frequency
 
@@ -74,7 +74,7 @@ class Foreground:
 
 def envelope(nside: int, coord: str = "G", softening: float = 0.1) -> Array:
     """Return a slab seen from inside: 1 / sqrt(sin^2 b + softening^2), 1 at the poles; shape (npix,)."""
-    sin_b = unit_vectors(nside) @ rotation_matrix("G", coord)[:, 2]
+    sin_b = projected(nside, rotation_matrix("G", coord)[:, 2])
     return np.sqrt((1 + softening**2) / (sin_b**2 + softening**2))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbfit.errors import MapError
-from cmbfit.sky.maps import COORDINATES, Array, StokesMap, unit_vectors
+from cmbfit.sky.maps import COORDINATES, Array, StokesMap, projected
 from cmbfit.sky.rotate import rotation_matrix
 from cmbfit.sky.units import T_CMB_K, scaled_frequency
 
@@ -66,7 +66,7 @@ def quadrupole_factor(frequency_ghz: float) -> float:
 def kinematic_dipole(nside: int, coord: str, motion: SolarMotion | None = None) -> Array:
     """Return T_0 beta mu in uK on the pixel centres, shape (12 nside^2,)."""
     motion = motion or SolarMotion()
-    return motion.amplitude_uk * (unit_vectors(nside) @ motion.direction(coord))
+    return motion.amplitude_uk * projected(nside, motion.direction(coord))
 
 
 def kinematic_quadrupole(
@@ -80,7 +80,7 @@ def kinematic_quadrupole(
         For linearly converted maps (Planck, WMAP); None: q = 1, the thermodynamic quadrupole.
     """
     motion = motion or SolarMotion()
-    mu = unit_vectors(nside) @ motion.direction(coord)
+    mu = projected(nside, motion.direction(coord))
     q = 1.0 if frequency_ghz is None else quadrupole_factor(frequency_ghz)
     return q * motion.amplitude_uk * motion.beta * (mu**2 - 1 / 3)
 

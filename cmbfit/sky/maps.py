@@ -15,6 +15,9 @@ from cmbfit.errors import MapError
 Array = NDArray[np.float64]
 Record = Mapping[str, Any]
 
+PIECE = 1 << 20
+"""Pixels taken at once where all of them would fill gigabytes."""
+
 COORDINATES = {"G": "Galactic", "C": "celestial (equatorial)", "E": "ecliptic"}
 
 
@@ -68,7 +71,7 @@ class StokesMap:
             raise MapError(
                 f"map {self.name!r}: coordinates {self.coord!r}, expected one of {sorted(COORDINATES)}"
             )
-        if np.isinf(self.iqu).any():
+        if any(np.isinf(getattr(self, key)).any() for key in "iqu"):
             raise MapError(f"map {self.name!r}: infinite values; missing pixels must be UNSEEN or NaN")
 
     @property
@@ -84,7 +87,8 @@ class StokesMap:
     @property
     def missing(self) -> NDArray[np.bool_]:
         """Pixels in which any of I, Q, U has no data, shape (npix,)."""
-        return np.asarray(np.isnan(self.iqu).any(axis=0))
+        # none is infinite, so a sum is NaN where a term is
+        return np.asarray(np.isnan(self.i + self.q + self.u))
 
     def step(self, record: Record, **changes: Any) -> StokesMap:
         """Return a copy with `changes` and one more history record."""
@@ -168,3 +172,17 @@ def check_together(stokes: StokesMap, mask: Mask) -> None:
 def unit_vectors(nside: int) -> Array:
     """Return the pixel centres as unit vectors, RING, shape (npix, 3)."""
     return np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), axis=1)
+
+
+def projected(nside: int, vector: Array) -> Array:
+    """Return the scalar product of every pixel's direction with a vector, RING, shape (npix,).
+
+    Piece by piece: the unit vectors of a whole nside 2048 map would fill a gigabyte.
+    """
+    npix = 12 * nside**2
+    out = np.empty(npix)
+    for start in range(0, npix, PIECE):
+        pixels = np.arange(start, min(start + PIECE, npix))
+        x, y, z = healpy.pix2vec(nside, pixels)
+        out[pixels] = vector[0] * x + vector[1] * y + vector[2] * z
+    return out

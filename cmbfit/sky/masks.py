@@ -65,13 +65,16 @@ def apodise(mask: Mask, radius_deg: float, kind: str = "C2") -> Mask:
     if radius_deg == 0:
         return mask.step(record)
     theta_star = np.radians(radius_deg)
-    taper = _smooth_taper(mask, theta_star) if kind == "smooth" else _grain_taper(mask, theta_star, kind)
+    if kind == "smooth":
+        taper = _smooth_taper(mask, theta_star)
+    else:
+        taper = grain_taper(distance_to_hole(mask, radius_deg), theta_star, kind)
     return mask.step(record, weights=np.clip(mask.weights * taper, 0.0, 1.0))
 
 
-def _grain_taper(mask: Mask, theta_star: float, kind: str) -> Array:
-    theta = distance_to_hole(mask, np.degrees(theta_star))
-    x = np.sin(np.minimum(theta, theta_star) / 2) / np.sin(theta_star / 2)
+def grain_taper(theta: Array, theta_star: float, kind: str) -> Array:
+    """Return the C1 or C2 weight at distances `theta` from the nearest hole; angles in radians, see :func:`apodise`."""
+    x = np.sin(np.clip(theta, 0, theta_star) / 2) / np.sin(theta_star / 2)
     return x - np.sin(2 * np.pi * x) / (2 * np.pi) if kind == "C1" else (1 - np.cos(np.pi * x)) / 2
 
 

@@ -6,10 +6,7 @@ import healpy
 import numpy as np
 
 from cmbfit.errors import MapError
-from cmbfit.sky.maps import Array, Mask, StokesMap, check_together
-
-_PIECE = 1 << 20
-"""Pixels taken at once: the vectors of a whole nside 2048 map would fill gigabytes."""
+from cmbfit.sky.maps import PIECE, Array, Mask, StokesMap, check_together, projected
 
 
 def require_data(stokes: StokesMap, mask: Mask) -> None:
@@ -62,7 +59,7 @@ def fit_monopole_dipole(values: Array, mask: Mask) -> tuple[Array, Array]:
     if not np.isfinite(m).all():
         raise MapError("monopole and dipole: non-finite pixels under the mask's support")
     pixels = np.flatnonzero(keep)
-    pieces = [slice(k, k + _PIECE) for k in range(0, pixels.size, _PIECE)]
+    pieces = [slice(k, k + PIECE) for k in range(0, pixels.size, PIECE)]
 
     def design(piece: slice) -> Array:
         return np.column_stack([np.ones(pixels[piece].size), *healpy.pix2vec(mask.nside, pixels[piece])])
@@ -98,8 +95,4 @@ def remove_monopole_dipole(stokes: StokesMap, mask: Mask) -> StokesMap:
         "monopole_error_uk": float(error[0]),
         "dipole_error_uk": error[1:].tolist(),
     }
-    i = np.array(stokes.i)
-    for start in range(0, i.size, _PIECE):
-        vectors = healpy.pix2vec(stokes.nside, np.arange(start, min(start + _PIECE, i.size)))
-        i[start : start + _PIECE] -= c[0] + c[1:] @ np.stack(vectors)
-    return stokes.step(record, i=i)
+    return stokes.step(record, i=stokes.i - (c[0] + projected(stokes.nside, c[1:])))

@@ -110,11 +110,14 @@ class Noise:
 
     def variance(self, nside: int) -> Array:
         """Return the white variance of I, Q, U in uK^2, shape (3, npix)."""
+        return np.square([[self.sigma_t], [self.sigma_p], [self.sigma_p]]) / self._hits(nside)
+
+    def _hits(self, nside: int) -> Array:
         npix = 12 * nside**2
         hits = np.ones(npix) if self.hits is None else np.asarray(self.hits, dtype=np.float64)
         if hits.shape != (npix,):
             raise MapError(f"noise: hits of shape {hits.shape}, nside {nside} needs ({npix},)")
-        return np.square([[self.sigma_t], [self.sigma_p], [self.sigma_p]]) / hits
+        return hits
 
     def spectrum(self, lmax: int, nside: int) -> Array:
         """Return C_l of I and of E (or B) for unit hits, uK^2, shape (2, lmax + 1).
@@ -145,7 +148,8 @@ class Noise:
                 power = area * _red(ell, knee, self.alpha, 1 if row == 0 else 2)
                 red[row] = scale_alm(red[row], np.sqrt(power))
             unit += alm2stokes(red, nside)
-        unit *= np.sqrt(self.variance(nside))
+        unit /= np.sqrt(self._hits(nside))
+        unit *= [[self.sigma_t], [self.sigma_p], [self.sigma_p]]
         return unit
 
 

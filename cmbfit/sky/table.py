@@ -42,3 +42,7 @@ def open_table(path: str | Path, hdu: int | str = 1) -> Iterator[fits.BinTableHD
             if rows == 0:
                 raise MapError(f"{path}: HDU {hdu} is empty")
             yield table
+            for column in table.columns:
+                column.array = (
+                    None  # or astropy copies every column when it closes the file, asked for or not
+                )

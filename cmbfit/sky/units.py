@@ -21,7 +21,7 @@ _C = 299792458.0  # m / s
 
 _PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "micro": 1e-6, "milli": 1e-3}
 _TEMPERATURE = re.compile(
-    r"^(?P<prefix>micro|milli|m|u|µ|μ|)(?:k|kelvin)(?:[ _]?\(?(?P<kind>cmb|thermo|thermodynamic|rj)\)?)?$",
+    r"^(?P<prefix>micro|milli|m|u|µ|μ|)(?:k|kelvin)(?:[ _]?,?[ ]?\(?(?P<kind>cmb|thermo|thermodynamic|rj)\)?)?$",
     re.IGNORECASE,
 )
 _BRIGHTNESS = re.compile(r"^(?P<prefix>[mk]?)jy[ ]*(?:/[ ]*sr|[ ]sr-1|[ ]sr\^-1)$", re.IGNORECASE)
@@ -83,7 +83,7 @@ def factor_to_uk_cmb(unit: str, frequency_ghz: float | None = None) -> float:
         if mega is not None:
             return mega * 1e6 * mjy_to_k_cmb(_frequency(unit, frequency_ghz))
     raise MapError(
-        f"unit {unit!r}: expected K, mK, uK (with _CMB or _RJ), MJy/sr; declare the unit to override"
+        f"unit {unit!r}: expected K, mK, uK (with _CMB or _RJ), MJy/sr; where that is meant, correct the header"
     )
 
 

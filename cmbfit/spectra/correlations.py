@@ -36,7 +36,7 @@ w 2Y + 2 f1 (eth w) 1Y + f0 (eth^2 w) Y: three weights, depth times w^2, |eth w|
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,7 +45,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.harmonic import Alm, alm2cl, map2alm
 from cmbfit.sky.maps import Array
-from cmbfit.spectra.coupling import PURE, Coupling, letters, responses
+from cmbfit.spectra.coupling import PURE, Coupling, compute_together, coupling_name, letters, responses
 from cmbfit.spectra.fields import Field, check_fields
 from cmbfit.spectra.gradients import eth_norm, gradient, gradient_product, mask_derivatives, potential
 from cmbfit.spectra.mask_couplings import MaskCouplings
@@ -206,6 +206,12 @@ class FieldCorrelations:
         values = self.weight_map(key)
         self._means[key] = float(values.mean())
         self._alms[key] = map2alm(values[None], 2 * self.lmax, 0, 0, self._nthreads)[0]
+
+    def compute(self, products: Iterable[tuple[Term, Term]]) -> None:
+        """Compute the kernels of products of two two-point functions, many at once."""
+        named = ((a, b, coupling_name(a.kind, b.kind)) for a, b in products)
+        wanted = [(self.kernel(a.weight, b.weight), name) for a, b, name in named if name is not None]
+        compute_together(wanted, self._nthreads)
 
     def kernel(self, one: Weight, two: Weight) -> Coupling:
         """Return the coupling matrices of the cross-spectrum of two weights."""

@@ -12,6 +12,7 @@ and an even one vanish. :func:`responses` reads every coupling of every spectrum
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import ducc0
@@ -32,10 +33,21 @@ _KERNELS: dict[str, dict[str, tuple[str, complex]]] = {
 }
 
 
-_TYPES = ((0, ("x00",)), (1, ("x02",)), (4, ("xpp", "xmm")))
-"""ducc0's name of a computation, and what it gives."""
+_TYPES = {"x00": 0, "x02": 1, "xpp": 2, "xmm": 3}
+"""ducc0's names of the computations."""
 
 _MATRICES = {"00": "x00", "+0": "x02", "++": "xpp", "--": "xmm"}
+
+
+def coupling_name(one: str, two: str) -> str | None:
+    """Return which matrix two kernels "0", "+" or "-" sum to; None for an odd and an even one, whose sum vanishes.
+
+    Examples
+    --------
+    >>> coupling_name("+", "0"), coupling_name("+", "-")
+    ('x02', None)
+    """
+    return _MATRICES.get("".join(sorted((one, two))))
 
 
 class Coupling:
@@ -51,6 +63,9 @@ class Coupling:
     ----------
     shape : (int, int)
         (l1max + 1, l2max + 1), of each matrix.
+    mask_cl : ndarray, shape (l1max + l2max + 1,)
+    found : dict
+        The matrices that were computed, by name.
     """
 
     def __init__(self, mask_cl: Array, l1max: int, l2max: int | None = None, nthreads: int = 1) -> None:
@@ -60,25 +75,18 @@ class Coupling:
                 f"mask spectrum up to {mask_cl.size - 1}: l1max + l2max = {l1max + l2max} is needed"
             )
         self.shape = (l1max + 1, l2max + 1)
-        self._cl = np.array(mask_cl[: l1max + l2max + 1], dtype=np.float64)
+        self.mask_cl = np.array(mask_cl[: l1max + l2max + 1], dtype=np.float64)
         self._nthreads = nthreads
-        self._found: dict[str, Array] = {}
+        self.found: dict[str, Array] = {}
 
     def compute(self, *names: str) -> Coupling:
-        """Compute several matrices ("x00", "x02", "xpp", "xmm"; all when none is named) at once: they share 3j symbols."""
-        wanted = [t for t in _TYPES if not (set(names or t[1]) & set(t[1])) <= set(self._found)]
-        if wanted:
-            out = np.zeros((sum(len(t[1]) for t in wanted), *self.shape))
-            lib = ducc0.misc.experimental  # an unstable corner of ducc0: the `_new` spelling may go away
-            compute = getattr(lib, "coupling_matrix_rect_new", None) or lib.coupling_matrix_rect
-            spec = np.ascontiguousarray(np.tile(self._cl, (len(wanted), 1)))
-            compute(spec=spec, optype=tuple(t[0] for t in wanted), res=out, nthreads=self._nthreads)
-            self._found.update(zip((n for t in wanted for n in t[1]), out, strict=True))
+        """Compute several matrices ("x00", "x02", "xpp", "xmm"; all when none is named) at once."""
+        compute_together([(self, name) for name in names or _MATRICES.values()], self._nthreads)
         return self
 
     def _matrix(self, name: str) -> Array:
         self.compute(name)
-        return self._found[name]
+        return self.found[name]
 
     @property
     def x00(self) -> Array:
@@ -102,12 +110,33 @@ class Coupling:
 
     def of(self, one: str, two: str) -> Array | None:
         """Return the matrix of the kernels "0", "+" or "-"; None for an odd and an even one, whose sum vanishes."""
-        name = _MATRICES.get("".join(sorted((one, two))))
+        name = coupling_name(one, two)
         return None if name is None else self._matrix(name)
 
     def of_spectrum(self, _: str) -> Coupling:
         """Return what couples a pseudo-spectrum: the same for all, where T and polarisation have one mask."""
         return self
+
+
+def compute_together(wanted: Iterable[tuple[Coupling, str]], nthreads: int = 1) -> None:
+    """Compute matrices of several mask spectra at once, each given as (coupling, "x00", "x02", "xpp" or "xmm").
+
+    3j symbols are most of the work and do not depend on the spectrum: a second one costs a tenth to a third of the first.
+    Matrices that are there already are not computed again.
+    """
+    lib = ducc0.misc.experimental  # an unstable corner of ducc0: the `_new` spelling may go away
+    compute = getattr(lib, "coupling_matrix_rect_new", None) or lib.coupling_matrix_rect
+    lacking: dict[tuple[str, tuple[int, int]], dict[int, Coupling]] = {}
+    for c, name in wanted:
+        if name not in c.found:
+            lacking.setdefault((name, c.shape), {})[id(c)] = c
+    for (name, shape), by_id in lacking.items():
+        couplings = list(by_id.values())
+        spec = np.stack([c.mask_cl for c in couplings])
+        out = np.zeros((len(couplings), *shape))
+        compute(spec=spec, optype=(_TYPES[name],) * len(couplings), res=out, nthreads=nthreads)
+        for c, matrix in zip(couplings, out, strict=True):
+            c.found[name] = matrix
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.correlations import FieldCorrelations, Term
+from cmbfit.spectra.coupling import coupling_name
 from cmbfit.spectra.fields import Field, split_pairs
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.multi import Entry, Plan
@@ -59,9 +60,10 @@ class _Sum:
 
     def add(self, factor: float, one: Term, two: Term) -> None:
         """Add the product of two two-point functions."""
-        x = self._corr.kernel(one.weight, two.weight).of(one.kind, two.kind)
-        if x is None:
+        name = coupling_name(one.kind, two.kind)
+        if name is None:
             return
+        x = self._corr.kernel(one.weight, two.weight).compute(name).found[name]
         if one.weight[0] == two.weight[0] == "g":
             factor *= _LEAKED_PAIR
         _, left, right = self._found.setdefault(id(x), (x, [], []))
@@ -77,17 +79,14 @@ class _Sum:
         return total
 
 
-def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry) -> Array:
-    """Return the covariance of two split-averaged pseudo-spectra.
+Product = tuple[float, Term, Term]
 
-    Returns
-    -------
-    ndarray, shape (lmax + 1, lmax + 1)
-        In uK^4.
-    """
+
+def pseudo_products(corr: FieldCorrelations, first: Entry, second: Entry) -> list[Product]:
+    """Return the products of two-point functions, with their factors, that sum to the covariance of two pseudo-spectra."""
     x, y = (first.spectrum[0], first.a), (first.spectrum[1], first.b)
     z, w = (second.spectrum[0], second.a), (second.spectrum[1], second.b)
-    total = _Sum(corr)
+    out: list[Product] = []
     direct, crossed = _coincidences(corr, first, second)
     for (one, two), counts in ((((x, z), (y, w)), direct), (((x, w), (y, z)), crossed)):
         s1 = corr.signal_terms(*one[0], *one[1])
@@ -97,11 +96,22 @@ def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry) -> A
             t1 = [] if n1 is None else corr.noise_terms(one[0][0], one[1][0], one[0][1], n1)
             t2 = [] if n2 is None else corr.noise_terms(two[0][0], two[1][0], two[0][1], n2)
             products += [(share, t1, s2), (share, s1, t2), (share, t1, t2)]
-        for share, terms1, terms2 in products:
-            for term1 in terms1:
-                for term2 in terms2:
-                    # (X Z)(Y W): l stands in X and Y, l' in Z and W, in either pairing
-                    total.add(share, term1, term2)
+        # (X Z)(Y W): l stands in X and Y, l' in Z and W, in either pairing
+        out += [(share, a, b) for share, terms1, terms2 in products for a in terms1 for b in terms2]
+    return out
+
+
+def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry) -> Array:
+    """Return the covariance of two split-averaged pseudo-spectra.
+
+    Returns
+    -------
+    ndarray, shape (lmax + 1, lmax + 1)
+        In uK^4.
+    """
+    total = _Sum(corr)
+    for factor, one, two in pseudo_products(corr, first, second):
+        total.add(factor, one, two)
     return total.matrix()
 
 
@@ -135,6 +145,8 @@ def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nt
                 uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, operator))
     out = np.zeros((len(entries), n, len(entries), n))
     sources = list(uses)
+    every = [(one, two) for k, one in enumerate(sources) for two in sources[: k + 1]]
+    corr.compute((a, b) for pair in every for _, a, b in pseudo_products(corr, *pair))
     for k, one in enumerate(sources):
         for two in sources[: k + 1]:
             block = pseudo_covariance(corr, one, two)

@@ -91,6 +91,8 @@ def cross_spectra(
     fiducial_dl: Spectra,
     lmax: int | None = None,
     mask_b: Mask | None = None,
+    mask_p: Mask | None = None,
+    mask_b_p: Mask | None = None,
     purify_b: bool = False,
     nthreads: int = 1,
 ) -> Estimate:
@@ -112,7 +114,9 @@ def cross_spectra(
     lmax : int, optional
         Of the mode coupling; 3 nside - 1 when omitted.
     mask_b : Mask, optional
-        Of map b; `mask` when omitted.
+        Of map b; when omitted, map b has the masks of map a.
+    mask_p, mask_b_p : Mask, optional
+        Of Q and U of map a, and of map b where `mask_b` is given; the same as of T when omitted.
     purify_b : bool
         Take pure B modes of both maps.
 
@@ -127,9 +131,10 @@ def cross_spectra(
     if missing:
         raise SpectrumError(f"fiducial theory without {sorted(missing)}")
     # a map may meet itself here (its own name twice), fields may not
+    of_b = (mask, mask_p) if mask_b is None else (mask_b, mask_b_p)
     fields = [
-        Field("a", [map_a], mask, transfer_a, purify_b=purify_b),
-        Field("b", [map_b], mask if mask_b is None else mask_b, transfer_b, purify_b=purify_b),
+        Field("a", [map_a], mask, transfer_a, purify_b=purify_b, mask_p=mask_p),
+        Field("b", [map_b], of_b[0], transfer_b, purify_b=purify_b, mask_p=of_b[1]),
     ]
     lmax = coupling_lmax(mask.nside, bins, lmax)
     signal = cl_from_dl({k: fiducial_dl[k] for k in ("tt", "te", "ee", "bb") if k in fiducial_dl}, lmax)
@@ -143,6 +148,7 @@ def cross_spectra(
         "map_a": map_a.name,
         "map_b": map_b.name,
         "fsky": mask.fsky,
+        "fsky_p": fields[0].mask_of("e").fsky,
         "w2": mask.moment(2),
         "fsky_modes": mask.fsky_modes,
         "nside": mask.nside,

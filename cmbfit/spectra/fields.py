@@ -17,6 +17,10 @@ AUTO = ("tt", "te", "ee", "eb", "bb", "tb")
 """Spectra of a field with itself: te and et are the same there."""
 
 
+_COMMON = 0.01
+"""Least <w w'> / sqrt(<w^2> <w'^2>) of two masks for a cross-spectrum."""
+
+
 @dataclass(frozen=True, eq=False)
 class Noise:
     """Noise of one split: spectrum N_l, and how its variance goes over the sky.
@@ -187,6 +191,22 @@ def split_pairs(one: Field, two: Field) -> list[tuple[int, int]]:
             "systematic errors that it shares: give splits or leave this pair out"
         )
     return pairs
+
+
+def require_common_sky(one: Field, two: Field) -> None:
+    """Raise :class:`SpectrumError` where the masks of two fields share no sky.
+
+    Pseudo-spectra of two separate patches do not vanish, and their couplings can be inverted, but what comes out is
+    the correlation of distant places and not the power at a multipole.
+    """
+    for first, second in itertools.product((one.mask, one.mask_of("e")), (two.mask, two.mask_of("e"))):
+        if first is not second and first.weights.shape == second.weights.shape:
+            share = np.mean(first.weights * second.weights) / np.sqrt(first.moment(2) * second.moment(2))
+            if share < _COMMON:
+                raise SpectrumError(
+                    f"{one.name} x {two.name}: masks {first.name!r} and {second.name!r} have {share:.2g} of their sky in "
+                    f"common, expected at least {_COMMON:g}: give masks that overlap, or leave this pair out"
+                )
 
 
 def same_mask(one: Mask, two: Mask) -> bool:

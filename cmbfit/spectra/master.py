@@ -27,6 +27,9 @@ GROUPS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 """Spectra that mix with each other under a mask: parity keeps EE and BB apart from EB and BE."""
 
+_DARK = 1e-14
+"""Response of a bin, relative to the largest, below which nothing of its power is in the maps."""
+
 Spectra = Mapping[str, Array]
 
 
@@ -38,14 +41,15 @@ class Transfer:
     ----------
     t, p : ndarray
         Of T; of E and B.
-    t_to_e : ndarray, optional
-        B_l^{T->E}: what the map's E holds of the sky's T, E' = p E + t_to_e T. It is not divided out but
-        part of the windows: te responds to tt, ee to te and tt.
+    t_to_e, t_to_b : ndarray, optional
+        B_l^{T->E}: what the map's E holds of the sky's T, E' = p E + t_to_e T, and likewise B. It is not
+        divided out but part of the windows: te responds to tt, ee to te and tt, tb to tt by `t_to_b`.
     """
 
     t: Array
     p: Array
     t_to_e: Array | None = None
+    t_to_b: Array | None = None
 
     def of(self, letter: str) -> Array:
         """Return the transfer function of the field "t", "e" or "b"."""
@@ -54,16 +58,17 @@ class Transfer:
     def seen(self, letter: str) -> list[tuple[str, Array]]:
         """Return the sky's fields in the map's field "t", "e" or "b", each with its transfer function."""
         own = [(letter, self.of(letter))]
-        return [*own, ("t", self.t_to_e)] if letter == "e" and self.t_to_e is not None else own
+        leak = {"e": self.t_to_e, "b": self.t_to_b}.get(letter)
+        return own if leak is None else [*own, ("t", leak)]
 
     def cut(self, lmax: int) -> Transfer:
         """Return the functions up to lmax; raise :class:`SpectrumError` where one is shorter."""
-        parts = [None if x is None else x[: lmax + 1] for x in (self.t, self.p, self.t_to_e)]
+        parts = [None if x is None else x[: lmax + 1] for x in (self.t, self.p, self.t_to_e, self.t_to_b)]
         short = min(x.size for x in parts if x is not None) - 1
         if short < lmax:
             raise SpectrumError(f"beams and pixel windows up to l = {short}, {lmax} is needed")
-        t, p, t_to_e = parts
-        return Transfer(np.asarray(t), np.asarray(p), t_to_e)
+        t, p, *leaks = parts
+        return Transfer(np.asarray(t), np.asarray(p), *leaks)
 
 
 def seen(source: str, a: Transfer, b: Transfer) -> list[tuple[str, Array]]:
@@ -214,11 +219,7 @@ def prepare(
                     binned[name, source] = binned.get((name, source), 0.0) + thin * gain
         zero = np.zeros((padded.n, padded.n))
         k = np.block([[binned[i, j] @ unbinning if (i, j) in binned else zero for j in group] for i in group])
-        if not np.linalg.cond(k) < 1e10:
-            raise SpectrumError(
-                f"the binned coupling matrix of {group} is singular: use wider bins or a larger sky"
-            )
-        inverse = np.linalg.inv(k).reshape(len(group), padded.n, len(group), padded.n)[:, : bins.n]
+        inverse = _inverse(k, group, bins.n).reshape(len(group), padded.n, len(group), padded.n)[:, : bins.n]
         for i, to in enumerate(group):
             for j, pseudo in enumerate(group):
                 if inverse[i, :, j].any():
@@ -230,3 +231,29 @@ def prepare(
                 if np.any(window):
                     windows[to, source] = window / factor
     return Master(bins, lmax, a, b, mask_coupling, operators, windows, pure)
+
+
+def _inverse(k: Array, group: tuple[str, ...], published: int) -> Array:
+    """Return the inverse of a binned coupling matrix; rows of unpublished bins that no beam reaches are zero.
+
+    Beams make columns of any size. That is no loss of information, so columns count relative to their own size;
+    where a beam ends long before the last multipole there is nothing to solve for.
+    """
+    size = np.linalg.norm(k, axis=0)
+    seen = size > _DARK * size.max()
+    bin_of = np.arange(size.size) % (size.size // len(group))
+    dark = sorted(set(bin_of[~seen & (bin_of < published)].tolist()))
+    if dark:
+        raise SpectrumError(
+            f"{group}: the beams leave less than {_DARK:g} of the power in {len(dark)} bins from bin {dark[0]} on: leave "
+            "these bins out"
+        )
+    kept = np.flatnonzero(seen)
+    scaled = k[np.ix_(kept, kept)] / size[kept]
+    if not np.linalg.cond(scaled) < 1e10:
+        raise SpectrumError(
+            f"the binned coupling matrix of {group} is singular: use wider bins or a larger sky"
+        )
+    out = np.zeros_like(k)
+    out[np.ix_(kept, kept)] = np.linalg.inv(scaled) / size[kept, None]
+    return out

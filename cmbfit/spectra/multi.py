@@ -18,7 +18,15 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
-from cmbfit.spectra.fields import AUTO, Field, Noise, check_fields, equal_splits_meet, split_pairs
+from cmbfit.spectra.fields import (
+    AUTO,
+    Field,
+    Noise,
+    check_fields,
+    equal_splits_meet,
+    require_common_sky,
+    split_pairs,
+)
 from cmbfit.spectra.gradients import mask_derivatives
 from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, prepare
@@ -87,6 +95,7 @@ def make_plan(
     lmax: int | None = None,
     pairs: Sequence[Pair] | None = None,
     *,
+    couplings: MaskCouplings | None = None,
     nthreads: int = 1,
 ) -> Plan:
     """Compute couplings, operators and windows of all pairs of fields.
@@ -97,6 +106,8 @@ def make_plan(
         Of the mode coupling; 3 nside - 1 when omitted.
     pairs : sequence of (str, str), optional
         Pairs of fields to use; when omitted all of them, a field with itself if it has splits.
+    couplings : MaskCouplings, optional
+        Of another plan with these masks and this lmax.
     """
     check_fields(fields)
     by_name = {f.name: f for f in fields}
@@ -110,7 +121,10 @@ def make_plan(
         raise SpectrumError(f"pairs {list(pairs)}: expected at least one, and none twice")
     for a, b in pairs:
         split_pairs(by_name[a], by_name[b])  # refuses a spectrum with noise bias
-    couplings = MaskCouplings(lmax, nthreads)
+        require_common_sky(by_name[a], by_name[b])
+    couplings = MaskCouplings(lmax, nthreads) if couplings is None else couplings
+    if couplings.lmax != lmax:
+        raise SpectrumError(f"couplings of masks up to l = {couplings.lmax}, this plan has lmax {lmax}")
     masters: dict[Pair, Master] = {}
     for a, b in pairs:
         one, two = by_name[a], by_name[b]

@@ -30,18 +30,6 @@ class FieldAlms:
     lmax: int
 
 
-def masked_iqu(stokes: StokesMap, mask: Mask) -> Array:
-    """Return I, Q, U with zeros where the mask is zero, not multiplied by it; shape (3, npix).
-
-    Raises
-    ------
-    MapError
-        When the mask keeps a pixel without data, or map and mask differ in nside or coordinates.
-    """
-    require_data(stokes, mask)
-    return np.where(mask.support, np.nan_to_num(stokes.iqu), 0.0)
-
-
 def masked_alms(
     stokes: StokesMap, mask: Mask, lmax: int, n_iter: int = 0, nthreads: int = 1, mask_p: Mask | None = None
 ) -> FieldAlms:
@@ -58,8 +46,9 @@ def masked_alms(
         When a mask keeps a pixel without data, or map and masks differ in nside or coordinates.
     """
     mask_p = mask if mask_p is None else mask_p
-    require_data(stokes, mask_p)
     require_data(stokes, mask)
+    if mask_p is not mask:
+        require_data(stokes, mask_p)
     i = _times(stokes.i, mask)[None]
     t = map2alm(i, lmax, 0, n_iter, nthreads)
     e, b = map2alm(np.stack([_times(stokes.q, mask_p), _times(stokes.u, mask_p)]), lmax, 2, n_iter, nthreads)
@@ -67,7 +56,8 @@ def masked_alms(
 
 
 def _times(values: Array, mask: Mask) -> Array:
-    return np.where(mask.support, np.nan_to_num(values), 0.0) * mask.weights
+    out: Array = np.multiply(values, mask.weights, out=np.zeros_like(mask.weights), where=mask.support)
+    return out
 
 
 def pseudo_spectra(a: FieldAlms, b: FieldAlms) -> Mapping[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.io import reading
-from cmbfit.sky.beams import Beam
+from cmbfit.sky.beams import LEAKS, Beam
 from cmbfit.sky.fits import read_column, read_mask_product
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
@@ -115,16 +115,18 @@ def read_transfer(path: str | Path) -> Beam:
     """Read the text table of :func:`write_transfer`: beam times pixel window."""
     with reading(path, f"rows of numbers, {_COLUMNS}", SpectrumError):
         rows = np.loadtxt(path, ndmin=2)
-    if rows.shape[1] not in {4, 5} or not np.array_equal(rows[:, 0], np.arange(len(rows))):
-        raise SpectrumError(f"{path}: expected the columns {_COLUMNS}, and t_to_e or not, from l = 0")
+    if not 4 <= rows.shape[1] <= 6 or not np.array_equal(rows[:, 0], np.arange(len(rows))):
+        raise SpectrumError(
+            f"{path}: expected the columns {_COLUMNS}, then none, t_to_e, or t_to_e and t_to_b, from l = 0"
+        )
     return Beam(*rows.T[1:])
 
 
 def write_transfer(path: str | Path, beam: Beam) -> None:
-    """Write a transfer function as the text table "ell t e b", and "t_to_e" where the map's E holds T."""
+    """Write a transfer function as the text table "ell t e b", and "t_to_e", "t_to_b" where the map's E or B holds T."""
     columns, header = [np.arange(beam.lmax + 1), *beam.teb], _COLUMNS
-    if beam.t_to_e is not None:
-        columns, header = [*columns, beam.t_to_e], f"{_COLUMNS} t_to_e"
+    for key in LEAKS[: 2 if beam.t_to_b is not None else len(beam.leaks)]:
+        columns, header = [*columns, beam.leaks.get(key, 0 * beam.t)], f"{header} {key}"
     np.savetxt(path, np.column_stack(columns), fmt=["%d"] + ["%.10e"] * (len(columns) - 1), header=header)
 
 
@@ -166,7 +168,7 @@ def read_field(files: FieldFiles) -> SurveyField:
     if len(lmax) != 1:
         raise SpectrumError(f"field {files.name!r}: coefficients of different lmax {sorted(lmax)}")
     beam = read_transfer(files.beam)
-    transfer = Transfer(beam.t, beam.p, beam.t_to_e)
+    transfer = Transfer(beam.t, beam.p, beam.t_to_e, beam.t_to_b)
     made = Field(files.name, len(files.splits), mask, transfer, mask_p=mask_p, survey=files.survey)
     if not templates:
         return SurveyField(made, alms)

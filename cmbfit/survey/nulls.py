@@ -11,6 +11,7 @@ import numpy as np
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.fields import Field, Noise
+from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.multi import estimate_bandpowers, make_plan
 from cmbfit.spectra.nulls import (
     half_difference_noise,
@@ -24,14 +25,16 @@ from cmbfit.spectra.transforms import pseudo_spectra
 from cmbfit.survey.fields import SurveyField, difference_alms
 
 
-def split_checks(one: SurveyField, bins: Bins, lmax: int) -> list[dict[str, Any]]:
+def split_checks(
+    one: SurveyField, bins: Bins, lmax: int, couplings: MaskCouplings | None = None
+) -> list[dict[str, Any]]:
     """Return the test that cross-spectra of half-differences of splits vanish; needs four splits."""
     field, differences = one.field, difference_alms(one.cleaned())
     if len(differences) < 2:
         return []
     noise = half_difference_noise(field.noise_of(0), field.noise_of(0))
     made = _difference_field(field, len(differences), noise)
-    plan = make_plan([made], bins, lmax)
+    plan = make_plan([made], bins, lmax, couplings=couplings)
     values = estimate_bandpowers(plan, {made.name: differences})
     return null_checks(f"{field.name}, {len(differences)} differences of splits", plan, values, made)
 
@@ -62,9 +65,11 @@ def _difference_field(field: Field, n: int, noise: Noise) -> Field:
     return replace(field, name=f"{field.name} splits", splits=n, noise=noise)
 
 
-def channel_checks(one: SurveyField, bins: Bins, lmax: int) -> list[dict[str, Any]]:
+def channel_checks(
+    one: SurveyField, bins: Bins, lmax: int, couplings: MaskCouplings | None = None
+) -> list[dict[str, Any]]:
     """Return the test that cross-spectra of splits of a difference of channels vanish: no sky is left."""
-    plan = make_plan([one.field], bins, lmax)
+    plan = make_plan([one.field], bins, lmax, couplings=couplings)
     values = estimate_bandpowers(plan, {one.field.name: one.cleaned()})
     return null_checks(f"{one.field.name}, difference of channels", plan, values, one.field)
 
@@ -79,7 +84,8 @@ def survey_checks(
 ) -> list[dict[str, Any]]:
     """Return all null tests: splits of each field, channels, EB and TB of the combination, the sign of U."""
     split = [f for f in fields if f.field.n_splits > 1]
-    out = [check for f in split for check in split_checks(f, bins, lmax)]
+    couplings = MaskCouplings(lmax)  # fields share masks
+    out = [check for f in split for check in split_checks(f, bins, lmax, couplings)]
     out += [noise_check(f, bins) for f in split if f.pixel_variance > 0]
-    out += [check for d in differences for check in channel_checks(d, bins, lmax)]
+    out += [check for d in differences for check in channel_checks(d, bins, lmax, couplings)]
     return [*out, *parity_checks(combined), u_sign_check(combined, dl)]

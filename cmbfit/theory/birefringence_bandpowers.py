@@ -70,6 +70,8 @@ class AnglePosterior:
 
     def blurred(self, sigma_deg: float) -> AnglePosterior:
         """Return the density after a Gaussian error of `sigma_deg` more, such as that of the detectors' angles."""
+        if sigma_deg == 0:
+            return self
         density = gaussian_filter1d(self.density, sigma_deg / self.step, mode="nearest")
         return AnglePosterior(self.beta_deg, density / (density.sum() * self.step))
 
@@ -177,6 +179,7 @@ def rotation_record(
     chi2 = likelihood.chi2(np.array([0.0, total.best]))
     dof = len(likelihood.data)
     width = beta.width(0.68)
+    mean = float((beta.beta_deg * beta.density).sum() * beta.step)
     return {
         "pairs": list(likelihood.pairs),
         "ell": [likelihood.edges[0], likelihood.edges[-1] - 1],
@@ -187,6 +190,11 @@ def rotation_record(
         "region_95": beta.region(0.95),
         "width_68": width,
         "width_68_without_data": 0.68 * 2 * likelihood.limit,
+        "limit_deg": likelihood.limit,
+        "std": float(np.sqrt(((beta.beta_deg - mean) ** 2 * beta.density).sum() * beta.step)),
+        "ln_b_none": float(np.log(beta.density[len(beta.density) // 2] * 2 * likelihood.limit)),
+        "chi2_with": float(chi2[1]),
+        "chi2_without": _least_without(likelihood, total.beta_deg, calibration_deg),
         "constrained": bool(beta.width(0.95) < likelihood.limit),
         "chi2_at_zero": float(chi2[0]),
         "pte_at_zero": float(stats.chi2.sf(chi2[0], dof)),
@@ -198,3 +206,10 @@ def rotation_record(
         ],
         "curves": {"beta_deg": beta.beta_deg.tolist(), "density": beta.density.tolist()},
     }
+
+
+def _least_without(likelihood: BandpowerRotation, angles: Array, calibration_deg: float) -> float:
+    """Return the least chi2 with the detectors' angles alone, their Gaussian prior included."""
+    if calibration_deg == 0:
+        return float(likelihood.chi2(np.zeros(1))[0])
+    return float((likelihood.chi2(angles) + (angles / calibration_deg) ** 2).min())

@@ -4,7 +4,7 @@
 
 with the model's P(k), the power law P_0 of the same amplitude and tilt at the pivot, the expanded
 transfer functions W and the lensing R of a small change. Where P is the power law this is the emulator
-itself; W's and R's errors are of the imprint only.
+itself; W's and R's errors are of the imprint only. Gravitational waves may be added to it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cmbfit.theory.lensing_response import LensingResponse
 from cmbfit.theory.primordial.model import NS, PIVOT, PrimordialModel
 from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
 from cmbfit.theory.spectra import Spectra
+from cmbfit.theory.tensor_spectra import TensorSpectra
 from cmbfit.theory.transfer.expansion import BACKGROUND, TransferExpansion
 from cmbfit.theory.transfer.nodes import NodeSettings, lagrange, node_grid
 
@@ -46,11 +47,13 @@ class FeaturedTheory:
         Of scalars.
     expansion : TransferExpansion
         Around a fit; its range bounds the background parameters.
+    tensors : TensorSpectra, optional
+        Gravitational waves of the same amplitude and tilt.
 
     Attributes
     ----------
     parameters : tuple of str
-        ombh2, omch2, theta_mc and tau, then the model's own, ln A_s and n_s among them.
+        ombh2, omch2, theta_mc and tau, then the model's own, ln A_s and n_s among them, then the tensors'.
     box : dict
         Ranges of the emulator, the expansion and the model's priors, whichever is narrower.
 
@@ -63,7 +66,11 @@ class FeaturedTheory:
     """
 
     def __init__(
-        self, emulator: LinearEmulator, model: PrimordialModel, expansion: TransferExpansion
+        self,
+        emulator: LinearEmulator,
+        model: PrimordialModel,
+        expansion: TransferExpansion,
+        tensors: TensorSpectra | None = None,
     ) -> None:
         if model.kind != "scalar" or "logA" not in model.parameter_names:
             raise ParameterError(
@@ -74,9 +81,14 @@ class FeaturedTheory:
             raise SpectrumError(f"the transfer expansion lacks {', '.join(missing)}: compute one of scalars")
         if clash := set(model.parameter_names) & set(BACKGROUND):
             raise ParameterError(f"{model.name}: {min(clash)} is a parameter of the background")
-        self.emulator, self.model, self.expansion = emulator, model, expansion
-        self.parameters = (*BACKGROUND, *model.parameter_names)
-        own = {p.name: (p.prior.low, p.prior.high) for p in model.parameters}
+        self.emulator, self.model, self.expansion, self.tensors = emulator, model, expansion, tensors
+        waves = () if tensors is None else tensors.model.parameters
+        new = tuple(p.name for p in waves if p.name not in model.parameter_names)
+        if lent := {"logA", NS.name} & set(new):
+            raise ParameterError(f"{model.name}: the tensors' {min(lent)} is nowhere given")
+        self.parameters = (*BACKGROUND, *model.parameter_names, *new)
+        self._tensor_columns = [self.parameters.index(p.name) for p in waves]
+        own = {p.name: (p.prior.low, p.prior.high) for p in (*waves, *model.parameters)}
         limits = [emulator.box, expansion.box, own]
         self.box = {
             p: (max(b[p][0] for b in limits if p in b), min(b[p][1] for b in limits if p in b))
@@ -128,7 +140,11 @@ class FeaturedTheory:
             **self.emulator.settings,
             "primordial": {"model": self.model.name, "formula": self.model.formula},
             "transfer": self.expansion.settings,
-        }
+        } | (
+            {}
+            if self.tensors is None
+            else {"tensors": {"model": self.tensors.model.name, "transfer": self.tensors.operator.settings}}
+        )
 
     @functools.cached_property
     def lensing(self) -> LensingResponse:
@@ -146,6 +162,7 @@ class FeaturedTheory:
         moved.emulator, moved.expansion = self.emulator.to(device), self.expansion.to(device)
         moved.k = self.k.to(device)
         moved._spread = None if self._spread is None else self._spread.to(device)
+        moved.tensors = None if self.tensors is None else self.tensors.to(device)
         return moved
 
     def split(
@@ -153,7 +170,7 @@ class FeaturedTheory:
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the background's columns, the model's, and the emulator's of the same points."""
-        background, own = theta[:, : self._n], theta[:, self._n :]
+        background, own = theta[:, : self._n], theta[:, self._n : self._n + len(self.model.parameters)]
         tilt = None if NS.name in self.parameters else self._tilt(own)
         columns = [tilt if i < 0 else theta[:, i] for i in self._columns]
         return background, own, torch.stack([x for x in columns if x is not None], 1)
@@ -182,21 +199,34 @@ class FeaturedTheory:
     ) -> torch.Tensor:  # shape: (batch,), bool
         """Return where the model makes sense: P positive at all wavenumbers, its own bounds kept."""
         with torch.no_grad():
-            k = self.k * self.expansion.stretch(theta[:, : self._n])
-            return self.model.valid(k, theta[:, self._n :])
+            background, own, _ = self.split(theta)
+            good = self.model.valid(self.k * self.expansion.stretch(background), own)
+            return good if self.tensors is None else good & self.tensors.allowed(self.of_tensors(theta))
+
+    def of_tensors(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:
+        """Return the columns of the tensors' model."""
+        return theta[:, self._tensor_columns]
 
     def imprint(
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> dict[str, torch.Tensor]:
-        """Return what the model adds to the power law's lensed spectra: tt, te, ee, bb, pp, (batch, lmax + 1)."""
+        """Return what is added to the power law's lensed spectra: tt, te, ee, bb, pp, (batch, lmax + 1)."""
         background = theta[:, : self._n]
         moved = self.power(theta)[1]
         moved = moved if self._spread is None else moved @ self._spread.T
         change = self.lensing(self.expansion.undamped(background, moved))
         damping = self.expansion.damping(background)
         # the response to pp is damped too: it is that of the spectra which are lensed
-        return {p: x if p == "pp" else x * damping for p, x in change.items()}
+        total = {p: x if p == "pp" else x * damping for p, x in change.items()}
+        if self.tensors is None:
+            return total
+        tau = background[:, BACKGROUND.index("tau")]
+        waves = self.tensors.spectra(self.of_tensors(theta), tau, self.lmax)
+        return {p: x + waves[p] if p in waves else x for p, x in total.items()}
 
     def spectra(
         self,

@@ -10,16 +10,19 @@ import numpy as np
 import torch
 
 from cmbfit.errors import ParameterError
-from cmbfit.theory.camb_code import CAMB_COLUMNS, CambSettings, camb_parameters
+from cmbfit.theory.camb_code import CAMB_COLUMNS, MAX_ETA_K_TENSOR, CambSettings, camb_parameters
 from cmbfit.theory.camb_code import _derived as derived_parameters
 from cmbfit.theory.camb_code import _linear_matter as linear_matter
 from cmbfit.theory.emulator.trainingset import TrainingSet
 from cmbfit.theory.featured import FeaturedTheory
-from cmbfit.theory.primordial.model import NS
+from cmbfit.theory.primordial.model import NS, PrimordialModel
 from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
 
 TABLE = (1e-6, 20.0, 40_000)
 """Smallest and largest k [1/Mpc] of the table, and its length: 2400 points in e, 120 in the shortest log period."""
+
+_SMOOTH = 60.0
+"""Resolution up to which a model's spectrum is smooth where multipoles are sampled sparsely."""
 
 
 def compute_featured(
@@ -27,7 +30,7 @@ def compute_featured(
     theta: np.ndarray,  # shape: (n, n_parameters)
     settings: CambSettings,
     *,
-    l_sampling: float = 8.0,
+    l_sampling: float | None = None,
     k_sampling: float = 2.0,
     log: Callable[[str], None] = print,
 ) -> TrainingSet:
@@ -42,7 +45,8 @@ def compute_featured(
     theta : numpy.ndarray, shape (n, n_parameters)
     settings : CambSettings
     l_sampling, k_sampling : float
-        CAMB's lSampleBoost and IntkAccuracyBoost; its own 1 errs by up to 2e-2 for oscillations.
+        CAMB's lSampleBoost and IntkAccuracyBoost; its own 1 errs by up to 2e-2 for oscillations. Default
+        lSampleBoost: :func:`multipole_sampling` of the model.
     log : callable
         Told of each finished point.
 
@@ -56,6 +60,7 @@ def compute_featured(
     ParameterError
         If CAMB fails, or a point's P(k) is not positive.
     """
+    l_sampling = multipole_sampling(theory.model) if l_sampling is None else l_sampling
     points = torch.from_numpy(theta)
     background, own, of_emulator = theory.split(points)
     end = theory.expansion.wavenumbers(background)[:, -1:]
@@ -64,12 +69,16 @@ def compute_featured(
     names = theory.emulator.parameters
     smooth = POWER_LAW.power(k, of_emulator[:, [names.index("logA"), names.index(NS.name)]])
     power = torch.where(k[None] < end, theory.model.power(k, own), smooth).numpy()
+    waves = (
+        None if theory.tensors is None else theory.tensors.model.power(k, theory.of_tensors(points)).numpy()
+    )
     dl, unlensed, derived = [], [], []
     for i, row in enumerate(of_emulator.tolist()):
         if not (power[i] > 0).all():
             raise ParameterError(f"{theory.model.name}: P(k) is not positive at point {i + 1}")
         point = dict(zip(names, row, strict=True))
-        d, u, q = camb_with_power(settings, point, k.numpy(), power[i], l_sampling, k_sampling)
+        tensor = None if waves is None else waves[i]
+        d, u, q = camb_with_power(settings, point, k.numpy(), power[i], l_sampling, k_sampling, tensor)
         dl.append(d)
         unlensed.append(u)
         derived.append(q)
@@ -92,6 +101,15 @@ def compute_featured(
     )
 
 
+def multipole_sampling(model: PrimordialModel) -> float:
+    """Return the lSampleBoost that a model's features need: 8 for oscillations, 3 for smooth spectra.
+
+    What a cut-off or a bounce leaves in C_l oscillates at l < 100, where CAMB has nearly every multipole at 3.
+    """
+    log_frequency, linear_frequency = model.resolution
+    return 3.0 if log_frequency <= _SMOOTH and linear_frequency <= _SMOOTH else 8.0
+
+
 def camb_with_power(
     settings: CambSettings,
     point: Mapping[str, float],
@@ -99,6 +117,7 @@ def camb_with_power(
     power: np.ndarray,  # shape: (n_k,)
     l_sampling: float = 8.0,
     k_sampling: float = 2.0,
+    tensor_power: np.ndarray | None = None,  # shape: (n_k,)
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Run CAMB at one point with a table of P_R(k).
 
@@ -111,11 +130,13 @@ def camb_with_power(
         Wavenumbers [1/Mpc], from 1e-6 to beyond 10, and P_R.
     l_sampling, k_sampling : float
         CAMB's lSampleBoost and IntkAccuracyBoost.
+    tensor_power : numpy.ndarray, shape (n_k,), optional
+        P_T at `k`.
 
     Returns
     -------
     dl : numpy.ndarray, shape (5, lmax + 1)
-        Lensed D_l [uK^2] of tt, te, ee, bb and [L(L+1)]^2 C_L^pp / 2pi.
+        Lensed D_l [uK^2] of tt, te, ee, bb, those of tensors added, and [L(L+1)]^2 C_L^pp / 2pi.
     unlensed : numpy.ndarray, shape (3, lmax + 1)
     derived : list of float
     """
@@ -129,6 +150,10 @@ def camb_with_power(
     pars.Accuracy.IntkAccuracyBoost = k_sampling
     pars.InitPower = camb.initialpower.SplinedInitialPower(ks=k, PK=power)
     pars.InitPower.effective_ns_for_nonlinear = point[NS.name]
+    if tensor_power is not None:
+        pars.WantTensors = True
+        pars.max_eta_k_tensor = MAX_ETA_K_TENSOR
+        pars.InitPower.set_tensor_table(k, tensor_power)
     try:
         data = camb.get_results(pars)
         got = data.get_cmb_power_spectra(

@@ -13,13 +13,21 @@ from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.featured import FeaturedTheory
 from cmbfit.theory.hawking.response import EvaporationTheory
 from cmbfit.theory.primordial import get_model
+from cmbfit.theory.tensor_spectra import TensorSpectra
 from cmbfit.theory.transfer.expansion import TransferExpansion
-from cmbfit.theory.transfer.store import read_transfer
+from cmbfit.theory.transfer.operator import TransferOperator
+from cmbfit.theory.transfer.store import TENSORS, read_transfer
 
 
 def primordial_of(fit: Mapping[str, Any]) -> str | None:
     """Return the name of a fit's primordial model, None for the power law of the emulator."""
     name = fit.get("theory", {}).get("primordial")
+    return None if name is None else str(name)
+
+
+def tensors_of(fit: Mapping[str, Any]) -> str | None:
+    """Return the name of a fit's model of tensors, None for none."""
+    name = fit.get("theory", {}).get("tensors")
     return None if name is None else str(name)
 
 
@@ -31,8 +39,8 @@ def theory_from_config(
     Parameters
     ----------
     fit : mapping
-        ``theory: {primordial: NAME}`` asks for a primordial model of the registry, ``{evaporation: M}`` for
-        evaporating primordial black holes of M grams.
+        ``theory: {primordial: NAME}`` asks for a primordial model of the registry, with ``tensors: NAME`` for
+        gravitational waves, ``{evaporation: M}`` for evaporating primordial black holes of M grams.
     emulator : str or Path
         Name of a shipped emulator, or a bundle's folder.
     transfer : str or Path, optional
@@ -60,4 +68,10 @@ def theory_from_config(
     base = load_emulator(emulator)
     if not isinstance(base, LinearEmulator):
         raise ConfigError(f"{emulator}: primordial models need an LCDM emulator, not one with an extension")
-    return FeaturedTheory(base, get_model(name), expansion)
+    waves = tensors_of(fit)
+    if waves is None:
+        return FeaturedTheory(base, get_model(name), expansion)
+    operator = read_transfer(Path(transfer) / TENSORS)
+    if not isinstance(operator, TransferOperator):
+        raise ConfigError(f"{transfer}/{TENSORS}: expected an operator of tensors, found an expansion")
+    return FeaturedTheory(base, get_model(name), expansion, TensorSpectra(get_model(waves), operator))

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 from snakemake.exceptions import WorkflowError
 
 from cmbfit.errors import CmbfitError
@@ -23,6 +24,10 @@ os.environ.update(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     ),
 )
+
+# on one machine, jobs wait for memory as they wait for cores; a cluster counts for itself
+if workflow.nodes is None and not {"mem", "mem_mb"} & set(workflow.global_resources):
+    workflow.register_resource("mem_mb", int(0.9 * psutil.virtual_memory().total / 1e6))
 
 
 def named(section, name, where):
@@ -226,6 +231,12 @@ def transfer_of(wildcards):
 def transfer_option(wildcards, input):
     """The command-line option that names it."""
     return f"--transfer $(dirname {input.transfer})" if input.transfer else ""
+
+
+def fit_memory(wildcards, attempt):
+    """Megabytes of a job with a fit's posterior: transfer functions weigh more than emulators."""
+    name = wildcards.get("fit") or MODELS[wildcards.model].fit_name
+    return attempt * (2500 if name in PRIMORDIAL_FITS else 2000)
 
 
 def tension_pairs():

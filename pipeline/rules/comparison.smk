@@ -15,6 +15,7 @@ EVIDENCES = (
     else []
 )
 NESTED = bool(COMPARISON["evidence"]) and COMPARISON["evidence"]["method"] == "nested"
+OF_CHAINS = bool(COMPARISON["evidence"]) and COMPARISON["evidence"]["method"] == "chain"
 PREDICTIVE = bool(COMPARISON["predictive"])
 PAIRS = COMPARISON["tension"]
 
@@ -45,6 +46,11 @@ rule compute_evidence:
         transfer=lambda wc: (
             [TRANSFER_MANIFEST] if MODELS[wc.model].fit_name in PRIMORDIAL_FITS else []
         ),
+        chain=lambda wc: (
+            [f"<results>/chains/{MODELS[wc.model].fit_name}.samples.h5"]
+            if OF_CHAINS and not MODELS[wc.model].fixed
+            else []
+        ),
     output:
         **({"samples": "<results>/evidence/{model}.samples.h5"} if NESTED else {}),
         record="<results>/evidence/{model}.json",
@@ -57,10 +63,12 @@ rule compute_evidence:
     threads: 1
     resources:
         gpu=1 if config["device"] == "cuda" else 0,
+        mem_mb=fit_memory,
     params:
         model=lambda wc: as_json(asdict(MODELS[wc.model])),
         settings=as_json(COMPARISON["evidence"]),
         transfer=transfer_option,
+        chain=lambda wc, input: f"--samples {input.chain}" if input.chain else "",
         data=lambda wc: data_hashes(MODELS[wc.model].fit_name),
         device=config["device"],
         seed=SEED,
@@ -68,7 +76,7 @@ rule compute_evidence:
         checkpoint=lambda wc: f"results/{config['run']['name']}/checkpoints/evidence.{wc.model}",
     shell:
         "python -m pipeline.compute_evidence --model {params.model:q} --settings {params.settings:q}"
-        " --emulator $(dirname {input.manifest}) {params.transfer} --device {params.device} --seed {params.seed}"
+        " --emulator $(dirname {input.manifest}) {params.transfer} {params.chain} --device {params.device} --seed {params.seed}"
         " --checkpoint {params.checkpoint} --output {output.record} > {log} 2>&1"
 
 
@@ -87,6 +95,10 @@ if COMPARED:
             summaries=[f"<results>/chains/{fit}.summary.json" for fit in COMPARED_FITS],
             evidence=EVIDENCES,
             look_elsewhere=list(LOOK_PRODUCTS.values()),
+            closed=[
+                *BLACKBODY_PRODUCTS.values(),
+                *([ROTATION_PRODUCTS["birefringence"]] if ROTATION else []),
+            ],
         output:
             "<results>/comparison/models.json",
         log:
@@ -96,6 +108,8 @@ if COMPARED:
         conda:
             ENVIRONMENT
         threads: 1
+        resources:
+            mem_mb=2000 + 700 * len(set(COMPARED_FITS) & set(PRIMORDIAL_FITS)),
         params:
             groups=as_json([[asdict(model) for model in group] for group in COMPARED]),
             fits=COMPARED_FITS,
@@ -105,6 +119,7 @@ if COMPARED:
                 if input.look_elsewhere
                 else ""
             ),
+            closed=lambda wc, input: f"--closed {input.closed}" if input.closed else "",
             starts=COMPARISON["starts"],
             data=[data_hashes(fit) for fit in COMPARED_FITS],
             seed=SEED,
@@ -112,7 +127,7 @@ if COMPARED:
         shell:
             "python -m pipeline.compare_fits --groups {params.groups:q} --emulator $(dirname {input.manifest})"
             " {params.transfer} --fits {params.fits} --samples {input.samples} --summaries {input.summaries}"
-            " --evidence {input.evidence} {params.searched} --starts {params.starts} --seed {params.seed}"
+            " --evidence {input.evidence} {params.searched} {params.closed} --starts {params.starts} --seed {params.seed}"
             " --output {output} > {log} 2>&1"
 
     rule plot_models:
@@ -163,6 +178,8 @@ if PREDICTIVE:
         conda:
             ENVIRONMENT
         threads: 1
+        resources:
+            mem_mb=fit_memory,
         params:
             fit=lambda wc: as_json(FITS[wc.fit]),
             transfer=transfer_option,

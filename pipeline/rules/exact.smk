@@ -16,6 +16,8 @@ rule compute_exact:
         "<benchmarks>/compute_exact/{fit}.part{part}.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         transfer=transfer_option,
@@ -45,6 +47,8 @@ rule check_emulator:
         "<benchmarks>/check_emulator/{fit}.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         transfer=transfer_option,
@@ -74,6 +78,8 @@ rule reweight:
         "<benchmarks>/reweight/{fit}.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         transfer=transfer_option,

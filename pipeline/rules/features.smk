@@ -37,6 +37,7 @@ if LOOK:
             ENVIRONMENT
         resources:
             gpu=1 if config["device"] == "cuda" else 0,
+            mem_mb=2500,
         params:
             fit=as_json(LOOK_FIT),
             search=as_json({k: x for k, x in LOOK.items() if k not in ("fit", "data")}),

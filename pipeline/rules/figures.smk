@@ -187,6 +187,8 @@ rule plot_residuals:
         "<logs>/plot_residuals/{fit}.log",
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         transfer=transfer_option,

@@ -17,6 +17,7 @@ rule sample_posterior:
     threads: 1
     resources:
         gpu=1 if config["device"] == "cuda" else 0,
+        mem_mb=fit_memory,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         transfer=transfer_option,
@@ -50,6 +51,8 @@ rule publish_chains:
         "<benchmarks>/publish_chains/{fit}.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         transfer=transfer_option,

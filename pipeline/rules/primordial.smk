@@ -5,6 +5,8 @@ TRANSFER_PARTS = TRANSFER.get("parts", 5)
 PRIMORDIAL_FITS = [fit for fit in FITS if "primordial" in FITS[fit].get("theory", {})]
 TRANSFER_MANIFEST = "<results>/theory/transfer/manifest.json"
 
+TENSORS = any("tensors" in FITS[fit]["theory"] for fit in PRIMORDIAL_FITS)
+
 OWN_TRANSFER = [f for f in PRIMORDIAL_FITS if "transfer" not in FITS[f]["theory"]]
 
 if OWN_TRANSFER and not TRANSFER:
@@ -26,7 +28,7 @@ rule compute_transfer_centre:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=6000,
+        mem_mb=6500,
     params:
         plan=as_json(TRANSFER),
         code=code("compute_transfer"),
@@ -48,7 +50,7 @@ rule compute_transfer:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=3000,
+        mem_mb=1500,
     params:
         plan=as_json(TRANSFER),
         parts=TRANSFER_PARTS,
@@ -67,6 +69,11 @@ rule join_transfer:
             part=range(TRANSFER_PARTS),
         ),
     output:
+        **(
+            {"tensors": directory("<results>/theory/transfer/tensors")}
+            if TENSORS
+            else {}
+        ),
         manifest=TRANSFER_MANIFEST,
         arrays="<results>/theory/transfer/arrays.safetensors",
     log:
@@ -75,11 +82,14 @@ rule join_transfer:
         "<benchmarks>/join_transfer.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=2500,
     params:
         plan=as_json(TRANSFER),
+        tensors="--tensors" if TENSORS else "",
         code=code("join_transfer"),
     shell:
-        "python -m pipeline.join_transfer --plan {params.plan:q} --emulator {input.manifest}"
+        "python -m pipeline.join_transfer --plan {params.plan:q} --emulator {input.manifest} {params.tensors}"
         " --centre {input.centre} --parts {input.parts} --output $(dirname {output.manifest}) > {log} 2>&1"
 
 
@@ -103,6 +113,8 @@ rule plot_primordial:
         "<logs>/plot_primordial/{fit}.log",
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
     params:
         fit=lambda wc: as_json(FITS[wc.fit]),
         code=code("plot_primordial"),

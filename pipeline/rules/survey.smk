@@ -15,8 +15,40 @@ def mask_options(wildcards, input):
     return " ".join(f"{o} {m}" for o, m in zip(("--mask", "--mask-p"), input.masks))
 
 
+def survey_memory(gigabytes):
+    """Return a job's memory [MB], given what it takes for Planck's maps at lmax 2600: maps and matrices go as lmax^2."""
+    share = (config["spectra"]["lmax"] / 2600) ** 2
+    return lambda wildcards, attempt: int(attempt * (600 + 1000 * gigabytes * share))
+
+
+rule transform_channel:
+    input:
+        split="<results>/maps/{channel}.{split}.fits",
+        beam="<results>/maps/{channel}.beam.txt",
+    output:
+        "<results>/alms/channels/{channel}.{split}.h5",
+    log:
+        "<logs>/transform_channel/{channel}.{split}.log",
+    benchmark:
+        "<benchmarks>/transform_channel/{channel}.{split}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=survey_memory(4.4),
+    params:
+        lmax=config["spectra"]["lmax"],
+        code=code("transform_channel"),
+    shell:
+        "python -m pipeline.transform_channel --split {input.split} --beam {input.beam}"
+        " --name {wildcards.channel}.{wildcards.split} --lmax {params.lmax} --output {output} > {log} 2>&1"
+
+
 rule join_channels:
     input:
+        alms=lambda wc: [
+            SURVEY.channels[c].channel_file(wc.split)
+            for c in SURVEY.joined[wc.band].joins
+        ],
         splits=lambda wc: [
             SURVEY.channels[c].split_file(wc.split)
             for c in SURVEY.joined[wc.band].joins
@@ -34,6 +66,8 @@ rule join_channels:
         band="|".join(SURVEY.joined) or "none",
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=survey_memory(5.7),
     params:
         channels=lambda wc: SURVEY.joined[wc.band].joins,
         fwhm=lambda wc: SURVEY.joined[wc.band].spec["fwhm_arcmin"],
@@ -42,7 +76,7 @@ rule join_channels:
         lmax=config["spectra"]["lmax"],
         code=code("join_channels"),
     shell:
-        "python -m pipeline.join_channels --splits {input.splits} --beams {input.beams}"
+        "python -m pipeline.join_channels --alms {input.alms} --splits {input.splits} --beams {input.beams}"
         " --channels {params.channels} --name {wildcards.band}.{wildcards.split} --fwhm-arcmin {params.fwhm}"
         " --ranges {params.ranges:q} {params.difference} --lmax {params.lmax} --output {output} > {log} 2>&1"
 
@@ -78,6 +112,8 @@ rule prepare_split:
         band="|".join(SURVEY.observed),
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=survey_memory(6.1),
     params:
         band=lambda wc: as_json(SURVEY.bands[wc.band].spec),
         declared=lambda wc: as_json(SURVEY.bands[wc.band].declared),
@@ -106,6 +142,8 @@ rule prepare_survey_mask:
         "<benchmarks>/prepare_survey_mask/{mask}.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=survey_memory(3.2),
     params:
         mask=lambda wc: as_json(SURVEY.masks[wc.mask]),
         declared=as_json(config["maps"]["declare"]),
@@ -160,6 +198,8 @@ rule transform_split:
         "<benchmarks>/transform_split/{field}.{split}.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=survey_memory(3.2),
     params:
         masks=mask_options,
         lmax=config["spectra"]["lmax"],
@@ -268,6 +308,8 @@ rule estimate_survey:
         "<benchmarks>/estimate_survey.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=survey_memory(6.4),
     params:
         fields=resolved([SURVEY.field_spec(f) for f in SURVEY.fields]),
         edges=EDGES,
@@ -295,6 +337,8 @@ rule check_nulls:
         "<benchmarks>/check_nulls.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=survey_memory(7.9),
     params:
         fields=resolved([SURVEY.field_spec(f) for f in SURVEY.fields]),
         differences=resolved([SURVEY.field_spec(f) for f in SURVEY.differences]),

@@ -27,13 +27,15 @@ class TooSlow(BaseException):
 def judge(reader: str, read: Callable[[], object]) -> bool:
     """Call a reader; return whether it accepted its input. Any other error than a typed one passes through."""
     tried, refused = TALLY.get(reader, (0, 0))
-    try:
-        with _limits(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a warning is no crash
+    message = None
+    with _limits(), warnings.catch_warnings():
+        # a warning is no crash, nor a file that a library leaves open until the error is let go
+        warnings.simplefilter("ignore")
+        try:
             read()
-    except CmbfitError as error:
-        message = str(error)
-    else:
+        except CmbfitError as error:
+            message = str(error)
+    if message is None:
         TALLY[reader] = tried + 1, refused
         return True
     TALLY[reader] = tried + 1, refused + 1

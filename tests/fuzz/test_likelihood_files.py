@@ -147,6 +147,14 @@ def test_the_undamaged_candl_set_is_read(tmp_path: Path) -> None:
     assert like.info.n_data == 2 * BINS
 
 
+@pytest.mark.parametrize("raw", [b"", b"1.0\n", b"1 2\n3 4\n"])
+def test_a_candl_covariance_of_another_size_is_refused(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "windows").mkdir()
+    for name, content in {**FILES, "x.yaml": yaml.dump(SPEC).encode(), "covariance.txt": raw}.items():
+        (tmp_path / name).write_bytes(content)
+    assert not judge("candl data set", lambda: read_user_candl(tmp_path / "x.yaml", units_checked=True))
+
+
 def _wmap_archive() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as tar:

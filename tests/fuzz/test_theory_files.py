@@ -92,6 +92,34 @@ def test_training_set(tmp_path: Path, data: st.DataObject) -> None:
     judge("training set", lambda: read_training_set([path]))
 
 
+@pytest.mark.parametrize("record", [5, [], {}, {"derived": 1}, {"settings": 1}, {"parameters": [[1]]}])
+def test_a_training_set_with_another_record_is_refused(tmp_path: Path, record: Any) -> None:
+    """Valid JSON that is no record, or lacks a part, or has a part of another kind."""
+    path = tmp_path / "chunk_0.npz"
+    write_chunk(path, Universe(np.random.default_rng(3)).training_set(4))
+    with np.load(path) as f:
+        arrays = {name: f[name] for name in f.files}
+    if record:
+        good = json.loads(arrays["record"].tobytes())
+        record = good | record if isinstance(record, dict) else record
+    arrays["record"] = np.frombuffer(json.dumps(record).encode(), dtype=np.uint8)
+    with path.open("wb") as out:
+        np.savez(out, **arrays)
+    assert not judge("training set", lambda: read_training_set([path]))
+
+
+@pytest.mark.parametrize("name", ["theta", "dl", "unlensed", "derived", "background"])
+def test_a_training_set_with_an_array_of_other_axes_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "chunk_0.npz"
+    write_chunk(path, Universe(np.random.default_rng(3)).training_set(4))
+    with np.load(path) as f:
+        arrays = {key: f[key] for key in f.files}
+    for other in (np.array(0.5), arrays[name][..., None], arrays[name][:1]):
+        with path.open("wb") as out:
+            np.savez(out, **(arrays | {name: other}))
+        assert not judge("training set", lambda: read_training_set([path]))
+
+
 def _damage_npz(path: Path, data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         path.write_bytes(data.draw(damaged(path.read_bytes())))

@@ -71,8 +71,9 @@ def test_calibrations_with_their_priors_do_not_change_what_is_shared(rng: np.ran
 
 def test_amplitude_is_log_a_minus_two_tau(rng: np.random.Generator) -> None:
     x = rng.multivariate_normal([3.04, 0.055], [[2e-4, 1e-4], [1e-4, 6e-5]], 50_000)
+    n = len(x)
     samples = WeightedSamples(
-        ("logA", "tau"), x, np.zeros(50_000), np.full(50_000, 1 / 50_000), 0.0, 0.0, BestFit({}, 0.0, {}, 0)
+        ("logA", "tau"), x, np.zeros(n), np.full(n, 1 / n), 0.0, 0.0, BestFit({}, 0.0, {}, 0), n
     )
     mean, covariance = shifted_moments(samples, (AMPLITUDE,))
     assert mean[0] == pytest.approx((x[:, 0] - 2 * x[:, 1]).mean())

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 from scipy.interpolate import CubicSpline
 
 from cmbfit.errors import LikelihoodError, ParameterError
 from cmbfit.figures.look_elsewhere import look_elsewhere_table, plot_look_elsewhere
 from cmbfit.inference.linear_model import LinearModel, linearise, power_response
-from cmbfit.inference.look_elsewhere import FrequencySearch, gross_vitells, search_record
+from cmbfit.inference.look_elsewhere import FrequencySearch, averaged_bayes, gross_vitells, search_record
 from cmbfit.likelihood.build import posterior_from_config
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.theory.base import point_from_values
@@ -107,6 +107,32 @@ def test_a_finer_grid_finds_no_more(rng: np.random.Generator) -> None:
     fine = toy_search(0.1, torch.linspace(1, 40, 3991, dtype=torch.float64)).simulate(skies)[0]
     assert (fine - coarse).mean() < 0.01 * coarse.mean()
     assert (fine >= coarse - 1e-9).all()
+
+
+def test_bayes_factors_by_adaptive_quadrature(rng: np.random.Generator) -> None:
+    """Noise, a signal of five sigma, and one whose best amplitude lies beyond the prior's edge."""
+    sigma = 0.1
+    osc = get_model("oscillation_log")
+    skies = noise(rng, 3)
+    for i, amplitude in ((1, 0.05), (2, 0.12)):
+        theta = osc.point({**POINT, "amplitude": amplitude, "log10_omega": math.log10(23.4), "phase": 1.1})
+        skies[i] += (osc.power(K, theta) / SMOOTH.power(K, SMOOTH.point(POINT)) - 1)[0] / sigma
+    search = toy_search(sigma, GRID, amplitude_max=0.1)
+    index = int((GRID - 23.4).abs().argmin())
+    templates = search.template(index)
+    for sky in skies:
+        slope, gram = (templates @ sky).numpy(), (templates @ templates.T).numpy()
+
+        def density(phase: float, size: float, slope: Any = slope, gram: Any = gram) -> float:
+            y = size * np.array([math.cos(phase), -math.sin(phase)])
+            return math.exp(y @ slope - 0.5 * y @ gram @ y)
+
+        wanted, _ = integrate.dblquad(density, 0, 0.1, 0, 2 * math.pi, epsrel=1e-8)
+        got = search.log_bayes(sky)
+        assert got[index].item() == pytest.approx(math.log(wanted / (0.1 * 2 * math.pi)), abs=1e-6)
+    # of a prior flat in ln(frequency): a Bayes factor of one everywhere stays one
+    assert averaged_bayes(torch.zeros(400, dtype=torch.float64), GRID) == pytest.approx(0, abs=1e-12)
+    assert averaged_bayes(torch.log(GRID), GRID) == pytest.approx(math.log(39 / math.log(40)), rel=1e-4)
 
 
 def test_an_injected_signal_is_found(rng: np.random.Generator) -> None:

@@ -202,7 +202,7 @@ def test_theta_of_another_shape_is_refused(line: LineTheory, pair_of_data: list[
         with pytest.raises(ParameterError, match=r"expected shape \(batch, 3\)"):
             posterior.log_prob(torch.zeros(shape, dtype=torch.float64))
     with pytest.raises(ParameterError, match="expected a torch tensor, found ndarray"):
-        posterior.log_prob(np.zeros((1, 3)))  # type: ignore[arg-type]
+        posterior.log_prob(np.zeros((1, 3)))
 
 
 def test_starts_that_do_not_fit_the_posterior_are_refused(posterior: Posterior) -> None:

@@ -44,12 +44,25 @@ def test_every_paper_of_a_data_set_is_known() -> None:
         assert find_references(words), words
 
 
+def test_every_entry_is_found_by_its_own_journal_reference() -> None:
+    """Words without an arXiv number, as a user writes them: surname and place, accents or not."""
+    for key, r in references().items():
+        if "volume" in r.fields:
+            first = plain_text(r.fields["author"]).split(",")[0].split(" and ")[0]
+            place = f"{r.fields['journal']} {r.fields['volume']}, {r.fields['pages']}"
+            assert find_references(f"{first} ({r.fields['year']}), {place}") == [key]
+    assert find_references("Gorski et al. (2005), ApJ 622, 759") == ["gorski2005"]
+
+
 def test_papers_are_told_apart() -> None:
     assert find_references("Zonca et al. (2019), JOSS 4, 1298") == ["zonca2019"]
     assert find_references("Fixsen & Mather (2002), ApJ 581, 817") == ["fixsen2002"]
     # an unknown arXiv number is not guessed from volumes and pages
     assert find_references("Somebody (2031), ApJ 581, 817; arXiv:3101.00001") == []
     assert find_references("our own maps, in preparation") == []
+    # numbers that happen to stand so are no paper: Hunter 2007 is volume 9, page 90
+    assert find_references("our own table 9, 90% limits") == []
+    assert find_references("Martin & Brandenberger (2001), PRD 63, 123501; hep-th/0005209") == ["martin2001"]
     two = find_references("Bennett et al. 2013 (arXiv:1212.5225); Page et al. 2007 (astro-ph/0603450)")
     assert two == ["bennett2013", "page2007"]
 
@@ -67,17 +80,62 @@ def test_a_run_owes_what_it_used_and_no_more() -> None:
     assert "foremanmackey2013" not in {c.key for c in citations(summary)}
     parsed = _parse(bibtex(summary))
     assert set(parsed) == {c.key for c in citations(summary)}
-    (own,) = (f for k, f in parsed.items() if k.startswith("data_"))
+    (own,) = (f for k, f in parsed.items() if k.startswith("cited_"))
     assert plain_text(own["note"]) == "A weird paper & 50% _more_; in preparation"
+
+
+def test_a_run_owes_its_models_and_methods() -> None:
+    summary = copy.deepcopy(SUMMARY)
+    before = {c.key for c in citations(summary)}
+    assert not {"blas2011", "stocker2018", "handley2019", "gross2010", "lange2023", "contaldi2003"} & before
+    summary["fits"] |= dict.fromkeys(("kinetic", "holes", "lcdm_of_mine"), summary["fits"]["lcdm"])
+    summary["provenance"]["settings"]["fits"] = {
+        "lcdm": {},
+        "kinetic": {"theory": {"primordial": "cutoff_kinetic", "tensors": "tensor_consistency"}},
+        "holes": {"theory": {"evaporation": 1e14}},
+        "lcdm_of_mine": {"theory": {"primordial": "a_model_that_is_gone"}},
+        "not_run": {"theory": {"primordial": "axion_monodromy"}},
+    }
+    evidence = {"log_z": -1.0, "log_z_error": 0.1, "method": "nested sampling (nautilus)"}
+    published = "no preference (Planck Collaboration X 2020, A&A 641, A10)"
+    models = [
+        {"name": "lcdm", "evidence": None, "published": "a remark without a paper"},
+        {"name": "kinetic", "evidence": evidence, "published": published},
+    ]
+    summary["products"] = {
+        "models": {"tables": [{"models": models}]},
+        "tension": {},
+        "look_elsewhere": {},
+        "blackbody": {"published": [{"source": "Fixsen et al. 1996, astro-ph/9605054"}]},
+    }
+    cited = {c.key: c for c in citations(summary)}
+    new = set(cited) - before
+    assert {"blas2011", "stocker2018", "handley2019", "gross2010", "lange2023", "contaldi2003"} <= new
+    assert "flauger2010" not in new  # of a fit that the run left out
+    assert cited["contaldi2003"].uses == ("model cutoff_kinetic",)
+    assert cited["planck2018_x"].uses == ("values compared with kinetic",)
+    assert cited["fixsen1996"].uses == ("values compared with blackbody",)
+    assert not any("without a paper" in c.words for c in cited.values())
+    assert cited["hergt2019"].uses == ("model cutoff_kinetic",)
+    # what references.bib does not know keeps the model's own words
+    (waves,) = (c for c in cited.values() if c.uses == ("model tensor_consistency",))
+    assert waves.words.startswith("Lidsey et al. (1997)")
+    evidence["method"] = "importance sampling"
+    assert "lange2023" not in {c.key for c in citations(summary)}
 
 
 def test_words_are_fit_to_read() -> None:
     summary = copy.deepcopy(SUMMARY)
     summary["provenance"]["packages"]["snakemake"] = "9"
+    summary["fits"]["lcdm"]["data"][0]["citation"] = "Louis et al. 2025 (arXiv:2503.14452)"
     cited = {c.key: c.words for c in citations(summary)}
     assert cited["molder2021"].startswith("Mölder, Felix; Jablonski, Kim Philipp")
     assert cited["lewis2000"].endswith("ApJ, 538, 473; arXiv:astro-ph/9911177")
-    assert not any(set("{}\\") & set(words) for words in cited.values())
+    assert "likelihoods and ΛCDM parameters; JCAP, 11, 062" in cited["louis2025"]
+    assert not any(set("{}\\$") & set(words) for words in cited.values())
+    assert not any(
+        set("{}\\$") & set(plain_text(v)) for r in references().values() for v in r.fields.values()
+    )
 
 
 def test_a_summary_of_something_else_is_refused() -> None:

@@ -79,7 +79,10 @@ def test_the_crate_says_what_went_in_and_what_came_out(run: Path) -> None:
     assert inputs["run.seed"]["exampleOfWork"].type == "FormalParameter"
     software = {e["name"]: e["version"] for e in crate.mainEntity["softwareRequirements"]}
     assert {"numpy", "torch", "camb", "python", "cmbfit"} <= set(software)
-    assert "https://doi.org/10.21105/joss.01298" in {e.id for e in crate.root_dataset["citation"]}
+    cited = {e.id: e for e in crate.root_dataset["citation"]}
+    assert cited["https://doi.org/10.21105/joss.01298"].type == "ScholarlyArticle"
+    # words that references.bib does not know are cited too
+    assert {e["name"] for e in cited.values() if e.type == "CreativeWork"} == {"c"}
 
 
 def test_no_dangling_reference_in_the_crate(run: Path) -> None:
@@ -141,6 +144,23 @@ def test_other_versions_alone_are_rounding(run: Path) -> None:
     assert result.exit_code == 0
     assert "version: scipy: 1.0 in the run" in result.output
     assert "up to rounding" in result.output
+
+
+@pytest.mark.parametrize("lost", ["settings", "data", "emulator", "packages"])
+def test_an_edited_record_is_refused(run: Path, lost: str) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["provenance"][lost]
+    write_json(run / "summary.json", summary)
+    with pytest.raises(DataError, match=f"record of a finished run, found one without '{lost}'"):
+        compare(run)
+
+
+def test_an_emulator_that_is_gone_is_a_difference(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    summary["provenance"]["settings"]["theory"]["emulator"]["bundle"] = "of_a_later_version"
+    write_json(run / "summary.json", summary)
+    found = {(d.what, d.name): d.now for d in compare(run)}
+    assert found["emulator", "of_a_later_version"] == "missing"
 
 
 def test_what_is_no_run_or_no_checkout_is_refused(run: Path, tmp_path: Path) -> None:

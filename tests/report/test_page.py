@@ -9,6 +9,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,36 @@ def test_what_the_user_wrote_is_escaped() -> None:
     assert tags.seen.count("script") == 1  # the page's own
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "plik &amp; co" in page
+
+
+HOSTILE = "<img/src=x/onerror=alert(1)>\"'>"
+
+
+def hostile(value: Any) -> Any:
+    """Put markup behind every text of a summary."""
+    if isinstance(value, dict):
+        return {k: hostile(x) for k, x in value.items()}
+    if isinstance(value, list):
+        return [hostile(x) for x in value]
+    return value + HOSTILE if isinstance(value, str) else value
+
+
+def test_markup_in_any_text_stays_text() -> None:
+    summary = hostile(copy.deepcopy(SUMMARY))
+    fit = summary["fits"]["lcdm"]
+    # names that users give, in keys: a data set's, and a nuisance parameter's, which is drawn as mathematics
+    fit["chi2"][fit["data"][0]["name"]] = fit["chi2"]["plik"]
+    for name in (HOSTILE, rf"\text{{{HOSTILE}}}", r"}\href{javascript:alert(1)}{x"):
+        fit["parameters"][name] = fit["parameters"]["ombh2"]
+        fit["priors"][name] = fit["priors"]["ombh2"]
+        fit["reweighted"]["shifts"][name] = fit["reweighted"]["shifts"]["ombh2"]
+    page = render(summary, [], [])
+    tags = Tags()
+    tags.feed(page)
+    assert tags.stack == []
+    assert tags.seen.count("img") == 1  # the page's own viewer
+    assert 'href="javascript' not in page
+    assert page.count("&lt;img/src=x/onerror=alert(1)&gt;") > 40
 
 
 def test_failures_come_first_and_are_marked() -> None:

@@ -60,7 +60,8 @@ def test_hfi_files(tmp_path) -> None:
     for ours, wanted in zip(beam.teb, (t, e, b), strict=True):
         np.testing.assert_allclose(ours, wanted[:51])
     hdus = [
-        table({f"{x}_2_{x}": v**2, f"{x}_2_TE": 1e-4 * v}, x) for x, v in (("TT", t), ("EE", e), ("BB", b))
+        table({f"{x}_2_{x}": v**2, f"{x}_2_TE": 1e-4 * v, f"{x}_2_TB": 2e-5 * v}, x)
+        for x, v in (("TT", t), ("EE", e), ("BB", b))
     ]
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(wl)
     squared = read_beam_fits(wl, 50, hdus=("TT", "EE", "BB"))
@@ -70,8 +71,11 @@ def test_hfi_files(tmp_path) -> None:
     np.testing.assert_allclose(leaky.t_to_e, 1e-4, rtol=1e-12)  # TT_2_TE = b^T times it
     windowed, p = leaky.times_pixel_window(fetch(WINDOW)), Beam.unit(50).times_pixel_window(fetch(WINDOW)).e
     np.testing.assert_allclose(windowed.t_to_e, 1e-4 * p, rtol=1e-12)
+    np.testing.assert_allclose(windowed.cut(20).t_to_b, 2e-5 * p[:21], rtol=1e-12)
     np.testing.assert_allclose(leaky.cut(20).t_to_e, 1e-4, rtol=1e-12)
-    with pytest.raises(MapError, match="TT_2_TE up to l = 50"):
+    with pytest.raises(MapError, match="without leakage"):
+        Beam.unit(50) * leaky
+    with pytest.raises(MapError, match="no column TT_2_TE"):
         read_beam_fits(bl, 50, leakage=True)
     only_t = tmp_path / "Bl_T.fits"
     fits.HDUList([fits.PrimaryHDU(), table({"TEMPERATURE": t})]).writeto(only_t)

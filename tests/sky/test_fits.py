@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from astropy.io import fits
 
 from cmbfit.errors import MapError
 from cmbfit.sky import read_mask, read_mask_product, read_product, read_stokes, write_mask, write_product
-from cmbfit.sky.fits import UNSEEN
+from cmbfit.sky.fits import UNSEEN, read_column
 from cmbfit.sky.maps import Mask, StokesMap
 
 NSIDE = 8
@@ -124,11 +125,28 @@ def test_mask_round_trip(tmp_path) -> None:
     assert again.history == mask.history
 
 
+def test_columns_that_nobody_asks_for_stay_on_the_disk(tmp_path) -> None:
+    """Of a table of 20 columns one is read: memory of a few columns, not of the table (2 GB of Planck's maps)."""
+    npix = 12 * 64**2
+    columns = [fits.Column(name=f"C{k}", format="D", array=np.full(npix, k)) for k in range(20)]
+    table = fits.BinTableHDU.from_columns(columns)
+    table.header["ORDERING"] = "RING"
+    table.writeto(tmp_path / "m.fits")
+    read_column(tmp_path / "m.fits", "C7")  # astropy's own first use
+    tracemalloc.start()
+    values, _ = read_column(tmp_path / "m.fits", "C7")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (values == 7).all()
+    assert peak < 6 * values.nbytes
+
+
 # ---- bad input ----
 
 
-def test_no_unit(tmp_path, iqu) -> None:
-    path = healpix_file(tmp_path / "m.fits", iqu, column_units=None)
+@pytest.mark.parametrize("unit", [None, "unknown"])
+def test_no_unit(tmp_path, iqu, unit) -> None:
+    path = healpix_file(tmp_path / "m.fits", iqu, column_units=unit)
     with pytest.raises(MapError, match="no TUNIT"):
         read_stokes(path)
     np.testing.assert_allclose(read_stokes(path, unit="mK").iqu, 1e3 * iqu)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A SLURM cluster of one node (this machine) with a fake GPU, for the integration test. Needs root and Debian's
-# slurm-wlm and munge; no cgroups, no accounting. The configuration must lie in /etc/slurm: job steps drop SLURM_CONF.
+# A SLURM cluster of one node (this machine, two of its CPUs, memory that is booked only) with a fake GPU, for the
+# integration test. Needs root and Debian's slurm-wlm and munge; no cgroups, no accounting. The configuration must lie in
+# /etc/slurm: job steps drop SLURM_CONF.
 #   start_cluster.sh start FOLDER     state and logs go into FOLDER
 #   start_cluster.sh stop FOLDER
 set -euo pipefail
@@ -13,10 +14,16 @@ start() {
     echo "/etc/slurm/slurm.conf belongs to another cluster: not touched" >&2
     exit 2
   fi
+  if [ -e /etc/slurm/slurm.conf ]; then stop; fi # of a test that was killed
   mkdir -p "$folder/state" "$folder/spool" /run/munge /etc/slurm
   chown munge:munge /run/munge
   chmod 755 /run/munge
-  munge -n >/dev/null 2>&1 || runuser -u munge -- /usr/sbin/munged --force
+  if ! munge -n >/dev/null 2>&1; then
+    runuser -u munge -- /usr/sbin/munged --force
+    touch "$folder/munged-is-ours"
+  fi
+  local cpus
+  cpus=$(nproc --all)
   cat >/etc/slurm/slurm.conf <<CONF
 # cmbfit integration test
 ClusterName=cmbfit
@@ -40,9 +47,11 @@ SelectTypeParameters=CR_CPU_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=1
 ReturnToService=2
 MinJobAge=300
+KillWait=5
+SlurmdParameters=config_overrides
 MpiDefault=none
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=$(awk '/MemTotal/{print int($2/1024)-512}' /proc/meminfo) Gres=gpu:1 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus < 2 ? cpus : 2)) RealMemory=64000 Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=600 State=UP
 CONF
   echo "NodeName=$host Name=gpu Count=1 File=/dev/zero" >/etc/slurm/gres.conf
@@ -54,16 +63,37 @@ CONF
     sleep 0.5
   done
   cat "$folder/slurmctld.log" >&2
+  stop
   exit 1
 }
 
+# the test's jobs and daemons only, by the folder that the configuration names
 stop() {
-  scontrol shutdown || true
-  for _ in $(seq 20); do
-    pgrep -x slurmctld >/dev/null || break
+  local home daemon
+  timeout 10 scancel --user=root || true
+  for _ in $(seq 40); do
+    if [ -z "$(timeout 10 squeue -h -t PD,R,CG)" ]; then break; fi
+    sleep 0.5
+  done
+  home=$(sed -n 's/^StateSaveLocation=\(.*\)\/state$/\1/p' /etc/slurm/slurm.conf)
+  timeout 10 scontrol shutdown || true
+  for daemon in slurmd slurmctld; do
+    end "$home/$daemon.pid"
+  done
+  if [ -e "$home/munged-is-ours" ]; then end /run/munge/munged.pid; fi
+  rm -f /etc/slurm/slurm.conf /etc/slurm/gres.conf
+}
+
+# wait for a daemon to leave, then make it
+end() {
+  local pid
+  pid=$(cat "$1" 2>/dev/null) || return 0
+  if [ "$1" = /run/munge/munged.pid ]; then kill "$pid" || true; fi
+  for _ in $(seq 40); do
+    kill -0 "$pid" 2>/dev/null || return 0
     sleep 0.25
   done
-  rm -f /etc/slurm/slurm.conf /etc/slurm/gres.conf
+  kill -9 "$pid" || true
 }
 
 "$action"

@@ -108,6 +108,32 @@ def test_sacc_and_masks_of_each_map(files, tmp_path, monkeypatch) -> None:
     np.testing.assert_allclose(table(tmp_path / "y.txt")["tt"], data.values["tt"], rtol=1e-8)
 
 
+def test_masks_of_polarisation(files, tmp_path, monkeypatch) -> None:
+    """--mask-p masks Q and U: TT is that of --mask alone, EE and BB are those of --mask-p alone, TE is neither."""
+    bins = tmp_path / "edges.txt"
+    bins.write_text("2\n12\n30\n60\n")
+    common = (*FWHM, "--no-pixwin", "--bins", bins, "--theory", files / "theory.txt")
+    runs = {
+        "apart": ("--mask", files / "mask.fits", "--mask-p", files / "sharp.fits"),
+        "t": ("--mask", files / "mask.fits"),
+        "p": ("--mask", files / "sharp.fits"),
+        "each": ("--mask", files / "mask.fits", "--mask-p", files / "sharp.fits", "--mask2", files / "mask.fits",
+                 "--mask2-p", files / "sharp.fits"),
+    }  # fmt: skip
+    for name, words in runs.items():
+        out = tmp_path / f"{name}.txt"
+        assert run(monkeypatch, files / "a.fits", files / "b.fits", *words, *common, "-o", out) == 0
+    x = {name: table(tmp_path / f"{name}.txt") for name in runs}
+    for column in x["t"].dtype.names:
+        np.testing.assert_allclose(x["each"][column], x["apart"][column], rtol=1e-9)
+    for spectrum, same in (("tt", "t"), ("ee", "p"), ("bb", "p"), ("eb", "p")):
+        for column in (spectrum, f"err_{spectrum}"):
+            np.testing.assert_allclose(x["apart"][column], x[same][column], rtol=1e-3)
+    assert all((np.abs(x["apart"]["te"] / x[other]["te"] - 1) > 1e-3).all() for other in "tp")
+    record = json.loads((tmp_path / "apart.txt.json").read_text())
+    assert any("sharp" in json.dumps(i) for i in record["inputs"])
+
+
 def test_one_map_pure_b_and_cl(files, tmp_path, monkeypatch) -> None:
     """Auto-spectra hold the noise; C_l is D_l over l(l+1)/2pi, averaged over modes."""
     beam = tmp_path / "beam.txt"
@@ -181,6 +207,8 @@ def broken(folder: Path, kind: str, source: str) -> str:
             head["COORDSYS"] = "C"
         elif kind == "iau":
             head["POLCCONV"] = "ROMAN"
+        elif kind == "liar":
+            head["NSIDE"] = 64
         hdus.writeto(path, checksum=True)
     return str(path)
 
@@ -225,9 +253,16 @@ GOOD = (
         ((*GOOD, "--theory", "{theory}"), "two maps with independent noise"),
         ((*GOOD[:-1], "x.png"), "expected a name in .txt"),
         ((*GOOD, "--mask2", "{mask}"), "one map only"),
+        ((*GOOD, "--mask2-p", "{mask}"), "give --mask2 as well"),
+        ((*GOOD, "--mask-p", "{coarse}"), "bring both to one nside"),
+        ((*GOOD[:2], "{north}", "--mask-p", "{south}", *GOOD[3:]), "of their sky in common"),
+        ((*GOOD[:2], "{cap}", *GOOD[3:6], "--bin-width", "1", *GOOD[8:]), "use wider bins or a larger sky"),
+        (("{liar}", *GOOD[1:]), "NSIDE is 64 but 12288 pixels make nside 32"),
         ((*GOOD[:-1], "x.fits"), "two maps with independent noise"),
         (("{a}", "{b}", *GOOD[1:-1], "x.fits"), "give --theory FILE"),
         (("missing.fits", *GOOD[1:]), "missing.fits"),
+        (("{a}", "missing.fits", *GOOD[1:]), "missing.fits"),
+        (("{a}", "{a}", *GOOD[1:]), "are one map"),
     ],
 )
 def test_bad_input_is_one_line(files, tmp_path, monkeypatch, capsys, words, message) -> None:
@@ -239,7 +274,7 @@ def test_bad_input_is_one_line(files, tmp_path, monkeypatch, capsys, words, mess
         "theory": files / "theory.txt",
     }
     text = " ".join(words)
-    for kind in ("nan", "iau", "celestial"):
+    for kind in ("nan", "iau", "celestial", "liar"):
         if f"{{{kind}}}" in text:
             places[kind] = broken(tmp_path, kind, places["a"])
     for kind in ("negative", "empty"):
@@ -248,6 +283,14 @@ def test_bad_input_is_one_line(files, tmp_path, monkeypatch, capsys, words, mess
     if "{small}" in text:
         places["small"] = str(tmp_path / "small.fits")
         write_product(places["small"], StokesMap(*np.zeros((3, 768)), coord="G"))
+    z = healpy.pix2vec(NSIDE, np.arange(NPIX))[2]
+    for kind, kept in (("north", z > 0.5), ("south", z < -0.5), ("cap", z > np.cos(0.1))):
+        if f"{{{kind}}}" in text:
+            places[kind] = str(tmp_path / f"{kind}.fits")
+            write_mask(places[kind], Mask(kept.astype(float), coord="G"))
+    if "{coarse}" in text:
+        places["coarse"] = str(tmp_path / "coarse.fits")
+        write_mask(places["coarse"], Mask(np.ones(768), coord="G"))
     if "{odd}" in text:
         places["odd"] = str(tmp_path / "odd.fits")
         columns = [fits.Column(name=n, format="D", unit="uK_CMB", array=np.zeros(12 * 9)) for n in "IQU"]

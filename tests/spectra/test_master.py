@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from cmbfit.errors import SpectrumError
-from cmbfit.sky import Mask, StokesMap, apodise, remove_monopole_dipole
+from cmbfit.sky import Beam, Mask, StokesMap, apodise, remove_monopole_dipole
 from cmbfit.spectra import Bins, Master, Transfer, prepare
 from cmbfit.spectra.covariance import multi_covariance, smallest_eigenvalue
 from cmbfit.spectra.estimate import cl_from_dl
@@ -177,3 +177,22 @@ def test_refusals(prepared, wmap_mask) -> None:
     short = Transfer(np.ones(20), np.ones(20))
     with pytest.raises(SpectrumError, match="95 is needed"):
         prepare(wmap_mask, BINS, short, short, LMAX)
+
+
+def test_beams_that_end_before_the_pixels(wmap_mask) -> None:
+    """A beam of 10 degrees at nside 32: b^2 is 0.1 at l = 20 and 1e-22 at l = 95, which is no reason to refuse l < 20.
+
+    The windows are those of a coupling that ends where the beam does; bins that the beam does not reach are refused.
+    """
+    bins, beam = Bins((2, 8, 14, 20)), Beam.gaussian(LMAX, 600.0)
+    wide = Transfer(beam.t, beam.e)
+    far, near = (prepare(wmap_mask, bins, wide, wide, lmax) for lmax in (LMAX, 56))
+    dl = input_dl()
+    ours, theirs = far.bin_theory(dl), near.bin_theory(dl)
+    for name in ("tt", "te", "ee"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, err_msg=name)
+    assert np.abs(far.windows["tt", "tt"].sum(axis=1) - 1).max() < 1e-9
+    found, wanted = far.decouple(far.couple(cl_from_dl(dl, LMAX))), far.bin_theory(dl)
+    np.testing.assert_allclose(found["ee"], wanted["ee"], rtol=1e-9)
+    with pytest.raises(SpectrumError, match="leave these bins out"):
+        prepare(wmap_mask, Bins((2, 20, 70, 90)), wide, Transfer(beam.t**3, beam.e**3), LMAX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import healpy
 import numpy as np
 import pytest
 from scipy import stats
@@ -15,6 +16,7 @@ from cmbfit.spectra.combination import combination_weights, combine
 from cmbfit.spectra.covariance import multi_covariance, smallest_eigenvalue
 from cmbfit.spectra.estimate import cl_from_dl
 from cmbfit.spectra.fields import Field, Noise, noise_from_hits, split_pairs
+from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.multi import (
     Entry,
     estimate_bandpowers,
@@ -26,7 +28,7 @@ from cmbfit.spectra.multi import (
 from cmbfit.spectra.product import COMBINED
 from cmbfit.spectra.transforms import SPECTRA, pseudo_spectra
 from tests.spectra.fields_simulation import NPIX, FieldSky, make_fields, simulate
-from tests.spectra.simulation import EDGES, LMAX, input_dl
+from tests.spectra.simulation import EDGES, LMAX, NSIDE, input_dl
 
 N_UNBIASED = 200
 
@@ -215,6 +217,17 @@ def test_refusals(two_fields) -> None:
         make_plan(fields, Bins(EDGES), pairs=[("V", "W"), ("W", "V")])
     with pytest.raises(SpectrumError, match="3 nside - 1"):
         make_plan(fields, Bins(EDGES), lmax=400)
+    with pytest.raises(SpectrumError, match="up to l = 20, this plan has lmax 80"):
+        make_plan(fields, Bins(EDGES), lmax=80, couplings=MaskCouplings(20))
+    z = healpy.pix2vec(NSIDE, np.arange(NPIX))[2]
+    north, south = (
+        replace(fields[k], mask=Mask((s * z > 0.1).astype(float), "G")) for k, s in enumerate((1, -1))
+    )
+    with pytest.raises(SpectrumError, match=r"V x W.*of their sky in common"):
+        make_plan([north, south], Bins(EDGES))
+    with pytest.raises(SpectrumError, match=r"V x V.*of their sky in common"):
+        make_plan([replace(north, mask_p=south.mask)], Bins(EDGES))
+    make_plan([north, south], Bins(EDGES), pairs=[("V", "V"), ("W", "W")])
     with pytest.raises(SpectrumError, match="noise models for 2"):
         replace(fields[0], noise=[fields[0].noise_of(0)])
     with pytest.raises(SpectrumError, match="no noise model"):

@@ -205,6 +205,13 @@ def test_what_the_map_sees_of_t_in_e_is_in_the_windows() -> None:
     for s in SPECTRA:
         np.testing.assert_allclose(found[s], wanted[s], rtol=1e-10, err_msg=s)
     assert np.abs(found["et"] / plain.bin_theory(dl)["et"] - 1).max() > 0.1
+    # and of its B: T's parity makes TB and EB of it
+    leaky_b = prepare(mask, bins, Transfer(one, one, leak, 2 * leak), Transfer(one, one), LMAX)
+    seen |= {"bt": dl["tb"] + 2 * leak * dl["tt"], "be": dl["eb"] + 2 * leak * dl["te"],
+             "bb": dl["bb"] + 2 * leak * dl["tb"]}  # fmt: skip
+    found, wanted = leaky_b.bin_theory(dl), plain.bin_theory(seen)
+    for s in SPECTRA:
+        np.testing.assert_allclose(found[s], wanted[s], rtol=1e-10, err_msg=s)
     both = prepare(mask, bins, Transfer(one, one, leak), Transfer(one, one, leak), LMAX)
     ee = plain.bin_theory({**dl, "ee": dl["ee"] + 2 * leak * dl["te"] + leak**2 * dl["tt"]})["ee"]
     np.testing.assert_allclose(both.bin_theory(dl)["ee"], ee, rtol=1e-10)
@@ -221,7 +228,15 @@ def test_leakage_of_t_reaches_the_product(tmp_path, fields) -> None:
     """Combined windows, written and read back, give the expected data vector of the plan."""
     ell = np.arange(TOP + 1)
     v, w = fields
-    leaky = [replace(v, transfer=replace(v.transfer, t_to_e=0.03 * v.transfer.t * (ell / TOP))), w]
+    leaky = [
+        replace(
+            v,
+            transfer=replace(
+                v.transfer, t_to_e=0.03 * v.transfer.t * (ell / TOP), t_to_b=0.01 * v.transfer.t
+            ),
+        ),
+        w,
+    ]
     plan = make_plan(leaky, Bins(EDGES), TOP)
     dl = input_dl()
     weights = np.diag(np.linspace(1, 2, len(plan.entries) * plan.bins.n))  # any covariance will do
@@ -234,6 +249,7 @@ def test_leakage_of_t_reaches_the_product(tmp_path, fields) -> None:
         np.testing.assert_allclose(expected[name], data.values[name], rtol=1e-9, atol=1e-9, err_msg=name)
     without = {k: x for k, x in back.windows.items() if k != ("te", "tt")}
     assert np.abs(replace(back, windows=without).theory(dl)["te"] / data.values["te"] - 1).max() > 0.005
+    assert back.windows["tb", "tt"].any()
 
 
 def test_refusals(fields) -> None:

@@ -148,7 +148,11 @@ def test_field_from_files_with_two_masks(tmp_path: Path, rng: np.random.Generato
     for name, mask in masks.items():
         write_mask(tmp_path / f"{name}.fits", mask)
     beam = Beam.unit(LMAX)
+    only_b = replace(beam, t_to_b=np.full(LMAX + 1, 0.02))
+    write_transfer(tmp_path / "beam.txt", only_b)
+    np.testing.assert_allclose(read_transfer(tmp_path / "beam.txt").t_to_b, 0.02)
     write_transfer(tmp_path / "beam.txt", replace(beam, t_to_e=np.full(LMAX + 1, 0.01)))
+    assert read_transfer(tmp_path / "beam.txt").t_to_b is None
     splits = [f"{tmp_path}/split{k}.fits" for k in range(2)]
     label = mask_label(tmp_path / "t.fits", tmp_path / "p.fits")
     for k, path in enumerate(splits):

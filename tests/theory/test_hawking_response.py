@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,11 +121,17 @@ def test_bad_input(tmp_path: Path) -> None:
     (tmp_path / "half.npz").write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(DataError, match="no responses"):
         read_responses(tmp_path / "half.npz")
-    with pytest.raises(DataError, match="no runs"):
-        read_runs([tmp_path / "half.npz"])
+    with (tmp_path / "array.npz").open("wb") as f:
+        np.save(f, np.zeros(3))  # an array, not an archive of arrays
+    for name in ("half.npz", "array.npz"):
+        with pytest.raises(DataError, match="no runs"):
+            read_runs([tmp_path / name])
     with pytest.raises(DataError, match="no file"):
         read_runs([])
     other = made_up_runs(InjectionDesign(n_cosmologies=2, lmax=60, max_fractions={1e15: 1e-6}))
+    write_runs(tmp_path / "cut.npz", replace(other, tau=other.tau[:1]))
+    with pytest.raises(DataError, match=r"shapes .*'tau': \(1,\)"):
+        read_runs([tmp_path / "cut.npz"])
     write_runs(tmp_path / "a.npz", made_up_runs(DESIGN))
     write_runs(tmp_path / "b.npz", other)
     with pytest.raises(DataError, match="other settings"):

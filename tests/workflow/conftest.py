@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 _PARTS = (
@@ -28,6 +29,11 @@ class Checkout:
     """A copy of the workflow's files."""
 
     root: Path
+
+    @property
+    def results(self) -> Path:
+        """Where the tiny configuration's products lie."""
+        return self.root / "results" / "tiny"
 
     def snakemake(
         self, *words: str, config: str | None = "pipeline/config/tiny.yaml", timeout: float = 580
@@ -67,10 +73,26 @@ def checkout(tmp_path: Path) -> Checkout:
     return copy_checkout(tmp_path / "checkout")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout in which the tiny configuration has run to its end (training included)."""
-    made = copy_checkout(tmp_path_factory.mktemp("finished") / "checkout")
-    run = made.snakemake()
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
-    return made
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The checkout in which the tiny configuration has run to its end (training included): for reading only.
+
+    One for all processes of a session: the first to come runs it, with both cores, and the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_run"
+    folder.mkdir(exist_ok=True)
+    said = folder / "failure.txt"
+    with FileLock(folder / "lock"):
+        if not said.exists():
+            run = copy_checkout(folder / "checkout").snakemake(timeout=1100)
+            said.write_text(run.stdout[-3000:] + run.stderr[-6000:] if run.returncode else "")
+    assert not said.read_text(), said.read_text()
+    return Checkout(folder / "checkout")
+
+
+@pytest.fixture
+def finished(tiny_run: Checkout, tmp_path: Path) -> Checkout:
+    """Give a copy of the finished run, to do with as a test likes."""
+    shutil.copytree(tiny_run.root, tmp_path / "checkout")
+    return Checkout(tmp_path / "checkout")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
@@ -10,10 +11,11 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,26 @@ DEFAULT = ROOT / "pipeline/config/default.yaml"
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+class Once(Quiet):
+    """Gives each file away: of files of gigabytes one copy is enough."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        super().copyfile(source, outputfile)
+        Path(source.name).unlink()
+
+
+@contextlib.contextmanager
+def serving(folder: Path, handler: type[Quiet] = Quiet) -> Iterator[str]:
+    """Serve a folder on this machine; yield the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @dataclass(frozen=True)
@@ -66,14 +88,11 @@ def run_on_standins(
     parameters, camb = json.dumps(config["theory"]["fiducial"]), json.dumps(config["theory"]["camb"])
     call("compute_fiducial", "--parameters", parameters, "--camb", camb, "--output", str(theory))
     served.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(served)))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
+    with serving(served) as url:
         call(
             "make_standins", "--config", *files, "--theory", str(theory), "--folder", str(served),
             *(["--nside", str(nside)] if nside else []),
-            "--foregrounds", str(foregrounds), "--overlay", str(folder / "overlay.yaml"),
-            "--url", f"http://127.0.0.1:{server.server_port}",
+            "--foregrounds", str(foregrounds), "--overlay", str(folder / "overlay.yaml"), "--url", url,
         )  # fmt: skip
         patch.setenv("CMBFIT_REGISTRY", str(folder / "overlay.yaml"))
         graph = subprocess.run(
@@ -88,7 +107,4 @@ def run_on_standins(
         (folder / fiducial.outputs[0]).parent.mkdir(parents=True)
         shutil.copyfile(theory, folder / fiducial.outputs[0])
         run_here([j for j in jobs if j is not fiducial], folder, patch)
-    finally:
-        server.shutdown()
-        server.server_close()
     return Run(folder / "results" / name, folder / "cache")

@@ -62,6 +62,13 @@ def test_primordial_models_give_a_graph(checkout: Checkout) -> None:
         ("plot_primordial", len(fits) - 1),  # not of the power law
     ):
         assert re.search(rf"^{rule}\s+{jobs}$", run.stdout, re.MULTILINE), rule
+    # evidences are taken around the chains, and so wait for them; the centre's transfer functions need memory
+    waits = re.search(r"^rule compute_evidence:\n((?: {4}.*\n)+)", run.stdout, re.MULTILINE)
+    assert waits is not None
+    assert ".samples.h5" in waits[1]
+    centre = re.search(r"^rule compute_transfer_centre:\n((?: {4}.*\n)+)", run.stdout, re.MULTILINE)
+    assert centre is not None
+    assert re.search(r"mem_mb=\d{4,}", centre[1])
 
 
 def test_no_output_lies_outside_the_run_directory(checkout: Checkout) -> None:
@@ -96,10 +103,23 @@ def test_a_typo_in_the_configuration_stops_at_the_start(checkout: Checkout, chan
 def test_every_key_of_the_default_configuration_is_in_the_schema() -> None:
     """The schema refuses unknown keys; here: it also has no key that the default lacks without a reason.
 
-    Three kinds of analysis are left out of a run by leaving out their key.
+    Four kinds of analysis are left out of a run by leaving out their key.
     """
     default = yaml.safe_load((ROOT / "pipeline/config/default.yaml").read_text())
     schema = yaml.safe_load((ROOT / "pipeline/schema.yaml").read_text())
-    optional = {"look_elsewhere", "birefringence", "quantum_states"}
+    optional = {"look_elsewhere", "birefringence", "blackbody", "quantum_states"}
     assert set(schema["required"]) == set(schema["properties"]) - optional == set(default) - optional
     assert json.dumps(default)  # plain data only
+
+
+def test_the_profile_for_clusters_knows_the_rules() -> None:
+    """Each rule that it names exists, and it makes every fixed memory of a rule grow with the attempts."""
+    text = "\n".join(p.read_text() for p in (ROOT / "pipeline/rules").glob("*.smk"))
+    rules = dict(re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", text, re.MULTILINE | re.DOTALL))
+    profile = yaml.safe_load((ROOT / "pipeline/profiles/slurm/config.yaml").read_text())
+    named = {*profile["set-resources"], *profile["set-threads"], *profile["slurm-array-jobs"].split(", ")}
+    assert named <= set(rules)
+    fixed = {name for name, body in rules.items() if re.search(r"^ *mem_mb=\d", body, re.MULTILINE)}
+    growing = {r for r, v in profile["set-resources"].items() if str(v.get("mem_mb")).endswith("* attempt")}
+    assert fixed
+    assert fixed <= growing

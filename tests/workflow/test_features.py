@@ -1,4 +1,4 @@
-"""Search for features, rotation and squeezed states in the graph: there when asked for, refused without their inputs."""
+"""Search for features, rotation, FIRAS and squeezed states in the graph: there when asked for, refused without their inputs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ SECTIONS = {
         "simulations": 20,
     },
     "birefringence": {"pairs": ["eb", "tb"], "calibration_deg": 1.5, "simulations": 20},
+    "blackbody": {"amplitude_max": 1e-3},
     "quantum_states": {"squeezing": 1.0, "levels": 40},
 }
 
@@ -31,7 +32,14 @@ def test_sections_add_their_rules(checkout: Checkout) -> None:
     path.write_text(yaml.safe_dump({**SECTIONS, "theory": {"transfer": {"parts": 2}}}))
     run = checkout.snakemake("--dry-run", config="mine.yaml")
     assert run.returncode == 0, run.stderr[-3000:]
-    for rule in ("search_features", "plot_features", "fit_rotation", "plot_rotation", "plot_states"):
+    for rule in (
+        "search_features",
+        "plot_features",
+        "fit_rotation",
+        "plot_rotation",
+        "fit_blackbody",
+        "plot_states",
+    ):
         assert re.search(rf"^{rule}\s+1$", run.stdout, re.MULTILINE), rule
     assert re.search(r"^join_transfer\s+1$", run.stdout, re.MULTILINE)
 

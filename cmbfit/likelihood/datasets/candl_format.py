@@ -232,6 +232,11 @@ def read_candl(files: Mapping[str, bytes], definition: str) -> CandlData:
             f"in one column, found shape {data.shape}"
         )
     covariance = np.atleast_2d(read_numbers(files, spec["covariance_file"]))
+    if covariance.shape != 2 * data.shape:
+        raise DataError(
+            f"{spec['covariance_file']}: expected a row and a column for each of {len(data)} bandpowers, found "
+            f"shape {covariance.shape}"
+        )
     if "hartlap_correction" in spec:
         # Hartlap et al. 2007, eq. 17, for a covariance estimated from n simulations
         n = int(spec["hartlap_correction"]["N_sims"])

@@ -26,7 +26,8 @@ from cmbfit.theory.extensions import EXTENSIONS
 from cmbfit.theory.parameters import DERIVED, LCDM
 
 PAIRS = ("tt", "te", "ee", "bb", "pp")
-_ARRAYS = ("theta", "dl", "unlensed", "derived", "background")
+_AXES = {"theta": 2, "dl": 3, "unlensed": 3, "derived": 2, "background": 1}
+_ARRAYS = tuple(_AXES)
 
 
 @dataclass(frozen=True)
@@ -190,22 +191,26 @@ def read_training_set(paths: Sequence[str | Path], *, unlensed: bool = True) -> 
                     f["derived"],
                     f["background"],
                     record["failures"],
-                    record["settings"],
-                    tuple(record["parameters"]),
+                    dict(record["settings"]),
+                    tuple(map(str, record["parameters"])),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                derived = tuple(record["derived"])
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: not a chunk of a training set ({error}); remove it and run again"
             ) from error
         known = part.names[: len(LCDM)] == LCDM and set(part.names[len(LCDM) :]) <= set(EXTENSIONS)
         primordial = "primordial" in part.settings  # exact spectra of a fit with parameters of its own
-        if not (known or primordial) or tuple(record["derived"]) != DERIVED:
+        if not (known or primordial) or derived != DERIVED:
+            raise DataError(f"{path}: columns differ from this version's: {part.names}, {derived}")
+        shapes = {name: getattr(part, name).shape for name in _ARRAYS}
+        if {n: len(x) for n, x in shapes.items()} != _AXES or len({x[0] for x in shapes.values()}) > 1:
             raise DataError(
-                f"{path}: columns differ from this version's: {record['parameters']}, {record['derived']}"
+                f"{path}: expected arrays of as many rows, with {_AXES} axes, found the shapes {shapes}; remove it and run again"
             )
-        if part.theta.shape != (len(part.dl), len(part.names)):
+        if part.theta.shape[1] != len(part.names):
             raise DataError(
-                f"{path}: theta has shape {part.theta.shape} for {len(part.dl)} spectra of {len(part.names)} parameters"
+                f"{path}: theta has shape {part.theta.shape} for spectra of {len(part.names)} parameters"
             )
         if parts and part.settings != parts[0].settings:
             changed = [k for k in part.settings if part.settings[k] != parts[0].settings[k]]

@@ -188,6 +188,14 @@ def write_runs(path: str | Path, runs: InjectionRuns) -> None:
         np.savez_compressed(f, record=record, **arrays)
 
 
+def _require_shapes(runs: InjectionRuns) -> None:
+    shapes = {name: getattr(runs, name).shape for name in _ARRAYS}
+    n = len(runs.theta)
+    expected = {"theta": (n, len(LCDM)), "effect": (n, len(PAIRS), runs.settings["design"]["lmax"] + 1)}
+    if shapes != dict.fromkeys(_ARRAYS, (n,)) | expected:
+        raise ValueError(f"arrays of shapes {shapes}")
+
+
 def read_runs(paths: Sequence[str | Path]) -> InjectionRuns:
     """Join files of runs.
 
@@ -202,7 +210,8 @@ def read_runs(paths: Sequence[str | Path]) -> InjectionRuns:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
                 settings = json.loads(f["record"].tobytes())
                 parts.append(InjectionRuns(**{name: f[name] for name in _ARRAYS}, settings=settings))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            _require_shapes(parts[-1])
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path}: no runs of evaporating holes ({error}); remove it and run again"
             ) from error

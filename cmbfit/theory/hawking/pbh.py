@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmbfit.errors import ParameterError, SolverError
+from cmbfit.errors import MissingCodeError, ParameterError, SolverError
 
 MASS_RANGE = (1e13, 1e17)
 """Grams: lighter holes evaporate before recombination matters, heavier ones hardly at all."""
@@ -79,6 +79,8 @@ def evaporation_spectra(
     ------
     ParameterError
         For a mass, fraction or efficiency out of range.
+    MissingCodeError
+        If CLASS is not installed.
     SolverError
         If CLASS fails at this point, with its message: probability zero in a fit.
     """
@@ -88,7 +90,10 @@ def evaporation_spectra(
         raise ParameterError(
             f"PBH: expected 0 <= fraction <= 1 and 0 < efficiency <= 1, found {fraction:g}, {efficiency:g}"
         )
-    from classy import Class, CosmoComputationError  # noqa: PLC0415 (optional: pip install cmbfit[class])
+    try:
+        from classy import Class, CosmoComputationError  # noqa: PLC0415 (an optional extra)
+    except ImportError as error:
+        raise MissingCodeError("evaporating holes need CLASS: pip install 'cmbfit[class]'") from error
 
     settings: dict[str, float | str] = {
         "output": "tCl,pCl,lCl",

@@ -12,7 +12,6 @@ order. The clock is y = ln(r - 2), in which neither the horizon nor the far zone
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,9 +116,3 @@ def greybody(
     outgoing = (root * (psi - momentum)).abs().square()
     error = ((incoming - outgoing - w) / torch.maximum(w.expand(shape), incoming)).abs().max().item()
     return Greybody(gamma=w / incoming, flux_error=error)
-
-
-def low_frequency_limit(spin: float, frequency: float) -> float:
-    """Return Page's (1976) leading term of Gamma for the lowest l at M w << 1."""
-    coefficient, power = {0.0: (16.0, 2), 0.5: (1.0, 2), 1.0: (64 / 9, 4), 2.0: (256 / 225, 6)}[spin]
-    return coefficient * math.pow(frequency, power)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -80,7 +81,8 @@ class TransferOperator:
             "version": camb.__version__,
             "transfer": asdict(settings),
             "background": dict(background),
-            "nodes": None if nodes is None else asdict(nodes),
+            # no JSON for an infinite reach
+            "nodes": None if nodes is None else {k: x for k, x in asdict(nodes).items() if math.isfinite(x)},
         }
         matrices = (
             full_matrices(transfer) if nodes is None else compressed_matrices(transfer, k, transfer.distance)

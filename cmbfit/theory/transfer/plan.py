@@ -26,13 +26,16 @@ from cmbfit.theory.transfer.expansion import (
     stencil,
 )
 from cmbfit.theory.transfer.nodes import NodeSettings, node_grid
-from cmbfit.theory.transfer.operator import compressed_matrices
+from cmbfit.theory.transfer.operator import TransferOperator, compressed_matrices
 
 CENTRE = {"ombh2": 0.02237, "omch2": 0.1200, "theta_mc": 1.0409, "tau": 0.0544}
 """Planck 2018 TT,TE,EE+lowE (Planck Collaboration VI 2020)."""
 
 STEPS = {"ombh2": 3.0e-4, "omch2": 2.7e-3, "theta_mc": 6.2e-4, "tau": 0.0153}
 """Two posterior sigma of Planck 2018."""
+
+TENSOR_LMAX = 700
+"""Last multipole of tensors: their TT there is below 1e-5 of the scalars' for r = 0.1."""
 
 REACH = 0.4
 """Largest wavenumber [1/Mpc] of the features in tt, te and ee up to l = 3700, with a margin."""
@@ -111,6 +114,16 @@ class ExpansionPlan:
         return {"k": k, "ell": fit.ell, "distance": np.array([fit.distance])} | {
             f"w.{p}": w for p, w in matrices.items()
         }
+
+    def compute_tensors(self) -> TransferOperator:
+        """Run CAMB's tensors at the centre, at every multipole; for spectra without features."""
+        settings = replace(
+            self.settings,
+            camb=replace(self.settings.camb, lmax=TENSOR_LMAX),
+            k_sampling=self.correction_k_sampling,
+            kind="tensor",
+        )
+        return TransferOperator.from_camb(dict(self.centre), settings, NodeSettings(20.0, 5.0, reach=REACH))
 
     def compute_point(self, index: int, centre: Run) -> Run:
         """Run CAMB at one point of the polynomial, with the centre's nodes (seconds)."""

@@ -58,8 +58,15 @@ def test_integrator_on_a_batch_of_oscillators() -> None:
             (9.71310, 0.972634, -5.00e-4, 0.072346, -0.009255),
             marks=pytest.mark.slow,
         ),
-        pytest.param(
-            *STAROBINSKY, 55.0, (18.5380, 0.964898, -6.2e-4, 0.003550, -4.6e-4), marks=pytest.mark.slow
+        *(
+            pytest.param(*potential, efolds, expected, marks=pytest.mark.slow)
+            for potential, efolds, expected in (
+                (STAROBINSKY, 50.0, (15.4269, 0.961495, -7.5e-4, 0.004255, -5.5e-4)),
+                (STAROBINSKY, 55.0, (18.5380, 0.964898, -6.2e-4, 0.003550, -4.6e-4)),
+                (STAROBINSKY, 60.0, (21.9325, 0.967747, -5.2e-4, 0.003007, -3.9e-4)),
+                (("V0*phi**2/2", (0.1, 30.0)), 50.0, (42.1550, 0.959699, -8.18e-4, 0.158227, -0.020395)),
+                (("V0*phi**2/2", (0.1, 30.0)), 60.0, (60.6566, 0.966441, -5.66e-4, 0.132172, -0.016948)),
+            )
         ),
     ],
 )
@@ -71,7 +78,7 @@ def test_spectral_parameters(
     assert (got.amplitude / v0).tolist() == pytest.approx([expected[0]] * 2, rel=1e-5)
     assert got.ns.tolist() == pytest.approx([expected[1]] * 2, abs=2e-6)
     assert got.running.tolist() == pytest.approx([expected[2]] * 2, abs=6e-6)
-    assert got.r.tolist() == pytest.approx([expected[3]] * 2, rel=1.5e-4)  # .003550 is printed to 1.4e-4
+    assert got.r.tolist() == pytest.approx([expected[3]] * 2, rel=2e-4)  # .003007 is printed to 1.7e-4
     assert got.nt.tolist() == pytest.approx([expected[4]] * 2, abs=6e-6)
 
 

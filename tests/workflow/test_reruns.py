@@ -1,0 +1,73 @@
+"""What a change makes run again, what it leaves alone, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import Checkout
+
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1200)]  # one of them waits for the run
+
+
+def _would_run(checkout: Checkout) -> set[str]:
+    run = checkout.snakemake("--dry-run")
+    assert run.returncode == 0, run.stderr[-3000:]
+    return set(re.findall(r"^(?:local)?rule (\w+):", run.stdout, re.MULTILINE)) - {"all"}
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_time_stamps_and_comments_make_nothing_run_again(finished: Checkout) -> None:
+    for path in (finished.root / "cmbfit").rglob("*.py"):
+        os.utime(path)
+    _edit(finished.root / "cmbfit/likelihood/gaussian.py", "import torch\n", "import torch  # why not\n")
+    # the run's record names the Snakefile's folder, which is another one in a copy; nothing else may run
+    assert _would_run(finished) <= {"write_crate", "gate"}
+
+
+def test_only_what_an_edit_touches_runs_again(finished: Checkout) -> None:
+    # a figure: that figure and the report only
+    _edit(finished.root / "cmbfit/figures/residuals.py", "lw=1.2", "lw=1.3")
+    assert _would_run(finished) == {"plot_residuals", "write_report", "write_crate", "gate"}
+    # the likelihood: the fit and what follows, but no map and no training
+    path = finished.root / "cmbfit/likelihood/gaussian.py"
+    kept = path.read_text()
+    _edit(path, "-0.5 * self.chi2", "-0.50 * 1.0 * self.chi2")
+    rerun = _would_run(finished)
+    assert {"sample_posterior", "publish_chains", "check_likelihood", "write_report"} <= rerun
+    assert not {"prepare_maps", "estimate_spectra", "compute_theory", "train_emulator", "fetch_data"} & rerun
+    path.write_text(kept)
+    # a data set's description counts as code
+    _edit(finished.root / "cmbfit/likelihood/datasets/planck2018_lowl_ee/dataset.yaml", "lmin: 2", "lmin: 3")
+    assert "sample_posterior" in _would_run(finished)
+
+
+def test_an_altered_data_file_of_the_run_is_refused(finished: Checkout) -> None:
+    path = finished.results / "data/wmap7/wmap_band_iqumap_r9_7yr_V_v4_udgraded32.fits"
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-2880] + raw[-2880:][::-1])
+    run = finished.snakemake("--force", "results/tiny/maps/V.fits")
+    assert run.returncode != 0
+    assert "altered: sha256" in run.stdout + run.stderr
+    assert "Traceback" not in (finished.results / "logs/prepare_maps/V.log").read_text()
+
+
+def test_a_failed_check_fails_the_run_after_the_report(finished: Checkout) -> None:
+    strict = finished.root / "strict.yaml"
+    tiny = (finished.root / "pipeline/config/tiny.yaml").read_text()
+    strict.write_text(tiny.replace("delta_chi2_95: 2.0", "delta_chi2_95: 1.0e-9"))
+    # only the check whose limit changed, and what follows from it
+    only = ("--rerun-triggers", "mtime", "--forcerun", "check_emulator")
+    run = finished.snakemake(*only, config="strict.yaml")
+    assert run.returncode != 0
+    assert "FAILED emulator" in run.stdout + run.stderr
+    page = (finished.results / "report" / "index.html").read_text()
+    assert "checks FAILED" in page
