@@ -63,8 +63,16 @@ def improvement(chi2_small: float, chi2_large: float, n_small: int, n_large: int
 
 
 def strength(ln_bayes_factor: float) -> str:
-    """Return the name of |ln B| on the scale of Jeffreys (Trotta 2008)."""
-    return next(name for bound, name in JEFFREYS if abs(ln_bayes_factor) < bound)
+    """Return the name of |ln B| on the scale of Jeffreys (Trotta 2008).
+
+    Raises
+    ------
+    ComparisonError
+        If it is not a number.
+    """
+    if math.isnan(ln_bayes_factor):
+        raise ComparisonError("ln B is not a number: a chain or an evidence went wrong")
+    return next((name for bound, name in JEFFREYS if abs(ln_bayes_factor) < bound), JEFFREYS[-1][1])
 
 
 @dataclass(frozen=True)
