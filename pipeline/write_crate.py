@@ -12,17 +12,18 @@ from cmbfit.provenance.citations import bibtex
 from cmbfit.provenance.crate import write_crate
 from pipeline.run_stage import run_stage
 
+_SNAKEFILE = Path(__file__).parent.parent / "Snakefile"
+
 
 def main() -> None:
     """Parse the arguments, gather, publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--summary", required=True)
-    parser.add_argument("--snakefile", required=True)
     parser.add_argument("--code", type=json.loads, required=True, help="hash of the code by entry point")
     parser.add_argument("--output", required=True, help="ro-crate-metadata.json in the run's folder")
     args = parser.parse_args()
     folder, summary = Path(args.output).parent, read_json(args.summary)
-    write_text(folder / "workflow" / "Snakefile", Path(args.snakefile).read_text(encoding="utf-8"))
+    write_text(folder / "workflow" / "Snakefile", _SNAKEFILE.read_text(encoding="utf-8"))
     write_json(folder / "workflow" / "config.json", summary["provenance"]["settings"])
     write_json(folder / "workflow" / "code.json", args.code)
     write_text(folder / "citations.bib", bibtex(summary))

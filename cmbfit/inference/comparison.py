@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from cmbfit.errors import ParameterError
+from cmbfit.errors import ComparisonError, ParameterError
 
 JEFFREYS = ((1.0, "inconclusive"), (2.5, "weak"), (5.0, "moderate"), (math.inf, "strong"))
 """Upper bounds of |ln B| and what they are called (Trotta 2008, arXiv:0803.4089)."""

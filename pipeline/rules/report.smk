@@ -113,12 +113,11 @@ rule write_crate:
     conda:
         ENVIRONMENT
     params:
-        snakefile=str(ROOT / "Snakefile"),
         hashes=lambda wc: as_json(CODE),
         code=code("write_crate"),
     shell:
-        "python -m pipeline.write_crate --summary {input.summary} --snakefile {params.snakefile:q}"
-        " --code {params.hashes:q} --output {output.crate} > {log} 2>&1"
+        "python -m pipeline.write_crate --summary {input.summary} --code {params.hashes:q}"
+        " --output {output.crate} > {log} 2>&1"
 
 
 rule gate:
