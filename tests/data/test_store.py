@@ -201,7 +201,8 @@ def test_fetch_group_keys_are_relative() -> None:
 def test_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert data.cache_dir() == tmp_path / "cache"
     monkeypatch.delenv("CMBFIT_CACHE")
-    assert data.cache_dir() == data.data_root() / "downloads"
+    monkeypatch.setattr(store, "data_root", lambda: tmp_path / "checkout" / "data")
+    assert data.cache_dir() == tmp_path / "checkout" / "data" / "downloads"
     monkeypatch.setattr(store, "data_root", lambda: tmp_path / "site-packages" / "cmbfit" / "_data")
     assert data.cache_dir().name == "cmbfit"
 
