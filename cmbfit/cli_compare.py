@@ -51,7 +51,7 @@ def compare(
     from cmbfit.figures.style import save_figure  # noqa: PLC0415
     from cmbfit.inference.model_config import models_by_data, posteriors_of  # noqa: PLC0415
     from cmbfit.inference.model_table import compare as compare_models  # noqa: PLC0415
-    from cmbfit.report.models import model_columns, text_table  # noqa: PLC0415
+    from cmbfit.inference.model_text import model_columns, text_table  # noqa: PLC0415
 
     settings = read_config(config)
     section = settings["comparison"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmbfit.figures.models import plot_models
-from cmbfit.report.models import model_columns
+from cmbfit.inference.model_text import model_columns
 from pipeline.plot_records import plot_records
 from pipeline.run_stage import run_stage
 

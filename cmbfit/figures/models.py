@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
 from cmbfit.inference.comparison import JEFFREYS
-from cmbfit.report.models import constraints_text
+from cmbfit.inference.model_text import constraints_text
 
 _LINEAR = 5.0
 """Beyond, axes are logarithmic: one bad model must not hide the others."""

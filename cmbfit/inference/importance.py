@@ -11,7 +11,7 @@ unseen, and the effective fraction of the weights says when the shape is wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,41 @@ class WeightedSamples:
     log_z_error: float
     best: BestFit
     drawn: int
+
+    @classmethod
+    def weigh(
+        cls,
+        posterior: Posterior,
+        points: np.ndarray,  # shape: (n, n_parameters)
+        log_q: np.ndarray,  # shape: (n,)
+        find_best: Callable[[], BestFit],
+    ) -> WeightedSamples:
+        """Weigh points drawn from a proposal of density q: w = L pi / q, Z = <w>.
+
+        `find_best` is called once it is known that points count at all.
+
+        Raises
+        ------
+        SamplerError
+            If no point has a likelihood above zero.
+        """
+        log_prob, log_prior = _evaluate(posterior, points)
+        log_w = log_prob - log_q
+        top = float(log_w.max())
+        if not math.isfinite(top):
+            raise SamplerError("importance sampling: no point has a likelihood above zero")
+        w = np.exp(log_w - top)
+        used = w > 0
+        return cls(
+            posterior.parameters,
+            points[used],
+            log_prob[used] - log_prior[used],
+            w[used] / w.sum(),
+            top + math.log(w.mean()),
+            float(w.std(ddof=1) / w.mean() / math.sqrt(len(w))),
+            find_best(),
+            len(w),
+        )
 
     @property
     def ess_fraction(self) -> float:
@@ -130,36 +165,20 @@ def importance_sample(
     factor = laplace_factor(posterior, best.point, scale)
     covariance = _WIDER**2 * factor @ factor.T
     for i in range(rounds):
-        last = i == rounds - 1
         proposal = stats.multivariate_t(centre, covariance * (_DOF - 2) / _DOF, _DOF)
-        points = proposal.rvs(n if last else n // 5, random_state=rng)
-        log_prob, log_prior = _evaluate(posterior, points)
-        log_w = log_prob - proposal.logpdf(points)
-        top = float(log_w.max())
-        if not math.isfinite(top):
-            raise SamplerError("importance sampling: no point has a likelihood above zero")
-        w = np.exp(log_w - top)
-        weights = w / w.sum()
-        effective = 1 / np.square(weights).sum()
-        if last and effective < _LEAST_FRACTION * len(w):
-            raise SamplerError(
-                f"importance sampling: only {effective / len(w):.1%} of the points count; the posterior is far from one "
-                "peak: use nested sampling"
-            )
-        if not last and effective > _LEAST_TO_ADAPT * len(centre):
-            centre = weights @ points
-            covariance = _WIDER**2 * np.cov(points.T, aweights=weights)
-    used = weights > 0
-    return WeightedSamples(
-        posterior.parameters,
-        points[used],
-        log_prob[used] - log_prior[used],
-        weights[used],
-        top + math.log(w.mean()),
-        float(w.std(ddof=1) / w.mean() / math.sqrt(len(w))),
-        best,
-        len(w),
-    )
+        points = proposal.rvs(n if i == rounds - 1 else n // 5, random_state=rng)
+        weighted = WeightedSamples.weigh(posterior, points, proposal.logpdf(points), lambda: best)
+        if i == rounds - 1:
+            break
+        if weighted.ess_fraction * weighted.drawn > _LEAST_TO_ADAPT * len(centre):
+            centre = weighted.weights @ weighted.points
+            covariance = _WIDER**2 * np.cov(weighted.points.T, aweights=weighted.weights)
+    if weighted.ess_fraction < _LEAST_FRACTION:
+        raise SamplerError(
+            f"importance sampling: only {weighted.ess_fraction:.1%} of the points count; the posterior is far from one "
+            "peak: use nested sampling"
+        )
+    return weighted
 
 
 def _evaluate(posterior: Posterior, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

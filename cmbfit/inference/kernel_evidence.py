@@ -14,7 +14,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from scipy.special import gammaln, logsumexp
 
 from cmbfit.errors import SamplerError
@@ -74,32 +73,15 @@ def kernel_evidence(
     if not mine.all():
         points[:, ~mine], given = _conditional(chain[:, ~mine], chain[:, mine], points[:, mine], rng)
         log_q = log_q + given
-    x = torch.from_numpy(points).to(posterior.device)
-    with torch.no_grad():
-        target, prior = posterior.log_prob(x).cpu().numpy(), posterior.log_prior(x).cpu().numpy()
-    log_w = target - log_q
-    top = float(log_w.max())
-    if not math.isfinite(top):
-        raise SamplerError("evidence from a chain: no point has a likelihood above zero")
-    w = np.exp(log_w - top)
-    weights = w / w.sum()
-    fraction = 1 / (n * np.square(weights).sum())
-    if fraction < _LEAST_FRACTION:
-        raise SamplerError(
-            f"evidence from a chain: only {fraction:.1%} of the points count; use nested sampling"
-        )
-    used = weights > 0
     scale = dict(zip(names, chain.std(0).tolist(), strict=True))
-    return WeightedSamples(
-        names,
-        points[used],
-        target[used] - prior[used],
-        weights[used],
-        top + math.log(w.mean()),
-        float(w.std(ddof=1) / w.mean() / math.sqrt(n)),
-        maximum_of_chain(posterior, scale, chain, log_prob, starts=1),
-        n,
+    weighted = WeightedSamples.weigh(
+        posterior, points, log_q, lambda: maximum_of_chain(posterior, scale, chain, log_prob, starts=1)
     )
+    if weighted.ess_fraction < _LEAST_FRACTION:
+        raise SamplerError(
+            f"evidence from a chain: only {weighted.ess_fraction:.1%} of the points count; use nested sampling"
+        )
+    return weighted
 
 
 def _kernels(chain: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from scipy.special import gammaincc
 
 from cmbfit.errors import DataError
+from cmbfit.inference.model_text import model_rows
 from cmbfit.report.figures import read_figure
-from cmbfit.report.models import model_rows
 from cmbfit.report.run import Run
 from cmbfit.report.sections import SECTIONS, place_sections
 from cmbfit.theory.parameters import PARAMETERS

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 
 from cmbfit.figures.models import plot_models
 from cmbfit.inference.closed_tables import blackbody_table, rotation_table
-from cmbfit.report.models import model_rows
+from cmbfit.inference.model_text import model_rows
 from cmbfit.theory.birefringence_bandpowers import BandpowerRotation, rotation_record
 from cmbfit.theory.blackbody.firas import fit_firas, load_firas
 from tests.theory.test_birefringence_bandpowers import product

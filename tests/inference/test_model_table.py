@@ -17,12 +17,12 @@ from cmbfit.inference.intervals import marginal_constraint
 from cmbfit.inference.maximum import find_maximum, laplace_factor, spread_out
 from cmbfit.inference.model_config import models_by_data
 from cmbfit.inference.model_table import PRIORS, Candidate, compare, require_same_data
+from cmbfit.inference.model_text import model_columns, model_rows, text_table
 from cmbfit.inference.null_points import NULL_POINTS, null_point
 from cmbfit.inference.products import Samples
 from cmbfit.inference.restrict import FixedPosterior
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, Uniform
 from cmbfit.likelihood.priors import Prior
-from cmbfit.report.models import model_columns, model_rows, text_table
 from cmbfit.theory.primordial import MODELS, get_model
 from cmbfit.theory.spectra import Spectra
 from tests.likelihood.helpers import info

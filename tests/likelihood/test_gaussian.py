@@ -84,6 +84,13 @@ def test_whitened_parts_rebuild_chi2(case: Case) -> None:
     assert -0.5 * residual @ residual == pytest.approx(case.log_prob(np.array([row]))[0], rel=1e-11)
 
 
+def test_the_covariance_is_that_of_the_data(case: Case) -> None:
+    np.testing.assert_allclose(case.like.covariance.numpy(), case.covariance, rtol=1e-12)
+    np.testing.assert_allclose(
+        case.like.cholesky.numpy(), np.linalg.cholesky(case.covariance), rtol=1e-10, atol=0
+    )
+
+
 def test_sigma_is_the_root_of_the_covariance_diagonal(case: Case) -> None:
     np.testing.assert_allclose(case.like.sigma.numpy(), np.sqrt(np.diag(case.covariance)), rtol=1e-12)
 
