@@ -112,7 +112,9 @@ class FixedPosterior(Posterior):
         self.nuisances = {p: x for p, x in posterior.nuisances.items() if p not in fixed}
         self.priors: dict[str, Prior] = {p: posterior.priors[p] for p in self.parameters}
         self.counts = EvaluationCounts()
-        self._prior_table = PriorTable(self.parameters, self.priors, self.joint_priors, self.theory.box)
+        # the larger posterior may have been moved: the table follows it
+        table = PriorTable(self.parameters, self.priors, self.joint_priors, self.theory.box)
+        self._prior_table = table.to(posterior.device)
 
     def expand(
         self,
@@ -134,6 +136,4 @@ class FixedPosterior(Posterior):
 
     def to(self, device: torch.device | str) -> FixedPosterior:
         """Return a copy that computes on `device`."""
-        moved = FixedPosterior(self.whole.to(device), self.fixed)
-        moved._prior_table = moved._prior_table.to(device)
-        return moved
+        return FixedPosterior(self.whole.to(device), self.fixed)
