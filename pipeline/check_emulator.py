@@ -14,7 +14,7 @@ from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_of
 from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
 from cmbfit.theory.emulator.trainingset import read_training_set
-from cmbfit.theory.extension import LEAST_LMAX, extend_spectra
+from cmbfit.theory.extrapolation import LEAST_LMAX, extrapolate_spectra
 from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
@@ -49,7 +49,7 @@ def main() -> None:
     likelihoods = likelihoods_from_config(args.fit)
     lmax = max(like.lmax for like in likelihoods)
     if emulator.lmax >= LEAST_LMAX:
-        truth, guess = extend_spectra(truth, lmax), extend_spectra(guess, lmax)
+        truth, guess = extrapolate_spectra(truth, lmax), extrapolate_spectra(guess, lmax)
     for like in likelihoods:
         name = like.info.name
         nuisance = dict.fromkeys(like.info.nuisance, one)

@@ -12,11 +12,11 @@ from cmbfit.inference.products import Samples, read_samples
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
 from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
-from cmbfit.theory.featured import FeaturedTheory
-from cmbfit.theory.featured_exact import compute_featured
 from cmbfit.theory.hawking.exact import with_holes
 from cmbfit.theory.hawking.response import EvaporationTheory
 from cmbfit.theory.parameters import LCDM
+from cmbfit.theory.primordial_exact import compute_primordial
+from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
@@ -56,8 +56,8 @@ def main() -> None:
     def log(text: str) -> None:
         print(text, flush=True)
 
-    if isinstance(theory, FeaturedTheory):
-        exact = compute_featured(theory, theta, settings, log=log)
+    if isinstance(theory, PrimordialTheory):
+        exact = compute_primordial(theory, theta, settings, log=log)
     elif isinstance(theory, EvaporationTheory):
         exact = with_holes(compute_points(theta[:, : len(LCDM)], settings, log=log), theory, theta)
     else:

@@ -8,7 +8,7 @@ import matplotlib as mpl
 
 from cmbfit.figures.firas import firas_table, plot_firas
 from cmbfit.figures.style import save_figure
-from cmbfit.inference.closed_tables import blackbody_table
+from cmbfit.inference.analytic_models import blackbody_table
 from cmbfit.io import publish_record, write_json
 from cmbfit.theory.blackbody.firas import (
     CALIBRATION_ERROR,

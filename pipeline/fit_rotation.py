@@ -6,10 +6,10 @@ import argparse
 
 import numpy as np
 
-from cmbfit.inference.closed_tables import rotation_table
+from cmbfit.inference.analytic_models import rotation_table
 from cmbfit.io import publish_record, write_json
 from cmbfit.spectra import read_spectra
-from cmbfit.theory.birefringence_bandpowers import BandpowerRotation, rotation_record
+from cmbfit.theory.birefringence.bandpowers import BandpowerRotation, rotation_record
 from cmbfit.theory.textfile import read_arrays
 from pipeline.run_stage import run_stage
 

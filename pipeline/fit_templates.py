@@ -11,7 +11,7 @@ from cmbfit.io import publish_record, write_json
 from cmbfit.sky import read_mask_product
 from cmbfit.sky.cleaning import Source, fit_coefficients
 from cmbfit.sky.fits import read_column
-from cmbfit.survey.fields import read_transfer
+from cmbfit.survey.fields import read_beam_table
 from cmbfit.survey.products import read_alms
 from cmbfit.theory.textfile import read_arrays
 from pipeline.run_stage import run_stage
@@ -22,7 +22,7 @@ def _source(spec: dict) -> Source:
     positive = weight > 0
     depth = np.where(positive, 1 / np.where(positive, weight, 1.0), 1 / weight[positive].min())
     alms = [np.stack([x.e, x.b]) for x in map(read_alms, spec["alms"])]
-    return Source(spec["name"], alms, depth, read_transfer(spec["beam"]), spec.get("noise_uk_arcmin"))
+    return Source(spec["name"], alms, depth, read_beam_table(spec["beam"]), spec.get("noise_uk_arcmin"))
 
 
 def main() -> None:

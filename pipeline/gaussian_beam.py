@@ -6,7 +6,7 @@ import argparse
 
 from cmbfit.io import atomic_path, publish_record
 from cmbfit.sky import Beam
-from cmbfit.survey.fields import write_transfer
+from cmbfit.survey.fields import write_beam_table
 from pipeline.run_stage import run_stage
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     with atomic_path(args.output) as tmp:
-        write_transfer(tmp, Beam.gaussian(args.lmax, args.fwhm_arcmin))
+        write_beam_table(tmp, Beam.gaussian(args.lmax, args.fwhm_arcmin))
     publish_record(args.output, settings=vars(args))
 
 

@@ -14,7 +14,7 @@ from cmbfit.sky.channels import join_channels, joined_weight, noise_weights
 from cmbfit.sky.fits import coordinates_of, read_column, write_split
 from cmbfit.sky.harmonic import alm2stokes
 from cmbfit.sky.maps import nside_of
-from cmbfit.survey.fields import read_transfer
+from cmbfit.survey.fields import read_beam_table
 from cmbfit.survey.products import read_alms
 from pipeline.run_stage import run_stage
 
@@ -41,7 +41,7 @@ def main() -> None:
         raise MapError(
             f"joining channels {channels}: expected one coordinate system, found {[coord, *others]}"
         )
-    transfers = {c: read_transfer(b) for c, b in zip(channels, args.beams, strict=True)}
+    transfers = {c: read_beam_table(b) for c, b in zip(channels, args.beams, strict=True)}
     hits = {c: read_column(s, "WEIGHT")[0] for c, s in zip(channels, args.splits, strict=True)}
     if args.difference:
         half = np.full(args.lmax + 1, 0.5)

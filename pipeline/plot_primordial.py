@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from cmbfit.errors import ConfigError
-from cmbfit.figures.imprint import plot_reconstruction, reconstruction
+from cmbfit.figures.reconstruction import plot_reconstruction, reconstruction
 from cmbfit.figures.style import save_figure
 from cmbfit.inference.products import read_samples
 from cmbfit.io import read_json
 from cmbfit.likelihood import GaussianBandpowers
 from cmbfit.likelihood.build import likelihoods_from_config
-from cmbfit.theory.featured import FeaturedTheory
+from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
     args = parser.parse_args()
     theory = theory_from_config(args.fit, args.emulator, args.transfer)
-    if not isinstance(theory, FeaturedTheory):
+    if not isinstance(theory, PrimordialTheory):
         raise ConfigError("plot_primordial: expected a fit of a primordial model")
     samples, best = read_samples(args.samples), read_json(args.summary)["best_fit"]["point"]
     columns = [samples.names.index(p) for p in theory.parameters]

@@ -12,7 +12,7 @@ from cmbfit.figures.style import save_figure
 from cmbfit.io import read_json
 from cmbfit.likelihood import GaussianBandpowers
 from cmbfit.likelihood.build import likelihoods_from_config
-from cmbfit.theory.extension import reach
+from cmbfit.theory.extrapolation import extrapolate_to
 from cmbfit.theory.select import theory_from_config
 from pipeline.run_stage import run_stage
 
@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     summary, likelihoods = read_json(args.summary), likelihoods_from_config(args.fit)
     lmax = max(like.lmax for like in likelihoods)
-    theory = reach(theory_from_config(args.fit, args.emulator, args.transfer), lmax)
+    theory = extrapolate_to(theory_from_config(args.fit, args.emulator, args.transfer), lmax)
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in summary["best_fit"]["point"].items()}
     spectra = theory.spectra(torch.stack([point[n] for n in theory.parameters], dim=1))
     gaussian = [like for like in likelihoods if isinstance(like, GaussianBandpowers)]

@@ -13,7 +13,7 @@ from cmbfit.data.archive import extract_member
 from cmbfit.io import atomic_path, publish_record, require_sha256
 from cmbfit.sky import Beam, read_beam_fits, read_beam_text
 from cmbfit.sky.beams import LEAKS
-from cmbfit.survey.fields import write_transfer
+from cmbfit.survey.fields import write_beam_table
 from pipeline.run_stage import run_stage
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     t, e, b, *leaks = np.average(functions, axis=0, weights=args.weights)
     mean = Beam(t, e, b, *(leak if leak.any() else None for leak in leaks))
     with atomic_path(args.output) as tmp:
-        write_transfer(tmp, mean.times_pixel_window(args.pixel_window))
+        write_beam_table(tmp, mean.times_pixel_window(args.pixel_window))
     publish_record(args.output, inputs=[*dict.fromkeys(args.beams), args.pixel_window], settings=vars(args))
 
 

@@ -21,7 +21,7 @@ from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
 from cmbfit.theory.emulator.trainingset import read_training_set
-from cmbfit.theory.extension import extend_spectra, reach
+from cmbfit.theory.extrapolation import extrapolate_spectra, extrapolate_to
 from cmbfit.theory.select import theory_from_config
 from pipeline.compute_exact import chosen_rows
 from pipeline.run_stage import run_stage
@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     samples, likelihoods = read_samples(args.samples), likelihoods_from_config(args.fit)
     theory = theory_from_config(args.fit, args.emulator, args.transfer)
-    emulator = reach(theory, max(like.lmax for like in likelihoods))
+    emulator = extrapolate_to(theory, max(like.lmax for like in likelihoods))
     computed = read_training_set(args.exact)
     rows = chosen_rows(samples, args.marks["draws"], args.seed)
     rows = np.concatenate([rows[i :: len(args.exact)] for i in range(len(args.exact))])
@@ -53,7 +53,7 @@ def main() -> None:
         raise DataError(
             f"{args.exact[0]}: exact spectra of other points than this chain's; compute them again"
         )
-    exact = extend_spectra(spectra_of(computed), emulator.lmax)
+    exact = extrapolate_spectra(spectra_of(computed), emulator.lmax)
     nuisance = {
         name: torch.from_numpy(values[:, i].copy())
         for i, name in enumerate(samples.names[: samples.n_sampled])

@@ -8,7 +8,7 @@ from cmbfit.io import publish_record
 from cmbfit.sky import read_product
 from cmbfit.sky.channels import channel_alm
 from cmbfit.spectra.transforms import FieldAlms
-from cmbfit.survey.fields import read_transfer
+from cmbfit.survey.fields import read_beam_table
 from cmbfit.survey.products import write_alms
 from pipeline.run_stage import run_stage
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     stokes = read_product(args.split, args.name)
-    t, e, b = channel_alm(stokes, read_transfer(args.beam), args.lmax)
+    t, e, b = channel_alm(stokes, read_beam_table(args.beam), args.lmax)
     write_alms(args.output, FieldAlms(t, e, b, args.lmax), "no mask")
     publish_record(
         args.output, inputs=[args.split, args.beam], settings=vars(args), steps=list(stokes.history)

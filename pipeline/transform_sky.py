@@ -10,7 +10,7 @@ from cmbfit.io import publish_record
 from cmbfit.sky import read_product
 from cmbfit.sky.cleaning import sky_alm, taper
 from cmbfit.spectra.transforms import FieldAlms
-from cmbfit.survey.fields import read_transfer
+from cmbfit.survey.fields import read_beam_table
 from cmbfit.survey.products import write_alms
 from pipeline.run_stage import run_stage
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     window = taper(*args.window)
-    e, b = sky_alm(read_product(args.split, "sky"), read_transfer(args.beam), window)
+    e, b = sky_alm(read_product(args.split, "sky"), read_beam_table(args.beam), window)
     write_alms(args.output, FieldAlms(np.zeros_like(e), e, b, args.window[1]), "no mask")
     publish_record(args.output, inputs=[args.split, args.beam], settings=vars(args))
 

@@ -10,7 +10,7 @@ from cmbfit.io import publish_record
 from cmbfit.sky import read_mask_product
 from cmbfit.sky.cleaning import regressor
 from cmbfit.spectra.transforms import masked_alms
-from cmbfit.survey.fields import read_transfer
+from cmbfit.survey.fields import read_beam_table
 from cmbfit.survey.products import mask_label, read_alms, write_alms
 from pipeline.run_stage import run_stage
 
@@ -33,7 +33,7 @@ def main() -> None:
     made = regressor(
         np.stack([template.e, template.b]),
         None if args.without_cmb else np.stack([own.e, own.b]),
-        read_transfer(args.beam),
+        read_beam_table(args.beam),
         mask.nside,
         mask.coord,
         "template",

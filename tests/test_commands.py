@@ -15,7 +15,7 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
+from cmbfit.cli.app import app
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,19 +49,19 @@ ELSEWHERE = {
     "cmbfit cite results/mine > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
-    "cmbfit compare CONFIG": "tests/test_cli_compare.py::test_harrison_zeldovich_against_lcdm",
+    "cmbfit compare CONFIG": "tests/cli/test_compare.py::test_harrison_zeldovich_against_lcdm",
     "cmbfit compare pipeline/config/default.yaml -o comparison": (
-        "tests/test_cli_compare.py::test_harrison_zeldovich_against_lcdm"
+        "tests/cli/test_compare.py::test_harrison_zeldovich_against_lcdm"
     ),
-    "cmbfit emulator finetune": "tests/theory/test_cli_emulator.py::test_finetune_extends_it",
-    "cmbfit fit": "tests/test_cli_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow",
-    "cmbfit fit CONFIG --quick": "tests/test_cli_fit.py::test_quick_fit_of_planck_is_the_published_one",
+    "cmbfit emulator finetune": "tests/cli/test_emulator.py::test_finetune_extends_it",
+    "cmbfit fit": "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow",
+    "cmbfit fit CONFIG --quick": "tests/cli/test_fit.py::test_quick_fit_of_planck_is_the_published_one",
     "cmbfit fit CONFIG [--fit NAME] [--sampler hmc]": (
-        "tests/test_cli_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
+        "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
     ),
-    "cmbfit hawking --mass-g 5e14": "tests/theory/test_cli_early.py::test_hawking",
+    "cmbfit hawking --mass-g 5e14": "tests/cli/test_early.py::test_hawking",
     "cmbfit loglike --data": "tests/test_cli.py::test_a_written_spectrum_gives_the_same_likelihood_as_its_parameters",
-    "cmbfit spectra MAP [MAP2] --mask MASK [--mask-p MASK] ... -o OUT": "tests/spectra/test_cli_spectra.py::test_text_with_errors",
+    "cmbfit spectra MAP [MAP2] --mask MASK [--mask-p MASK] ... -o OUT": "tests/cli/test_spectra.py::test_text_with_errors",
     "make fuzz": "tests/fuzz/test_sky_files.py::test_fits",
     "make fuzz N=10000": "tests/fuzz/test_sky_files.py::test_fits",
     "make slurm": "tests/slurm/test_slurm.py::test_losses_on_a_cluster_end_like_the_local_run",
@@ -212,7 +212,7 @@ def test_it_runs_slowly(written: str, tmp_path: Path) -> None:
     """The benchmarks in their smallest size, whose figures mean nothing."""
     program, *words = shlex.split(SLOW[written])
     if program == "cmbfit":
-        start = [sys.executable, "-c", "from cmbfit.cli import main; main()"]
+        start = [sys.executable, "-c", "from cmbfit.cli.app import main; main()"]
     else:
         start, words[0] = [sys.executable], str(ROOT / words[0])
     run = subprocess.run(

@@ -17,7 +17,7 @@ def plot_birefringence(record: Mapping[str, Any], curves: Mapping[str, Any]) -> 
     Parameters
     ----------
     record, curves : mapping
-        From :func:`cmbfit.theory.birefringence_bandpowers.rotation_record`, and its ``curves``.
+        From :func:`cmbfit.theory.birefringence.bandpowers.rotation_record`, and its ``curves``.
     """
     published = record["published"]
     beta, density = np.array(curves["beta_deg"]), np.array(curves["density"])

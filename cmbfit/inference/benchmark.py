@@ -34,7 +34,7 @@ from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.likelihood.compiled import CompiledPosterior
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
-from cmbfit.theory.extension import reach
+from cmbfit.theory.extrapolation import extrapolate_to
 
 DATA = ("planck2018_plik_lite_ttteee", "planck2018_lowl_tt_2bin", "planck2018_lowl_ee")
 CENTRE = {"ombh2": 0.02237, "omch2": 0.1201, "theta_mc": 1.0409, "tau": 0.054, "logA": 3.044, "ns": 0.965}
@@ -53,7 +53,7 @@ def joint_posteriors() -> dict[str, CompiledPosterior]:
     out = {}
     for name in ("planck2018", "p_act", "planck_act_spt"):
         likelihoods = likelihoods_from_config({"data": [name]})
-        theory = reach(load_emulator("lcdm_high"), max(like.lmax for like in likelihoods))
+        theory = extrapolate_to(load_emulator("lcdm_high"), max(like.lmax for like in likelihoods))
         priors = {p: Uniform(*theory.box[p]) for p in theory.parameters}
         out[name] = CompiledPosterior(Posterior(theory, likelihoods, priors))
     return out

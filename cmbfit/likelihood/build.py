@@ -16,7 +16,7 @@ from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.likelihood.selection import Selection, select
 from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
 from cmbfit.theory.base import Theory
-from cmbfit.theory.extension import reach
+from cmbfit.theory.extrapolation import extrapolate_to
 
 
 def likelihoods_from_config(fit: Mapping[str, Any]) -> list[Likelihood]:
@@ -100,7 +100,7 @@ def posterior_from_config(fit: Mapping[str, Any], theory: Theory) -> Posterior:
             )
     likelihoods = likelihoods_from_config(fit)
     # windows of ground-based surveys reach beyond the emulators: continued by a template, and recorded
-    return Posterior(reach(theory, max(like.lmax for like in likelihoods)), likelihoods, priors)
+    return Posterior(extrapolate_to(theory, max(like.lmax for like in likelihoods)), likelihoods, priors)
 
 
 def start_from_config(

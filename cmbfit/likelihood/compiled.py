@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.featured import FeaturedPosterior
 from cmbfit.likelihood.fold import component_coefficients, fold, foldable, varying
+from cmbfit.likelihood.folded_primordial import PrimordialPosterior
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.likelihood.posterior import Evaluation, EvaluationCounts, Posterior
 from cmbfit.likelihood.threads import one_core_threads
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.featured import FeaturedTheory
+from cmbfit.theory.primordial_theory import PrimordialTheory
 
 log = logging.getLogger(__name__)
 
@@ -206,8 +206,8 @@ class CompiledPosterior(Posterior):
 def compile_if_possible(posterior: Posterior) -> Posterior:
     """Fold a posterior's linear steps, or return it with the reason in its `not_folded`."""
     try:
-        if isinstance(posterior.theory, FeaturedTheory):
-            return FeaturedPosterior(posterior)
+        if isinstance(posterior.theory, PrimordialTheory):
+            return PrimordialPosterior(posterior)
         return CompiledPosterior(posterior)
     except LikelihoodError as error:
         posterior.not_folded = str(error)

@@ -111,8 +111,8 @@ class FieldFiles:
 _COLUMNS = "ell t e b"
 
 
-def read_transfer(path: str | Path) -> Beam:
-    """Read the text table of :func:`write_transfer`: beam times pixel window."""
+def read_beam_table(path: str | Path) -> Beam:
+    """Read the text table of :func:`write_beam_table`: beam times pixel window."""
     with reading(path, f"rows of numbers, {_COLUMNS}", SpectrumError):
         rows = np.loadtxt(path, ndmin=2)
     if not 4 <= rows.shape[1] <= 6 or not np.array_equal(rows[:, 0], np.arange(len(rows))):
@@ -122,7 +122,7 @@ def read_transfer(path: str | Path) -> Beam:
     return Beam(*rows.T[1:])
 
 
-def write_transfer(path: str | Path, beam: Beam) -> None:
+def write_beam_table(path: str | Path, beam: Beam) -> None:
     """Write a transfer function as the text table "ell t e b", and "t_to_e", "t_to_b" where the map's E or B holds T."""
     columns, header = [np.arange(beam.lmax + 1), *beam.teb], _COLUMNS
     for key in LEAKS[: 2 if beam.t_to_b is not None else len(beam.leaks)]:
@@ -167,7 +167,7 @@ def read_field(files: FieldFiles) -> SurveyField:
     lmax = {a.lmax for a in [*alms, *(t for row in templates for t in row)]}
     if len(lmax) != 1:
         raise SpectrumError(f"field {files.name!r}: coefficients of different lmax {sorted(lmax)}")
-    beam = read_transfer(files.beam)
+    beam = read_beam_table(files.beam)
     transfer = Transfer(beam.t, beam.p, beam.t_to_e, beam.t_to_b)
     made = Field(files.name, len(files.splits), mask, transfer, mask_p=mask_p, survey=files.survey)
     if not templates:

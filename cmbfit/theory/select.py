@@ -10,9 +10,9 @@ from cmbfit.errors import ConfigError
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.featured import FeaturedTheory
 from cmbfit.theory.hawking.response import EvaporationTheory
 from cmbfit.theory.primordial import get_model
+from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.tensor_spectra import TensorSpectra
 from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
@@ -70,8 +70,8 @@ def theory_from_config(
         raise ConfigError(f"{emulator}: primordial models need an LCDM emulator, not one with an extension")
     waves = tensors_of(fit)
     if waves is None:
-        return FeaturedTheory(base, get_model(name), expansion)
+        return PrimordialTheory(base, get_model(name), expansion)
     operator = read_transfer(Path(transfer) / TENSORS)
     if not isinstance(operator, TransferOperator):
         raise ConfigError(f"{transfer}/{TENSORS}: expected an operator of tensors, found an expansion")
-    return FeaturedTheory(base, get_model(name), expansion, TensorSpectra(get_model(waves), operator))
+    return PrimordialTheory(base, get_model(name), expansion, TensorSpectra(get_model(waves), operator))

@@ -29,7 +29,7 @@ from cmbfit.sky.fits import (
 )
 from cmbfit.sky.maps import Mask, StokesMap
 from cmbfit.sky.windows import read_pixel_window
-from cmbfit.survey.fields import read_transfer
+from cmbfit.survey.fields import read_beam_table
 from tests.fuzz.damage import damaged, damaged_fits
 from tests.fuzz.judge import judge
 
@@ -106,7 +106,7 @@ _TEXT = b"".join(
 )
 TEXT_READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "text beam": (b"# l b_l\n" + _TEXT, lambda p: read_beam_text(p, 10)),
-    "transfer function": (_TEXT, read_transfer),
+    "transfer function": (_TEXT, read_beam_table),
     "source catalogue": (b"# lon lat radius\n1 2 0.5\n3.5 -4 1\n200 80 2\n", read_sources),
 }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from cmbfit.cli_fit import choose_fit, read_config
+from cmbfit.cli.fit import choose_fit, read_config
 from cmbfit.data import load_registry
 from cmbfit.errors import ConfigError
 from cmbfit.theory.emulator.bundle import load_emulator

@@ -14,7 +14,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
+from cmbfit.cli.app import app
 from cmbfit.errors import ConfigError, DataError, DownloadError, LikelihoodError
 from cmbfit.likelihood import Gaussian, Uniform, load_likelihood
 from cmbfit.likelihood.build import likelihoods_from_config, posterior_from_config

@@ -14,7 +14,7 @@ import yaml
 from rocrate.rocrate import ROCrate
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
+from cmbfit.cli.app import app
 from cmbfit.errors import DataError
 from cmbfit.io import provenance, write_json
 from cmbfit.provenance.crate import write_crate

@@ -24,9 +24,9 @@ from cmbfit.survey.fields import (
     FieldFiles,
     SurveyField,
     difference_alms,
+    read_beam_table,
     read_fields,
-    read_transfer,
-    write_transfer,
+    write_beam_table,
 )
 from cmbfit.survey.nulls import noise_check, split_checks
 from cmbfit.survey.products import PairSpectra, mask_label, read_alms, read_pairs, write_alms, write_pairs
@@ -149,10 +149,10 @@ def test_field_from_files_with_two_masks(tmp_path: Path, rng: np.random.Generato
         write_mask(tmp_path / f"{name}.fits", mask)
     beam = Beam.unit(LMAX)
     only_b = replace(beam, t_to_b=np.full(LMAX + 1, 0.02))
-    write_transfer(tmp_path / "beam.txt", only_b)
-    np.testing.assert_allclose(read_transfer(tmp_path / "beam.txt").t_to_b, 0.02)
-    write_transfer(tmp_path / "beam.txt", replace(beam, t_to_e=np.full(LMAX + 1, 0.01)))
-    assert read_transfer(tmp_path / "beam.txt").t_to_b is None
+    write_beam_table(tmp_path / "beam.txt", only_b)
+    np.testing.assert_allclose(read_beam_table(tmp_path / "beam.txt").t_to_b, 0.02)
+    write_beam_table(tmp_path / "beam.txt", replace(beam, t_to_e=np.full(LMAX + 1, 0.01)))
+    assert read_beam_table(tmp_path / "beam.txt").t_to_b is None
     splits = [f"{tmp_path}/split{k}.fits" for k in range(2)]
     label = mask_label(tmp_path / "t.fits", tmp_path / "p.fits")
     for k, path in enumerate(splits):
@@ -176,7 +176,7 @@ def test_field_from_files_with_two_masks(tmp_path: Path, rng: np.random.Generato
         read_fields([replace(files, mask_p="")], BINS)
     (tmp_path / "beam.txt").write_text("0 1\n1 1\n")
     with pytest.raises(SpectrumError, match="ell t e b"):
-        read_transfer(tmp_path / "beam.txt")
+        read_beam_table(tmp_path / "beam.txt")
 
 
 def test_products_come_back(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from cmbfit.errors import LikelihoodError, SpectrumError
 from cmbfit.theory.base import point_from_values
-from cmbfit.theory.birefringence import forecast, rotate, rotate_spectra
-from cmbfit.theory.birefringence_fit import ChannelLikelihood, ParityLikelihood, beta_from_angles
+from cmbfit.theory.birefringence.channels import ChannelLikelihood, ParityLikelihood, beta_from_angles
+from cmbfit.theory.birefringence.rotation import forecast, rotate, rotate_spectra
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.spectra import Spectra
 from tests.conftest import PLANCK_POINT

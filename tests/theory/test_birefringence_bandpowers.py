@@ -13,8 +13,8 @@ from scipy import stats
 from cmbfit.errors import LikelihoodError
 from cmbfit.figures.birefringence import birefringence_table, plot_birefringence
 from cmbfit.spectra.product import COMBINED, Bandpowers
-from cmbfit.theory.birefringence import forecast, rotate_spectra
-from cmbfit.theory.birefringence_bandpowers import AnglePosterior, BandpowerRotation, rotation_record
+from cmbfit.theory.birefringence.bandpowers import AnglePosterior, BandpowerRotation, rotation_record
+from cmbfit.theory.birefringence.rotation import forecast, rotate_spectra
 
 EDGES = tuple(range(50, 1501, 50))
 N = len(EDGES) - 1

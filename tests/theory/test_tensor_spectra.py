@@ -12,14 +12,14 @@ import torch
 from cmbfit.errors import DataError, ParameterError, SpectrumError
 from cmbfit.likelihood import Posterior, Uniform
 from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.featured import FeaturedPosterior
+from cmbfit.likelihood.folded_primordial import PrimordialPosterior
 from cmbfit.likelihood.model_defaults import complete_fit, sampled_parameters
 from cmbfit.theory.camb_code import PRESETS
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.featured import FeaturedTheory
-from cmbfit.theory.featured_exact import camb_with_power
 from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.primordial import get_model
+from cmbfit.theory.primordial_exact import camb_with_power
+from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.select import theory_from_config
 from cmbfit.theory.tensor_spectra import TensorSpectra
 from cmbfit.theory.transfer.camb_matrices import TransferSettings
@@ -27,7 +27,7 @@ from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
 from cmbfit.theory.transfer.plan import CENTRE, ExpansionPlan
 from cmbfit.theory.transfer.store import TENSORS, write_transfer
-from tests.theory.test_featured import (  # noqa: F401 (fixtures)
+from tests.theory.test_primordial_theory import (  # noqa: F401 (fixtures)
     emulator,
     expansion,
     kernels,
@@ -49,23 +49,23 @@ def theory(
     emulator: LinearEmulator,  # noqa: F811
     expansion: TransferExpansion,  # noqa: F811
     operator: TransferOperator,
-) -> FeaturedTheory:
+) -> PrimordialTheory:
     waves = TensorSpectra(get_model("tensor_free"), operator)
-    return FeaturedTheory(emulator, get_model("running"), expansion, waves)
+    return PrimordialTheory(emulator, get_model("running"), expansion, waves)
 
 
-def with_waves(theory: FeaturedTheory, n: int, r: float, nt: float = 0.0) -> torch.Tensor:
-    bare = FeaturedTheory(theory.emulator, theory.model, theory.expansion)
+def with_waves(theory: PrimordialTheory, n: int, r: float, nt: float = 0.0) -> torch.Tensor:
+    bare = PrimordialTheory(theory.emulator, theory.model, theory.expansion)
     extra = torch.tensor([[r, nt]], dtype=torch.float64).repeat(n, 1)
     return torch.cat([points(bare, n), extra], 1)
 
 
-def test_waves_add_to_the_scalars(theory: FeaturedTheory, operator: TransferOperator) -> None:
+def test_waves_add_to_the_scalars(theory: PrimordialTheory, operator: TransferOperator) -> None:
     """P_T = r A_s (k/k*)^n_t through the operator, damped by the optical depth, nothing else."""
     assert theory.parameters[-4:] == ("nrun", "nrunrun", "r", "nt")
     assert theory.box["r"] == (1e-6, 0.2)
     theta = with_waves(theory, 3, 0.1, -0.2)
-    bare = FeaturedTheory(theory.emulator, theory.model, theory.expansion)
+    bare = PrimordialTheory(theory.emulator, theory.model, theory.expansion)
     whole, scalar = theory.spectra(theta).dl, bare.spectra(theta[:, :-2]).dl
     k = operator.k.numpy()
     column = {p: theta[:, i].numpy() for i, p in enumerate(theory.parameters)}
@@ -79,12 +79,12 @@ def test_waves_add_to_the_scalars(theory: FeaturedTheory, operator: TransferOper
     assert theory.imprint(theta)["bb"][0, 80] > 0
 
 
-def test_folded_equals_unfolded(theory: FeaturedTheory) -> None:
+def test_folded_equals_unfolded(theory: PrimordialTheory) -> None:
     theta = with_waves(theory, 16, 0.05)
     data = likelihoods(np.random.default_rng(2), _Fiducial(theory))  # type: ignore[arg-type]
     posterior = Posterior(theory, data, {p: Uniform(*theory.box[p]) for p in theory.parameters})
     folded = compile_if_possible(posterior)
-    assert isinstance(folded, FeaturedPosterior)
+    assert isinstance(folded, PrimordialPosterior)
     theta = torch.cat([theta, torch.ones(16, 1, dtype=torch.float64)], 1)
     one, two = theta.clone().requires_grad_(True), theta.clone().requires_grad_(True)
     wanted, got = posterior.log_prob(one), folded.log_prob(two)
@@ -101,7 +101,7 @@ def test_folded_equals_unfolded(theory: FeaturedTheory) -> None:
 class _Fiducial:
     """The toy data are made from the middle of the model's own parameters, r and n_t with them."""
 
-    def __init__(self, theory: FeaturedTheory) -> None:
+    def __init__(self, theory: PrimordialTheory) -> None:
         self._theory, self.parameters, self.lmax = theory, theory.parameters[:-2], theory.lmax
         self.model = theory.model
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_waves(
         TensorSpectra(get_model("tensor_free"), expansion.at_centre())
     waves = TensorSpectra(get_model("tensor_consistency"), operator)
     with pytest.raises(ParameterError, match="ns is nowhere given"):
-        FeaturedTheory(emulator, get_model("starobinsky"), expansion, waves)
+        PrimordialTheory(emulator, get_model("starobinsky"), expansion, waves)
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_the_run_is_recorded_and_would_repeat(tiny_run: Checkout) -> None:
     assert files["checks/spectra.json"]["description"] == "written by the rule check_spectra"
     assert "@article{jarosik2011," in (results / "citations.bib").read_text()
     run = subprocess.run(
-        [sys.executable, "-c", "from cmbfit.cli import main; main()", "reproduce", "results/tiny"],
+        [sys.executable, "-c", "from cmbfit.cli.app import main; main()", "reproduce", "results/tiny"],
         cwd=tiny_run.root, env=tiny_run.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr

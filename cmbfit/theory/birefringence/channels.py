@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.theory.birefringence import rotate_spectra
+from cmbfit.theory.birefringence.rotation import rotate_spectra
 
 
 class ParityLikelihood:

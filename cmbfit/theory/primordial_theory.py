@@ -37,7 +37,7 @@ FIDUCIAL = (3.045, 0.9649)
 _STEP = 0.05  # in ln k, for the tilt at the pivot of a model that has no n_s of its own
 
 
-class FeaturedTheory:
+class PrimordialTheory:
     """Lensed spectra of a cosmology whose primordial spectrum is a registered model.
 
     Parameters
@@ -112,7 +112,7 @@ class FeaturedTheory:
         self.k = expansion.k
         self._spread: torch.Tensor | None = None
 
-    def coarse(self) -> FeaturedTheory:
+    def coarse(self) -> PrimordialTheory:
         """Return a copy that asks the model for P at no more wavenumbers than its `resolution` needs."""
         log_frequency, linear_frequency = self.model.resolution
         fine = self.expansion.k
@@ -155,7 +155,7 @@ class FeaturedTheory:
         fiducial = {p: x[0] for p, x in self.expansion.undamped(centre, power).items()}
         return LensingResponse(Lensing(self.expansion.lmax, self.lmax), fiducial)
 
-    def to(self, device: torch.device | str) -> FeaturedTheory:
+    def to(self, device: torch.device | str) -> PrimordialTheory:
         """Return a copy on `device`."""
         moved = copy.copy(self)
         moved.__dict__["lensing"] = self.lensing.to(device)

@@ -8,7 +8,13 @@ import torch
 
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.extension import ExtendedEmulator, ExtendedTheory, extend_spectra, reach, tail_template
+from cmbfit.theory.extrapolation import (
+    ExtrapolatedEmulator,
+    ExtrapolatedTheory,
+    extrapolate_spectra,
+    extrapolate_to,
+    extrapolation_template,
+)
 from cmbfit.theory.spectra import Spectra
 
 POINT = torch.tensor([[0.0221, 0.124, 1.0395, 0.062, 3.06, 0.955]], dtype=torch.float64)
@@ -21,7 +27,7 @@ def test_what_is_cut_off_comes_back(emulator: LinearEmulator) -> None:
     """
     full = emulator.spectra(POINT)
     short = Spectra({p: x[:, :2201] for p, x in full.dl.items()}, full.parameters)
-    got = extend_spectra(short, 2590)
+    got = extrapolate_spectra(short, 2590)
     for pair in ("tt", "ee"):
         assert torch.equal(got.dl[pair][:, :2201], short.dl[pair])
         ratio = (got.dl[pair] / full.dl[pair][:, :2591])[0, 2201:]
@@ -31,38 +37,38 @@ def test_what_is_cut_off_comes_back(emulator: LinearEmulator) -> None:
 
 
 def test_levels_are_kept_exactly() -> None:
-    lmin, template = tail_template()
+    lmin, template = extrapolation_template()
     level = torch.tensor([[0.9], [1.2]], dtype=torch.float64)
     head = torch.ones(2, lmin, dtype=torch.float64)
     full = {p: torch.cat([head, level * x], dim=1) for p, x in template.items()}
-    got = extend_spectra(Spectra({p: x[:, :5001] for p, x in full.items()}), 6325)
+    got = extrapolate_spectra(Spectra({p: x[:, :5001] for p, x in full.items()}), 6325)
     for pair, x in full.items():
         torch.testing.assert_close(got.dl[pair], x[:, :6326], rtol=1e-12, atol=0)
 
 
 def test_the_settings_say_where_the_theory_ends(emulator: LinearEmulator) -> None:
-    theory = ExtendedTheory(emulator, emulator.lmax + 100)
+    theory = ExtrapolatedTheory(emulator, emulator.lmax + 100)
     assert theory.spectra(POINT).lmax == theory.lmax == emulator.lmax + 100
     assert theory.settings["extended"]["computed_lmax"] == theory.computed_lmax == emulator.lmax
     assert theory.box == emulator.box
-    assert "extended" not in ExtendedTheory(emulator, 2000).settings
+    assert "extended" not in ExtrapolatedTheory(emulator, 2000).settings
     assert np.isfinite(theory.spectra(POINT).dl["te"].numpy()).all()
 
 
 def test_spectra_that_the_template_cannot_continue_are_refused() -> None:
     with pytest.raises(SpectrumError, match="the template covers"):
-        extend_spectra(Spectra({"tt": torch.ones(1, 500, dtype=torch.float64)}), 600)
+        extrapolate_spectra(Spectra({"tt": torch.ones(1, 500, dtype=torch.float64)}), 600)
     with pytest.raises(SpectrumError, match="cannot be continued to 9000"):
-        extend_spectra(Spectra({"tt": torch.ones(1, 5001, dtype=torch.float64)}), 9000)
+        extrapolate_spectra(Spectra({"tt": torch.ones(1, 5001, dtype=torch.float64)}), 9000)
     with pytest.raises(SpectrumError, match="levels of tt and ee"):
-        extend_spectra(Spectra({"te": torch.ones(1, 5001, dtype=torch.float64)}), 6000)
+        extrapolate_spectra(Spectra({"te": torch.ones(1, 5001, dtype=torch.float64)}), 6000)
 
 
 def test_an_extended_emulator_folds_what_its_spectra_are(
     emulator: LinearEmulator, rng: np.random.Generator
 ) -> None:
     """Random windows that act on both sides of the emulator's end, TE's tail on the levels of TT and EE."""
-    longer = ExtendedEmulator(emulator, emulator.lmax + 300)
+    longer = ExtrapolatedEmulator(emulator, emulator.lmax + 300)
     dl = longer.spectra(POINT).dl
     h = longer.features(POINT)
     for pairs in (("tt",), ("te",), ("ee",), ("tt", "te", "ee")):
@@ -79,5 +85,5 @@ def test_an_extended_emulator_folds_what_its_spectra_are(
 
 
 def test_only_a_theory_that_ends_high_is_continued_unasked(emulator: LinearEmulator) -> None:
-    assert reach(emulator, emulator.lmax) is emulator
-    assert reach(emulator, 6325) is emulator  # it ends at 2600: whoever needs l = 6325 refuses it
+    assert extrapolate_to(emulator, emulator.lmax) is emulator
+    assert extrapolate_to(emulator, 6325) is emulator  # it ends at 2600: whoever needs l = 6325 refuses it

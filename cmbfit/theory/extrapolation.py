@@ -33,14 +33,14 @@ LEAST_LMAX = 4000
 
 
 @cache
-def tail_template() -> tuple[int, dict[str, torch.Tensor]]:
+def extrapolation_template() -> tuple[int, dict[str, torch.Tensor]]:
     """Return the template's first multipole, and its D_l from there by pair."""
-    path = resources.files("cmbfit.theory").joinpath("tail_template.npz")
+    path = resources.files("cmbfit.theory").joinpath("extrapolation_template.npz")
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
         return int(f["lmin"]), {p: torch.from_numpy(f[p].astype("f8")) for p in f.files if p != "lmin"}
 
 
-def extend_spectra(spectra: Spectra, lmax: int) -> Spectra:
+def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
     """Continue spectra to a larger lmax by the template, scaled to meet each model.
 
     Raises
@@ -50,16 +50,16 @@ def extend_spectra(spectra: Spectra, lmax: int) -> Spectra:
 
     Examples
     --------
-    >>> lmin, template = tail_template()
+    >>> lmin, template = extrapolation_template()
     >>> tt = torch.cat([torch.ones(lmin, dtype=torch.float64), 1.1 * template["tt"]])[None, :4001]
-    >>> longer = extend_spectra(Spectra({"tt": tt}), 5000)
+    >>> longer = extrapolate_spectra(Spectra({"tt": tt}), 5000)
     >>> round((longer.dl["tt"][0, 5000] / template["tt"][5000 - lmin]).item(), 12)
     1.1
     """
     end = spectra.lmax
     if lmax <= end:
         return spectra
-    first, template = tail_template()
+    first, template = extrapolation_template()
     last = first + len(template["tt"]) - 1
     if end - BLEND + 1 < first or lmax > last:
         raise SpectrumError(
@@ -86,8 +86,8 @@ def extend_spectra(spectra: Spectra, lmax: int) -> Spectra:
     return Spectra(out, spectra.parameters)
 
 
-class ExtendedTheory:
-    """A theory continued beyond its last multipole by :func:`extend_spectra`.
+class ExtrapolatedTheory:
+    """A theory continued beyond its last multipole by :func:`extrapolate_spectra`.
 
     Parameters
     ----------
@@ -131,11 +131,11 @@ class ExtendedTheory:
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> Spectra:
         """Return the theory's spectra, continued to lmax."""
-        return extend_spectra(self.theory.spectra(theta), self.lmax)
+        return extrapolate_spectra(self.theory.spectra(theta), self.lmax)
 
 
-class ExtendedEmulator(LinearEmulator):
-    """A linear emulator continued by :func:`extend_spectra`, which still folds.
+class ExtrapolatedEmulator(LinearEmulator):
+    """A linear emulator continued by :func:`extrapolate_spectra`, which still folds.
 
     Parameters
     ----------
@@ -156,16 +156,16 @@ class ExtendedEmulator(LinearEmulator):
         self.computed_lmax = emulator.arrays.lmax
         self.lmax = lmax
 
-    def to(self, device: torch.device | str) -> ExtendedEmulator:
+    def to(self, device: torch.device | str) -> ExtrapolatedEmulator:
         """Return a copy on `device`."""
-        return ExtendedEmulator(self, self.lmax, device)
+        return ExtrapolatedEmulator(self, self.lmax, device)
 
     def spectra(
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> Spectra:
         """Return the emulator's spectra, continued to lmax."""
-        return extend_spectra(super().spectra(theta), self.lmax)
+        return extrapolate_spectra(super().spectra(theta), self.lmax)
 
     def fold(
         self,
@@ -177,7 +177,7 @@ class ExtendedEmulator(LinearEmulator):
         See :meth:`LinearEmulator.fold`.
         """
         end = self.computed_lmax
-        first, template = tail_template()
+        first, template = extrapolation_template()
         out: dict[str, torch.Tensor] = {}
 
         def rows_of(pair: str, like: torch.Tensor) -> torch.Tensor:
@@ -197,7 +197,7 @@ class ExtendedEmulator(LinearEmulator):
         return super().fold(out, block)
 
 
-def reach(theory: Theory, lmax: int) -> Theory:
+def extrapolate_to(theory: Theory, lmax: int) -> Theory:
     """Return a theory that reaches `lmax`: itself, or continued if it ends above :data:`LEAST_LMAX`.
 
     A theory that ends lower is returned as it is: who asks for more must refuse it.
@@ -205,5 +205,5 @@ def reach(theory: Theory, lmax: int) -> Theory:
     if theory.lmax >= lmax or theory.lmax < LEAST_LMAX:
         return theory
     if isinstance(theory, LinearEmulator):
-        return ExtendedEmulator(theory, lmax)
-    return ExtendedTheory(theory, lmax)
+        return ExtrapolatedEmulator(theory, lmax)
+    return ExtrapolatedTheory(theory, lmax)

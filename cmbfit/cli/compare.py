@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cmbfit.cli_fit import read_config
+from cmbfit.cli.fit import read_config
 from cmbfit.errors import ConfigError
 from cmbfit.io import provenance, read_json, write_json
 

@@ -27,9 +27,9 @@ from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
 from cmbfit.likelihood.priors import Gaussian
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.featured import FIDUCIAL, FeaturedTheory
 from cmbfit.theory.primordial.model import NS
 from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
+from cmbfit.theory.primordial_theory import FIDUCIAL, PrimordialTheory
 from cmbfit.theory.transfer.expansion import BACKGROUND
 from cmbfit.theory.transfer.projection import ProjectedImprint
 
@@ -54,8 +54,8 @@ class _Data:
     target: torch.Tensor
 
 
-class FeaturedPosterior(Posterior):
-    """A posterior of a :class:`~cmbfit.theory.featured.FeaturedTheory` without full spectra; same interface.
+class PrimordialPosterior(Posterior):
+    """A posterior of a :class:`~cmbfit.theory.primordial_theory.PrimordialTheory` without full spectra; same interface.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class FeaturedPosterior(Posterior):
 
     def __init__(self, posterior: Posterior, n_check: int = 16) -> None:
         theory = posterior.theory
-        if not isinstance(theory, FeaturedTheory):
+        if not isinstance(theory, PrimordialTheory):
             raise LikelihoodError("expected the posterior of a primordial model")
         gaussian, tables, direct = foldable(posterior)
         self.__dict__.update(copy.copy(posterior).__dict__)
@@ -92,7 +92,7 @@ class FeaturedPosterior(Posterior):
         self.chunk = _CHUNK
         self.fold_difference = self._measure_difference(posterior, n_check)
 
-    def _project(self, theory: FeaturedTheory, gaussian: list[GaussianBandpowers]) -> None:
+    def _project(self, theory: PrimordialTheory, gaussian: list[GaussianBandpowers]) -> None:
         """Pull all rows back to P(k): those of the CMB and those of the lensing potential."""
         parts: dict[bool, list[dict[str, torch.Tensor]]] = {False: [], True: []}
         length = {False: 0, True: 0}
@@ -134,7 +134,7 @@ class FeaturedPosterior(Posterior):
                     theory.expansion, theory.lensing, stacked, power, theory.spread
                 )
 
-    def _assemble(self, theory: FeaturedTheory) -> None:
+    def _assemble(self, theory: PrimordialTheory) -> None:
         """Stack the emulator's polynomials that are needed, each source of components once."""
         sources = dict.fromkeys(source for part in self._data for source, _ in part.groups)
         if self._tables:
@@ -146,9 +146,9 @@ class FeaturedPosterior(Posterior):
     def _default_chunk(self) -> int:
         return _CHUNK if self.device.type == "cpu" else 16 * _CHUNK
 
-    def to(self, device: torch.device | str) -> FeaturedPosterior:
+    def to(self, device: torch.device | str) -> PrimordialPosterior:
         """Return a copy that computes on `device`."""
-        moved: FeaturedPosterior = super().to(device)  # type: ignore[assignment]
+        moved: PrimordialPosterior = super().to(device)  # type: ignore[assignment]
         moved._tables = [like.to(device) for like in self._tables]
         moved._data = [
             replace(
@@ -164,7 +164,7 @@ class FeaturedPosterior(Posterior):
         return moved
 
     def _log_like(self, theta: torch.Tensor) -> torch.Tensor:
-        theory: FeaturedTheory = self.theory  # type: ignore[assignment]
+        theory: PrimordialTheory = self.theory  # type: ignore[assignment]
         point, nuisance = self._split(theta)
         background, _, of_emulator = theory.split(point)
         change = theory.power(point)[1]
@@ -200,7 +200,7 @@ class FeaturedPosterior(Posterior):
 
     def _check_points(self, n: int) -> torch.Tensor:
         """Return n points of the expansion's cosmology: the likeliest of many draws of the model's parameters."""
-        theory: FeaturedTheory = self.theory  # type: ignore[assignment]
+        theory: PrimordialTheory = self.theory  # type: ignore[assignment]
         rng = np.random.default_rng(0)
         centre = dict(zip(BACKGROUND, theory.expansion.arrays.centre.tolist(), strict=True)) | {
             "logA": FIDUCIAL[0],

@@ -62,7 +62,7 @@ def rotation_table(record: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     record : mapping
-        From :func:`cmbfit.theory.birefringence_bandpowers.rotation_record`.
+        From :func:`cmbfit.theory.birefringence.bandpowers.rotation_record`.
     """
     n, chi2 = record["n_data"], record["chi2_without"]
     pairs = ", ".join(record["pairs"]).upper()

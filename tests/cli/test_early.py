@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
+from cmbfit.cli.app import app
 from cmbfit.errors import ParameterError
 
 RUN = CliRunner()

@@ -250,7 +250,7 @@ def test_help_and_version(cmbfit: Runner) -> None:
 
 def test_as_a_process_an_error_is_one_line_and_no_traceback(tmp_path: Path) -> None:
     words = ["loglike", "--data", PLIK, "--spectrum", str(tmp_path / "absent.txt")]
-    code = "import sys; from cmbfit.cli import main; sys.argv[0] = 'cmbfit'; main()"
+    code = "import sys; from cmbfit.cli.app import main; sys.argv[0] = 'cmbfit'; main()"
     got = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert got.returncode == 2
     assert got.stdout == ""

@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from cmbfit.errors import LikelihoodError
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.product import Bandpowers
-from cmbfit.theory.birefringence import PUBLISHED, rotate_spectra
+from cmbfit.theory.birefringence.rotation import PUBLISHED, rotate_spectra
 
 _STEPS = (1e-3, 0.05)  # finest and coarsest grid, degrees: an eighth of the error in between
 _LIMIT = {"eb": 22.5, "tb": 45.0}  # degrees within which the sine of each determines the angle

@@ -55,11 +55,11 @@ def primordial_spectra(
     if transfer is None:
         return _by_camb(model, theta, background, lmax, preset)
     from cmbfit.theory.base import point_from_values  # noqa: PLC0415
-    from cmbfit.theory.featured import FeaturedTheory  # noqa: PLC0415
+    from cmbfit.theory.primordial_theory import PrimordialTheory  # noqa: PLC0415
     from cmbfit.theory.select import theory_from_config  # noqa: PLC0415
 
     theory = theory_from_config({"theory": {"primordial": name}}, emulator, transfer)
-    assert isinstance(theory, FeaturedTheory)  # noqa: S101 (a primordial model was asked for)
+    assert isinstance(theory, PrimordialTheory)  # noqa: S101 (a primordial model was asked for)
     if not 2 <= lmax <= theory.lmax:
         raise SpectrumError(f"--lmax: expected 2..{theory.lmax} for {name}, found {lmax}")
     defaults = dict(zip(model.parameter_names, theta[0].tolist(), strict=True))
@@ -82,8 +82,8 @@ def _by_camb(
 
     from cmbfit.theory.base import point_from_values  # noqa: PLC0415
     from cmbfit.theory.camb_code import CambTheory, get_preset  # noqa: PLC0415
-    from cmbfit.theory.featured_exact import TABLE, camb_with_power  # noqa: PLC0415
     from cmbfit.theory.primordial.model import PIVOT  # noqa: PLC0415
+    from cmbfit.theory.primordial_exact import TABLE, camb_with_power  # noqa: PLC0415
     from cmbfit.theory.spectra import Spectra  # noqa: PLC0415
 
     settings = get_preset(preset)
@@ -111,7 +111,7 @@ def _by_camb(
 
 def save_imprint(spectra: Spectra, smooth: Spectra, stem: Path, title: str) -> None:
     """Publish a figure of the model's spectra and of their ratio to the power law's."""
-    from cmbfit.figures.primordial import imprint_table, plot_imprint  # noqa: PLC0415 (matplotlib)
+    from cmbfit.figures.imprint import imprint_table, plot_imprint  # noqa: PLC0415 (matplotlib)
     from cmbfit.figures.style import save_figure  # noqa: PLC0415
 
     table = imprint_table(spectra, smooth)

@@ -18,9 +18,9 @@ from cmbfit.likelihood import GaussianBandpowers, Posterior, Uniform
 from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.theory.camb_code import PRESETS
 from cmbfit.theory.emulator.bundle import load_emulator
-from cmbfit.theory.featured import FeaturedTheory
-from cmbfit.theory.featured_exact import compute_featured
 from cmbfit.theory.primordial import get_model
+from cmbfit.theory.primordial_exact import compute_primordial
+from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.transfer.camb_matrices import TransferSettings
 from cmbfit.theory.transfer.expansion import TransferExpansion
@@ -55,11 +55,11 @@ def expansion() -> TransferExpansion:
     return plan.compute(log=lambda _: None)
 
 
-def theory_of(name: str, expansion: TransferExpansion) -> FeaturedTheory:
-    return FeaturedTheory(load_emulator("lcdm_planck2018"), get_model(name), expansion)
+def theory_of(name: str, expansion: TransferExpansion) -> PrimordialTheory:
+    return PrimordialTheory(load_emulator("lcdm_planck2018"), get_model(name), expansion)
 
 
-def truth(theory: FeaturedTheory, **background: float) -> torch.Tensor:
+def truth(theory: PrimordialTheory, **background: float) -> torch.Tensor:
     """A point two sigma off the centre, with the feature of MODELS."""
     values = {"ombh2": 0.0226, "omch2": 0.1220, "theta_mc": 1.0413, "tau": 0.045, "logA": 3.05, "ns": 0.97}
     values |= MODELS[theory.model.name] | background
@@ -81,7 +81,7 @@ def test_spectra_are_those_of_camb_with_the_same_p(name: str, expansion: Transfe
     """
     theory = theory_of(name, expansion)
     theta = truth(theory)
-    exact = compute_featured(theory, theta.numpy(), PRESETS["planck2018"], log=lambda _: None)
+    exact = compute_primordial(theory, theta.numpy(), PRESETS["planck2018"], log=lambda _: None)
     got = theory.spectra(theta)
     wanted = dict(zip(("tt", "te", "ee"), exact.dl[0, :3, : LMAX + 1], strict=True))
     sigma = cosmic_sigma(wanted)
@@ -116,12 +116,12 @@ def mock(dl: dict[str, np.ndarray], rng: np.random.Generator | None) -> Gaussian
 
 
 def posterior_of(
-    theory: FeaturedTheory, like: GaussianBandpowers, ranges: dict[str, tuple[float, float]]
+    theory: PrimordialTheory, like: GaussianBandpowers, ranges: dict[str, tuple[float, float]]
 ) -> Posterior:
     return compile_if_possible(Posterior(theory, [like], {p: Uniform(*r) for p, r in ranges.items()}))
 
 
-def scales(theory: FeaturedTheory) -> dict[str, float]:
+def scales(theory: PrimordialTheory) -> dict[str, float]:
     known = {"ombh2": 2e-4, "omch2": 2e-3, "theta_mc": 4e-4, "tau": 5e-3, "logA": 0.01, "ns": 6e-3}
     own = {"amplitude": 0.01, "log10_omega": 0.01, "phase": 0.2, "growth": 0.1, "nrun": 0.01, "nrunrun": 0.01}
     return {p: {**known, **own, "ln_kc": 0.1}[p] for p in theory.parameters}
@@ -135,7 +135,7 @@ def test_injected_features_are_recovered(name: str, expansion: TransferExpansion
     """
     theory = theory_of(name, expansion)
     theta = truth(theory, tau=0.055)
-    exact = compute_featured(theory, theta.numpy(), PRESETS["planck2018"], log=lambda _: None)
+    exact = compute_primordial(theory, theta.numpy(), PRESETS["planck2018"], log=lambda _: None)
     dl = dict(zip(("tt", "te", "ee"), exact.dl[0, :3, : LMAX + 1], strict=True))
     posterior = posterior_of(theory, mock(dl, None), theory.box)
     start = dict(zip(theory.parameters, theta[0].tolist(), strict=True))

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
-from cmbfit.cli_fit import read_config
+from cmbfit.cli.app import app
+from cmbfit.cli.fit import read_config
 from cmbfit.errors import ConfigError
 from cmbfit.inference.products import read_chain, read_samples
 from cmbfit.report.checks import read_checks

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
+from cmbfit.cli.app import app
 from cmbfit.errors import CmbfitError, ConfigError, DataError
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.design import LCDM_BOX

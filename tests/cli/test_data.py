@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cmbfit import data
-from cmbfit.cli_data import app
+from cmbfit.cli.data import app
 from cmbfit.errors import ChecksumError, ConfigError, DataError
 
 FIRAS = "firas/firas_monopole_spec_v1.txt"

@@ -9,9 +9,9 @@ import pytest
 from scipy.integrate import quad
 
 from cmbfit.figures.models import plot_models
-from cmbfit.inference.closed_tables import blackbody_table, rotation_table
+from cmbfit.inference.analytic_models import blackbody_table, rotation_table
 from cmbfit.inference.model_text import model_rows
-from cmbfit.theory.birefringence_bandpowers import BandpowerRotation, rotation_record
+from cmbfit.theory.birefringence.bandpowers import BandpowerRotation, rotation_record
 from cmbfit.theory.blackbody.firas import fit_firas, load_firas
 from tests.theory.test_birefringence_bandpowers import product
 

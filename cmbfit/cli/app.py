@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit import (
-    __version__,
-    cli_compare,
-    cli_data,
-    cli_early,
-    cli_emulator,
-    cli_fit,
-    cli_provenance,
-    cli_spectra,
-)
+from cmbfit import __version__
+from cmbfit.cli import compare, data, early, emulator, fit, provenance, spectra
 from cmbfit.errors import CmbfitError, ConfigError, LikelihoodError, ParameterError, SpectrumError
 from cmbfit.io import publish_record
 
@@ -35,17 +27,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(cli_data.app, name="data")
-app.add_typer(cli_emulator.app, name="emulator")
-app.add_typer(cli_fit.bench, name="bench")
-app.command()(cli_fit.fit)
-app.command()(cli_compare.compare)
-app.command()(cli_spectra.spectra)
-app.command()(cli_provenance.reproduce)
-app.command()(cli_provenance.cite)
-app.command()(cli_early.firas)
-app.command()(cli_early.hawking)
-app.add_typer(cli_early.primordial_app, name="primordial")
+app.add_typer(data.app, name="data")
+app.add_typer(emulator.app, name="emulator")
+app.add_typer(fit.bench, name="bench")
+app.command()(fit.fit)
+app.command()(compare.compare)
+app.command()(spectra.spectra)
+app.command()(provenance.reproduce)
+app.command()(provenance.cite)
+app.command()(early.firas)
+app.command()(early.hawking)
+app.add_typer(early.primordial_app, name="primordial")
 
 
 class Code(StrEnum):
@@ -187,7 +179,7 @@ def theory(
             raise ConfigError("--transfer and --figure belong to --primordial NAME")
         spectra, settings = _compute_spectra(code, given, lmax, emulator, preset, lensed=not unlensed)
     else:
-        from cmbfit.cli_primordial import primordial_spectra, save_imprint  # noqa: PLC0415
+        from cmbfit.cli.primordial import primordial_spectra, save_imprint  # noqa: PLC0415
 
         if unlensed or code is Code.class_:
             raise ConfigError("--primordial gives lensed spectra by CAMB, or by the emulator with --transfer")

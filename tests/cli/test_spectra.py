@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from cmbfit.cli import main
+from cmbfit.cli.app import main
 from cmbfit.sky import Mask, StokesMap, apodise
 from cmbfit.sky.fits import write_mask, write_product
 from cmbfit.spectra import read_spectra

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
+from cmbfit.cli.app import app
 from cmbfit.errors import CmbfitError, ComparisonError, ConfigError
 from tests.conftest import ROOT
 

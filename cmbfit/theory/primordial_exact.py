@@ -14,9 +14,9 @@ from cmbfit.theory.camb_code import CAMB_COLUMNS, MAX_ETA_K_TENSOR, CambSettings
 from cmbfit.theory.camb_code import _derived as derived_parameters
 from cmbfit.theory.camb_code import _linear_matter as linear_matter
 from cmbfit.theory.emulator.trainingset import TrainingSet
-from cmbfit.theory.featured import FeaturedTheory
 from cmbfit.theory.primordial.model import NS, PrimordialModel
 from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
+from cmbfit.theory.primordial_theory import PrimordialTheory
 
 TABLE = (1e-6, 20.0, 40_000)
 """Smallest and largest k [1/Mpc] of the table, and its length: 2400 points in e, 120 in the shortest log period."""
@@ -25,8 +25,8 @@ _SMOOTH = 60.0
 """Resolution up to which a model's spectrum is smooth where multipoles are sampled sparsely."""
 
 
-def compute_featured(
-    theory: FeaturedTheory,
+def compute_primordial(
+    theory: PrimordialTheory,
     theta: np.ndarray,  # shape: (n, n_parameters)
     settings: CambSettings,
     *,
@@ -40,7 +40,7 @@ def compute_featured(
 
     Parameters
     ----------
-    theory : FeaturedTheory
+    theory : PrimordialTheory
         Says what the parameters are; its own numbers are not used.
     theta : numpy.ndarray, shape (n, n_parameters)
     settings : CambSettings

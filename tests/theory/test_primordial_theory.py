@@ -13,7 +13,7 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from cmbfit.cli import app
+from cmbfit.cli.app import app
 from cmbfit.errors import (
     ConfigError,
     DataError,
@@ -25,15 +25,15 @@ from cmbfit.errors import (
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum, Uniform
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
 from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.featured import FeaturedPosterior
+from cmbfit.likelihood.folded_primordial import PrimordialPosterior
 from cmbfit.likelihood.model_defaults import complete_fit, sampled_parameters
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.featured import FeaturedTheory
 from cmbfit.theory.lensing import Lensing
 from cmbfit.theory.lensing_response import LensingResponse
 from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.primordial import MODELS, get_model
+from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.select import theory_from_config
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.nodes import NodeSettings
@@ -87,11 +87,11 @@ def emulator() -> LinearEmulator:
 
 
 @pytest.fixture(scope="module")
-def cutoff(emulator: LinearEmulator, expansion: TransferExpansion) -> FeaturedTheory:
-    return FeaturedTheory(emulator, get_model("cutoff_exponential"), expansion)
+def cutoff(emulator: LinearEmulator, expansion: TransferExpansion) -> PrimordialTheory:
+    return PrimordialTheory(emulator, get_model("cutoff_exponential"), expansion)
 
 
-def points(theory: FeaturedTheory, n: int, **own: float) -> torch.Tensor:
+def points(theory: PrimordialTheory, n: int, **own: float) -> torch.Tensor:
     """Points around the expansion's centre, the model's own parameters as given or at their defaults."""
     rng = np.random.default_rng(11)
     columns = []
@@ -133,7 +133,7 @@ def test_the_lensing_response_is_the_derivative_of_lensing() -> None:
 
 
 def test_a_power_law_is_the_emulator_itself(emulator: LinearEmulator, expansion: TransferExpansion) -> None:
-    theory = FeaturedTheory(emulator, get_model("power_law"), expansion)
+    theory = PrimordialTheory(emulator, get_model("power_law"), expansion)
     theta = points(theory, 3)
     got, wanted = theory.spectra(theta), emulator.spectra(theta)
     for pair in wanted.dl:
@@ -141,7 +141,7 @@ def test_a_power_law_is_the_emulator_itself(emulator: LinearEmulator, expansion:
     assert torch.equal(got.parameters["H0"], wanted.parameters["H0"])
 
 
-def test_the_imprint_is_linear_in_the_change_of_p(cutoff: FeaturedTheory) -> None:
+def test_the_imprint_is_linear_in_the_change_of_p(cutoff: PrimordialTheory) -> None:
     """The lensed imprint against expansion and full lensing applied to the same spectra."""
     theta = points(cutoff, 2, ln_kc=-6.0)
     background = theta[:, :4]
@@ -166,11 +166,13 @@ def test_the_imprint_is_linear_in_the_change_of_p(cutoff: FeaturedTheory) -> Non
     assert (power > 0).all()
 
 
-def test_few_wavenumbers_serve_a_smooth_model(cutoff: FeaturedTheory) -> None:
+def test_few_wavenumbers_serve_a_smooth_model(cutoff: PrimordialTheory) -> None:
     coarse, theta = cutoff.coarse(), points(cutoff, 3)
     assert len(coarse.k) < len(cutoff.k)
     torch.testing.assert_close(coarse.imprint(theta)["tt"], cutoff.imprint(theta)["tt"], rtol=0, atol=2e-3)
-    fast = FeaturedTheory(cutoff.emulator, replace(cutoff.model, resolution=(130.0, 130.0)), cutoff.expansion)
+    fast = PrimordialTheory(
+        cutoff.emulator, replace(cutoff.model, resolution=(130.0, 130.0)), cutoff.expansion
+    )
     assert len(fast.coarse().k) > len(coarse.k)
 
 
@@ -180,7 +182,7 @@ def test_a_model_that_predicts_its_tilt(emulator: LinearEmulator, expansion: Tra
     own = replace(
         own, function=lambda k, v: get_model("power_law").function(k, {**v, "ns": 0.96 + 0 * v["logA"]})
     )
-    theory = FeaturedTheory(emulator, own, expansion)
+    theory = PrimordialTheory(emulator, own, expansion)
     assert theory.parameters == ("ombh2", "omch2", "theta_mc", "tau", "logA")
     theta = points(theory, 2)
     _, _, of_emulator = theory.split(theta)
@@ -195,7 +197,7 @@ def test_a_model_that_predicts_its_tilt(emulator: LinearEmulator, expansion: Tra
 
 def test_what_cannot_be_a_theory(emulator: LinearEmulator, expansion: TransferExpansion) -> None:
     with pytest.raises(ParameterError, match="one of tensors"):
-        FeaturedTheory(emulator, get_model("tensor_free"), expansion)
+        PrimordialTheory(emulator, get_model("tensor_free"), expansion)
     short = replace(expansion.arrays, ell=np.arange(2, 40), sampled=np.array([2, 10, 20, 39]))
     short = replace(
         short,
@@ -203,8 +205,8 @@ def test_what_cannot_be_a_theory(emulator: LinearEmulator, expansion: TransferEx
         corrections={p: x[:, :4] for p, x in short.corrections.items()},
     )
     with pytest.raises(SpectrumError, match="1000 more"):
-        FeaturedTheory(emulator, get_model("running"), TransferExpansion(short, {}))
-    theory = FeaturedTheory(emulator, get_model("running"), expansion)
+        PrimordialTheory(emulator, get_model("running"), TransferExpansion(short, {}))
+    theory = PrimordialTheory(emulator, get_model("running"), expansion)
     far = points(theory, 1)
     far[0, 3] = 0.12
     with pytest.raises(OutsideBoxError, match="tau"):
@@ -212,7 +214,7 @@ def test_what_cannot_be_a_theory(emulator: LinearEmulator, expansion: TransferEx
 
 
 def likelihoods(
-    rng: np.random.Generator, theory: FeaturedTheory
+    rng: np.random.Generator, theory: PrimordialTheory
 ) -> list[GaussianBandpowers | TabulatedSpectrum]:
     """Bandpowers of TT, TE and EE with calibrations, of the potential, and a low-l EE table."""
     middle = points(theory, 1)[:, : len(theory.parameters)]
@@ -238,15 +240,15 @@ def likelihoods(
 
 
 @pytest.fixture(scope="module")
-def posterior(cutoff: FeaturedTheory) -> Posterior:
+def posterior(cutoff: PrimordialTheory) -> Posterior:
     priors = {p: Uniform(*cutoff.box[p]) for p in cutoff.parameters}
     return Posterior(cutoff, likelihoods(np.random.default_rng(2), cutoff), priors)
 
 
-def test_folded_equals_unfolded(posterior: Posterior, cutoff: FeaturedTheory) -> None:
+def test_folded_equals_unfolded(posterior: Posterior, cutoff: PrimordialTheory) -> None:
     """To 0.02 in ln L, the limit that the posterior sets itself; and gradients, over a step of each parameter."""
     folded = compile_if_possible(posterior)
-    assert isinstance(folded, FeaturedPosterior)
+    assert isinstance(folded, PrimordialPosterior)
     assert folded.fold_difference is not None
     assert folded.fold_difference < 1e-4
     theta = torch.cat(
@@ -271,12 +273,12 @@ def test_spectra_that_cannot_be_have_probability_zero(
         "excited_state": ({"log10_quanta": -0.1, "ln_km": 0.0}, {"log10_quanta": -3.0, "ln_km": -6.0}),
     }
     for name, (bad, good) in cases.items():
-        theory = FeaturedTheory(emulator, get_model(name), expansion)
+        theory = PrimordialTheory(emulator, get_model(name), expansion)
         theta = torch.cat([points(theory, 1, **bad), points(theory, 1, **good)])
         assert theory.allowed(theta).tolist() == [False, True], name
         priors = {p: Uniform(*theory.box[p]) for p in theory.parameters}
         posterior = Posterior(theory, likelihoods(np.random.default_rng(2), theory)[:1], priors)
-        for one in (posterior, FeaturedPosterior(posterior)):
+        for one in (posterior, PrimordialPosterior(posterior)):
             with_nuisance = torch.cat([theta, torch.ones(2, 1, dtype=torch.float64)], 1).requires_grad_(True)
             value = one.log_prob(with_nuisance)
             assert value[0] == -torch.inf, name
@@ -359,10 +361,10 @@ def test_data_that_cannot_be_folded_stay_unfolded(posterior: Posterior) -> None:
         {p: posterior.priors[p] for p in posterior.theory.parameters},
     )
     with pytest.raises(LikelihoodError, match="odd cannot be folded"):
-        FeaturedPosterior(odd)
+        PrimordialPosterior(odd)
 
 
-def test_the_command_line(tmp_path: Path, expansion: TransferExpansion, cutoff: FeaturedTheory) -> None:
+def test_the_command_line(tmp_path: Path, expansion: TransferExpansion, cutoff: PrimordialTheory) -> None:
     write_transfer(tmp_path / "transfer", expansion)
     point = {**CENTRE, "logA": 3.05, "ns": 0.965}
     words = [
