@@ -8,7 +8,7 @@ min_version("9.27")
 configfile: workflow.source_path("pipeline/config/default.yaml")
 
 
-validate(config, workflow.source_path("pipeline/schema.yaml"))
+validate(config, workflow.source_path("cmbfit/config/schema.yaml"))
 
 
 pathvars:

@@ -30,7 +30,8 @@ import jax
 import torch
 
 from cmbfit.io import write_json
-from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays, shipped_bundles
+from cmbfit.theory.emulator.bundle import load_emulator, read_arrays
+from cmbfit.theory.emulator.manifest import bundle_folder, shipped_bundles
 
 CENTRE = {
     "omega_b": 0.0224,

@@ -12,7 +12,8 @@ from cmbfit.io import write_json
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_of
-from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
+from cmbfit.theory.emulator.bundle import read_arrays
+from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import LEAST_LMAX, extrapolate_spectra
 from cmbfit.theory.select import theory_from_config

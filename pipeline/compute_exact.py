@@ -10,7 +10,8 @@ import numpy as np
 from cmbfit.errors import ConfigError
 from cmbfit.inference.products import Samples, read_samples
 from cmbfit.theory.camb_code import CambSettings
-from cmbfit.theory.emulator.bundle import bundle_folder, read_arrays
+from cmbfit.theory.emulator.bundle import read_arrays
+from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
 from cmbfit.theory.hawking.exact import with_holes
 from cmbfit.theory.hawking.response import EvaporationTheory

@@ -42,7 +42,8 @@ def info(
     emulator: Annotated[str, typer.Argument(help="Name of a shipped emulator, or a bundle's folder.")],
 ) -> None:
     """Check a bundle and say what it is: parameters and box, spectra, training, measured errors."""
-    from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, read_arrays  # noqa: PLC0415
+    from cmbfit.theory.emulator.bundle import load_emulator, read_arrays  # noqa: PLC0415
+    from cmbfit.theory.emulator.manifest import bundle_folder  # noqa: PLC0415
 
     folder = bundle_folder(emulator)
     loaded = load_emulator(folder)

@@ -47,6 +47,14 @@ def settings_from_config(spec: Mapping[str, Any]) -> EnsembleSettings | HmcSetti
     return HmcSettings(**fields) if kind == "hmc" else EnsembleSettings(**fields)
 
 
+def settings_of(spec: Mapping[str, Any], where: str = "sampler") -> EnsembleSettings | HmcSettings:
+    """Return the settings of a sampler's section, refusing what is not that sampler's by its place."""
+    try:
+        return settings_from_config(spec)
+    except (TypeError, ConfigError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
 def sample(
     posterior: Posterior,
     fit: Mapping[str, Any],

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from cmbfit.errors import CmbfitError
 from cmbfit.io import read_json
 from cmbfit.likelihood.model_defaults import complete_fit
-from cmbfit.theory.emulator.bundle import bundle_folder
+from cmbfit.theory.emulator.manifest import bundle_folder
 from pipeline.check_config import check_edges, check_fit
 from pipeline.codehash import ROOT, code_hash
 from pipeline.survey_config import Survey

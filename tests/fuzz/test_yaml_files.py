@@ -83,7 +83,7 @@ def _valid(config: Any) -> None:
     if not isinstance(config, dict):  # Snakemake itself
         raise ConfigError("expected a mapping")
     try:
-        validate(config, str(ROOT / "pipeline/schema.yaml"), set_default=False)
+        validate(config, str(ROOT / "cmbfit/config/schema.yaml"), set_default=False)
     except WorkflowError as error:
         raise ConfigError(str(error)[:1000]) from error
 

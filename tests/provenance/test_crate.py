@@ -19,7 +19,7 @@ from cmbfit.errors import DataError
 from cmbfit.io import provenance, write_json
 from cmbfit.provenance.crate import write_crate
 from cmbfit.provenance.reproduce import compare
-from cmbfit.theory.emulator.bundle import bundle_folder
+from cmbfit.theory.emulator.manifest import bundle_folder
 from pipeline.codehash import code_hash
 from tests.report.example import SUMMARY
 

@@ -16,9 +16,10 @@ from safetensors.numpy import load_file, save_file
 from cmbfit.errors import BundleError, CmbfitError
 from cmbfit.io import sha256_file
 from cmbfit.theory.emulator.accuracy import measure
-from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, shipped_bundles, write_bundle
+from cmbfit.theory.emulator.bundle import load_emulator, write_bundle
 from cmbfit.theory.emulator.design import LCDM_BOX
 from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.emulator.manifest import bundle_folder, shipped_bundles
 from cmbfit.theory.emulator.train import fit_emulator
 from tests.theory.synthetic import SETTINGS, Universe
 

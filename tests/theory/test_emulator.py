@@ -12,8 +12,9 @@ import torch
 from cmbfit.errors import LikelihoodError, OutsideBoxError, ParameterError
 from cmbfit.theory.base import Theory, point_from_values
 from cmbfit.theory.camb_code import CambSettings, CambTheory, spectra_of_one_background
-from cmbfit.theory.emulator.bundle import bundle_folder, load_emulator, shipped_bundles
+from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.emulator.manifest import bundle_folder, shipped_bundles
 from cmbfit.theory.emulator.train import cosmic_variance_sigma
 from cmbfit.theory.parameters import DERIVED, LCDM
 

@@ -7,7 +7,6 @@ reference predictions, which are recomputed on load: a damaged or incompatible b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from cmbfit.theory.emulator.accuracy import PERCENTILES, Accuracy
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
 from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.parameters import DERIVED, unknown_name
+from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.parameters import DERIVED
 
 FORMAT = "cmbfit-linear-emulator"
 VERSION = 2
@@ -32,7 +32,6 @@ READABLE = (1, 2)
 """Version 1 had the blocks cmb and lensing alone, and polynomials of the parameters themselves."""
 REFERENCE_RTOL = 1e-9  # float64 sums in another order; a damaged array errs by far more
 Emulator = LinearEmulator | CorrectedEmulator
-_SHIPPED = resources.files("cmbfit.theory.emulator").joinpath("bundles")
 
 
 def _arrays_of(emulator: EmulatorArrays, accuracy: Accuracy) -> dict[str, np.ndarray]:
@@ -163,25 +162,6 @@ def write_bundle(
             "layers": len(correction.layers),
         }
     write_json(folder / "manifest.json", manifest)
-
-
-def shipped_bundles() -> tuple[str, ...]:
-    """Names of the emulators in the package."""
-    return tuple(sorted(f.name for f in _SHIPPED.iterdir() if f.joinpath("manifest.json").is_file()))
-
-
-def bundle_folder(name_or_path: str | Path) -> Path:
-    """Return the folder of a shipped bundle's name, or the path itself."""
-    path = Path(name_or_path)
-    if path.joinpath("manifest.json").is_file():
-        return path
-    if str(name_or_path) in shipped_bundles():
-        return Path(str(_SHIPPED.joinpath(str(name_or_path))))
-    raise BundleError(
-        unknown_name(
-            "emulator (a shipped name, or a folder with manifest.json)", str(name_or_path), shipped_bundles()
-        )
-    )
 
 
 def _require(manifest: dict[str, Any], folder: Path) -> None:

@@ -26,10 +26,7 @@ from cmbfit.errors import SpectrumError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.transfer.nodes import interpolate
 from cmbfit.theory.transfer.operator import TransferOperator, require_every_multipole
-
-BACKGROUND = ("ombh2", "omch2", "theta_mc", "tau")
-RANGE = 2.5
-"""Steps from the centre within which the expansion may be used."""
+from cmbfit.theory.transfer.region import BACKGROUND, RANGE
 
 _TAU = 3  # column of tau
 _TAU_POINTS = (-2.2, -1.6, 1.6, 2.2)  # with 0 and +-1 about Chebyshev's points: no swing in between

@@ -18,8 +18,6 @@ from cmbfit.theory.camb_code import PRESETS, CambSettings
 from cmbfit.theory.parameters import unknown_name
 from cmbfit.theory.transfer.camb_matrices import TransferSettings, camb_transfer
 from cmbfit.theory.transfer.expansion import (
-    BACKGROUND,
-    RANGE,
     ExpansionArrays,
     TransferExpansion,
     coefficients,
@@ -27,12 +25,7 @@ from cmbfit.theory.transfer.expansion import (
 )
 from cmbfit.theory.transfer.nodes import NodeSettings, node_grid
 from cmbfit.theory.transfer.operator import TransferOperator, compressed_matrices
-
-CENTRE = {"ombh2": 0.02237, "omch2": 0.1200, "theta_mc": 1.0409, "tau": 0.0544}
-"""Planck 2018 TT,TE,EE+lowE (Planck Collaboration VI 2020)."""
-
-STEPS = {"ombh2": 3.0e-4, "omch2": 2.7e-3, "theta_mc": 6.2e-4, "tau": 0.0153}
-"""Two posterior sigma of Planck 2018."""
+from cmbfit.theory.transfer.region import BACKGROUND, CENTRE, STEPS, expansion_box
 
 TENSOR_LMAX = 700
 """Last multipole of tensors: their TT there is below 1e-5 of the scalars' for r = 0.1."""
@@ -84,7 +77,7 @@ class ExpansionPlan:
     @property
     def box(self) -> dict[str, tuple[float, float]]:
         """Where the expansion may be used."""
-        return {p: (x - RANGE * self.steps[p], x + RANGE * self.steps[p]) for p, x in self.centre.items()}
+        return expansion_box(self.centre, self.steps)
 
     @property
     def n_points(self) -> int:

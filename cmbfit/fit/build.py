@@ -1,0 +1,188 @@
+"""The one function that makes a posterior of a fit, and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbfit.errors import ConfigError, LikelihoodError
+from cmbfit.fit.defaults import default_start
+from cmbfit.fit.description import Fit
+from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
+from cmbfit.likelihood.compiled import compile_if_possible
+from cmbfit.likelihood.datasets import load_likelihood
+from cmbfit.likelihood.datasets.load import options_from_config
+from cmbfit.likelihood.posterior import Posterior, pick_device
+from cmbfit.likelihood.priors import prior_from_config
+from cmbfit.likelihood.sacc_data import read_own_spectra
+from cmbfit.likelihood.selection import Selection, select
+from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
+from cmbfit.theory.base import Theory
+from cmbfit.theory.emulator.bundle import load_emulator
+from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.extrapolation import extrapolate_to
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build_posterior(fit: Fit, device: str | torch.device = "cpu", *, fold: bool = True) -> Posterior:
+    """Return a fit's posterior: theory, data sets and priors, its linear steps folded where that is possible.
+
+    Parameters
+    ----------
+    fit : Fit
+    device : str or torch.device
+        ``auto``, ``cpu`` or ``cuda``, as a configuration says it; or a device.
+    fold : bool
+        False leaves the path through full spectra, many times slower.
+
+    Raises
+    ------
+    ConfigError, LikelihoodError, DataError
+        If parts do not fit together or a file is missing or altered.
+    """
+    likelihoods = build_likelihoods(fit)
+    theory = build_theory(fit, lmax=max((like.lmax for like in likelihoods), default=0))
+    priors = {p: prior_from_config(p, spec) for p, spec in fit.priors.items()}
+    posterior = Posterior(theory, likelihoods, priors)
+    if fold:
+        posterior = compile_if_possible(posterior)
+    return posterior.to(pick_device(device) if isinstance(device, str) else device)
+
+
+def build_theory(fit: Fit, lmax: int | None = None) -> Theory:
+    """Return a fit's theory.
+
+    Parameters
+    ----------
+    fit : Fit
+    lmax : int, optional
+        Largest multipole that its data need: windows of ground-based surveys reach beyond emulators, which are continued
+        by a template there (:mod:`cmbfit.theory.extrapolation`). The theory's own range when omitted.
+
+    Raises
+    ------
+    ConfigError
+        If the transfer functions are not those of an expansion, or the emulator is not one that the theory can use.
+    """
+    section = fit.theory
+    if "class" in section:
+        from cmbfit.registry import THEORIES  # noqa: PLC0415 (a user's own code, only when it is asked for)
+
+        theory = THEORIES.get(section["class"])(**section.get("options", {}))
+    elif "evaporation" in section:
+        from cmbfit.theory.hawking.response import EvaporationTheory  # noqa: PLC0415 (as below)
+
+        theory = EvaporationTheory(load_emulator(section["emulator"]), section["evaporation"])
+    elif "primordial" in section:
+        theory = _primordial_theory(section)
+    else:
+        theory = load_emulator(section["emulator"])
+    return theory if lmax is None else extrapolate_to(theory, lmax)
+
+
+def _primordial_theory(section: Mapping[str, Any]) -> Theory:
+    from cmbfit.theory.primordial import get_model  # noqa: PLC0415
+    from cmbfit.theory.primordial_theory import PrimordialTheory  # noqa: PLC0415
+    from cmbfit.theory.tensor_spectra import TensorSpectra  # noqa: PLC0415
+    from cmbfit.theory.transfer.expansion import TransferExpansion  # noqa: PLC0415
+    from cmbfit.theory.transfer.operator import TransferOperator  # noqa: PLC0415
+    from cmbfit.theory.transfer.store import TENSORS, read_transfer  # noqa: PLC0415
+
+    folder = Path(section["transfer"])
+    expansion = read_transfer(folder)
+    if not isinstance(expansion, TransferExpansion):
+        raise ConfigError(f"{folder}: expected a transfer expansion, found an operator of one cosmology")
+    emulator = load_emulator(section["emulator"])
+    if not isinstance(emulator, LinearEmulator):
+        raise ConfigError(
+            f"{section['emulator']}: primordial models need an LCDM emulator, not one with an extension"
+        )
+    tensors = None
+    if "tensors" in section:
+        operator = read_transfer(folder / TENSORS)
+        if not isinstance(operator, TransferOperator):
+            raise ConfigError(f"{folder / TENSORS}: expected an operator of tensors, found an expansion")
+        tensors = TensorSpectra(get_model(section["tensors"]), operator)
+    return PrimordialTheory(emulator, get_model(section["primordial"]), expansion, tensors)
+
+
+def build_likelihoods(fit: Fit) -> list[Likelihood]:
+    """Return a fit's data sets, in the order of ``data``.
+
+    Raises
+    ------
+    LikelihoodError
+        If a data set is unknown, or two count the same sky.
+    """
+    likelihoods = load_data(fit.data, fit.own_spectra)
+    infos = [like.info for like in likelihoods]
+    _refuse_tau_twice(infos, fit.priors)
+    return likelihoods
+
+
+def load_data(items: Sequence[Any], own_spectra: Mapping[str, Any] | None = None) -> list[Likelihood]:
+    """Return the data sets of a list of data; two that count the same sky are refused.
+
+    Parameters
+    ----------
+    items : sequence
+        As :func:`cmbfit.likelihood.selection.select` takes them.
+    own_spectra : mapping, optional
+        See :class:`~cmbfit.fit.description.Fit`.
+    """
+    likelihoods = [_load(selection, own_spectra) for selection in select(items)]
+    refuse_double_counting([like.info for like in likelihoods])
+    return likelihoods
+
+
+def _load(selection: Selection, own: Mapping[str, Any] | None) -> Likelihood:
+    match selection.kind:
+        case "own":
+            if not own:
+                raise ConfigError(
+                    "data: own_spectra, but nothing says where they are: they are made by a run"
+                )
+            if not Path(own["path"]).is_file():
+                raise ConfigError(
+                    f"data: own_spectra: {own['path']} is not there yet: it is made by the workflow (cmbfit run, snakemake)"
+                )
+            ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
+            return read_own_spectra(
+                own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges
+            )
+        case "dataset":
+            return load_likelihood(selection.name, **options_from_config(selection.name, selection.options))
+        case "candl":
+            reader: Callable[..., Likelihood] = read_user_candl
+        case _:
+            reader = read_user_sacc
+    try:
+        return reader(selection.name, **selection.options)
+    except TypeError as error:  # an unknown key
+        raise ConfigError(f"data: {{{selection.kind}: {selection.name}}}: {error}") from error
+
+
+def _refuse_tau_twice(infos: Sequence[DataSetInfo], priors: Mapping[str, Any]) -> None:
+    """Refuse a Gaussian prior on tau, which is made from low-l EE, beside low-l EE itself."""
+    if "gaussian" not in priors.get("tau", {}):
+        return
+    if twice := [info.name for info in infos if measures_tau(info) and not info.allow_overlap]:
+        raise LikelihoodError(
+            f"{twice[0]} measures tau by low-l EE, and priors: tau is Gaussian: the same measurement twice. Make the "
+            "prior uniform, or leave the data set out (or give it allow_overlap with the reason)"
+        )
+
+
+def start_point(fit: Fit, posterior: Posterior) -> tuple[dict[str, float], dict[str, float]]:
+    """Return starting centre and scale of every parameter of a fit's posterior, or of a restricted one.
+
+    Nuisance parameters that the fit says nothing of start from their priors.
+    """
+    both = {
+        p: fit.start[p] if p in fit.start else default_start(p, posterior.priors[p])
+        for p in posterior.parameters
+    }
+    return {p: centre for p, (centre, _) in both.items()}, {p: scale for p, (_, scale) in both.items()}

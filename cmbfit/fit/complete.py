@@ -1,0 +1,206 @@
+"""The one function that completes and checks a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from cmbfit.errors import CmbfitError, ConfigError
+from cmbfit.fit.defaults import Box, default_prior, default_start
+from cmbfit.fit.description import Fit, Gate, Reference
+from cmbfit.fit.theory import TheoryPlan, plan_theory
+from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
+from cmbfit.likelihood.selection import OWN, Selection, select
+from cmbfit.theory.parameters import DERIVED, unknown_name
+
+_SHOWN = ("H0", "sigma8")
+
+
+def complete_fit(
+    name: str,
+    section: Mapping[str, Any],
+    emulator: str,
+    *,
+    box: Box | None = None,
+    transfer: str | None = None,
+    transfer_box: Box | None = None,
+    own_spectra: Mapping[str, Any] | None = None,
+) -> Fit:
+    """Complete and check a fit's section of a configuration.
+
+    ``data`` alone is needed. Priors default to flat ones within the theory's range, starts follow from the priors
+    (of nuisance parameters, from their data sets), the sampler to emcee with its own defaults, two ensembles, a gate
+    for convergence alone.
+
+    Parameters
+    ----------
+    name : str
+    section : mapping
+        As the schema allows it.
+    emulator : str
+        Shipped name or folder of the run's emulator.
+    box : mapping, optional
+        The emulator's parameters and their range; read from its manifest when omitted (one that is still to be trained has
+        none).
+    transfer : str, optional
+        Folder of the transfer functions that the run makes, for primordial models without ``theory: {transfer: ...}``.
+    transfer_box : mapping, optional
+        Their range.
+    own_spectra : mapping, optional
+        See :class:`~cmbfit.fit.description.Fit`.
+
+    Raises
+    ------
+    ConfigError
+        Naming the place ``fits.NAME...`` of the first part that does not belong to the others.
+    """
+    where = f"fits.{name}"
+    try:
+        plan = plan_theory(section.get("theory", {}), emulator, box, transfer, transfer_box)
+        selections = select(section["data"])
+        nuisances = _nuisances(selections)
+        priors = _priors(where, section.get("priors", {}), plan, nuisances)
+        start = _start(where, section.get("start", {}), priors, plan, nuisances)
+        sampler = _sampler(where, section.get("sampler", {}), plan.parameters, nuisances)
+        if any(s.name == OWN for s in selections) and own_spectra is None:
+            raise ConfigError(
+                f"{where}.data: own_spectra, but the configuration has no spectra.likelihood to make them"
+            )
+    except CmbfitError as error:
+        text = str(error)
+        raise (error if text.startswith(where) else ConfigError(f"{where}: {text}")) from error
+    known = [*plan.parameters, *nuisances, *DERIVED] if nuisances is not None else None
+    show = tuple(section.get("show", (*plan.parameters, *_SHOWN)))
+    reference = _reference(section.get("reference"))
+    if known is not None:
+        _require_known(f"{where}.show", show, known)
+        _require_known(f"{where}.reference.parameters", reference.parameters if reference else (), known)
+    for parameter, (_, sigma) in (reference.parameters if reference else {}).items():
+        if sigma is not None and not sigma > 0:
+            raise ConfigError(f"{where}.reference.parameters.{parameter}: sigma must be positive or null")
+    return Fit(
+        name=name,
+        title=section.get("title") or _title(plan, selections),
+        data=tuple(section["data"]),
+        priors=priors,
+        start=start,
+        theory=plan.theory,
+        sampler=sampler,
+        ensembles=section.get("ensembles", 2),
+        show=show,
+        reference=reference,
+        gate=_gate(where, section.get("gate", {})),
+        published=section.get("published", ""),
+        own_spectra=dict(own_spectra) if own_spectra and any(s.name == OWN for s in selections) else None,
+    )
+
+
+def _nuisances(selections: Iterable[Selection]) -> list[str] | None:
+    """Return the nuisance parameters' names; None where only a user's own code knows them."""
+    out: list[str] = []
+    for selection in selections:
+        names = selection.nuisance_names
+        if names is None:
+            return None
+        out += names
+    return list(dict.fromkeys(out))
+
+
+def _title(plan: TheoryPlan, selections: Iterable[Selection]) -> str:
+    return f"{plan.title}, {' + '.join(dict.fromkeys(s.name for s in selections))}"
+
+
+def _priors(
+    where: str, given: Mapping[str, Any], plan: TheoryPlan, nuisances: list[str] | None
+) -> dict[str, dict[str, Any]]:
+    for parameter, reason in plan.absent.items():
+        if parameter in given:
+            raise ConfigError(f"{where}.priors.{parameter}: {reason}")
+    if nuisances is not None:
+        _require_known(f"{where}.priors", given, [*plan.parameters, *nuisances])
+    out = {p: given.get(p) or plan.priors.get(p) or default_prior(p, plan.box) for p in plan.parameters}
+    out |= {p: x for p, x in given.items() if p not in out}
+    for parameter, spec in out.items():
+        prior = prior_from_config(f"{where}.priors.{parameter}", spec)
+        low, high = plan.box.get(parameter, prior.support)
+        if isinstance(prior, Uniform) and (prior.low < low or prior.high > high):
+            raise ConfigError(
+                f"{where}.priors.{parameter}: [{prior.low:g}, {prior.high:g}] reaches beyond the {plan.bounds(parameter)} "
+                f"[{low:g}, {high:g}]; narrow it or train a wider emulator"
+            )
+    return {p: dict(x) for p, x in out.items()}
+
+
+def _start(
+    where: str,
+    given: Mapping[str, Any],
+    priors: Mapping[str, Mapping[str, Any]],
+    plan: TheoryPlan,
+    nuisances: list[str] | None,
+) -> dict[str, tuple[float, float]]:
+    for parameter, reason in plan.absent.items():
+        if parameter in given:
+            raise ConfigError(f"{where}.start.{parameter}: {reason}")
+    if nuisances is not None:
+        _require_known(f"{where}.start", given, [*plan.parameters, *nuisances])
+    out: dict[str, tuple[float, float]] = {}
+    for parameter in dict.fromkeys([*plan.parameters, *given]):
+        prior = prior_from_config(parameter, priors[parameter]) if parameter in priors else None
+        if parameter in given:
+            centre, scale = map(float, given[parameter])
+        elif prior is not None:
+            centre, scale = default_start(
+                parameter, _within(prior, plan.box.get(parameter)), plan.starts.get(parameter)
+            )
+        low, high = prior.support if prior is not None else (-float("inf"), float("inf"))
+        if not (low < centre < high and scale > 0):
+            raise ConfigError(
+                f"{where}.start.{parameter}: expected a centre inside the prior [{low:g}, {high:g}] and a positive scale, "
+                f"found {[centre, scale]}"
+            )
+        out[parameter] = centre, scale
+    return out
+
+
+def _within(prior: Prior, limits: tuple[float, float] | None) -> Prior:
+    """Return a normal prior whose centre is no start as the flat one of the theory's range."""
+    if isinstance(prior, Gaussian) and limits and not limits[0] < prior.mean < limits[1]:
+        return Uniform(*limits)
+    return prior
+
+
+def _sampler(
+    where: str, given: Mapping[str, Any], parameters: tuple[str, ...], nuisances: list[str] | None
+) -> dict[str, Any]:
+    from cmbfit.inference.sampling import settings_of  # noqa: PLC0415 (samplers lie further down the road)
+
+    out = {"kind": "emcee", **given}
+    settings = settings_of(out, f"{where}.sampler")
+    n = len(parameters) + len(nuisances or ())
+    needed = 2 * n if out["kind"] == "emcee" else 0
+    if (walkers := getattr(settings, "walkers", needed)) < needed:
+        raise ConfigError(f"{where}.sampler.walkers: {n} parameters need {needed}, found {walkers}")
+    return out
+
+
+def _reference(given: Mapping[str, Any] | None) -> Reference | None:
+    if not given:
+        return None
+    values = {p: (float(m), None if s is None else float(s)) for p, (m, s) in given["parameters"].items()}
+    return Reference(given["label"], given["source"], values)
+
+
+def _gate(where: str, given: Mapping[str, Any]) -> Gate:
+    if unknown := [k for k in given if k not in (names := [f.name for f in fields(Gate)])]:
+        raise ConfigError(f"{where}.gate: {unknown_name('key', unknown[0], names)}")
+    out = {**vars(Gate()), **given}
+    low, high = out["width_ratio"]
+    return Gate(float(out["pull"]), (float(low), float(high)), float(out["r_minus_1"]))
+
+
+def _require_known(where: str, names: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{where}: {unknown_name('name', name, known)}")

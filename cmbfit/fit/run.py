@@ -1,0 +1,126 @@
+"""A run: its configuration and its completed fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cmbfit.config import load_config
+from cmbfit.errors import ConfigError
+from cmbfit.fit.complete import complete_fit
+from cmbfit.fit.description import Fit
+from cmbfit.fit.theory import emulator_box
+from cmbfit.theory.parameters import unknown_name
+from cmbfit.theory.transfer.region import planned_box
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checked configuration.
+
+    Attributes
+    ----------
+    config : mapping
+        From :func:`cmbfit.config.load_config`.
+    fits : mapping of str to Fit
+        The completed fits of ``run.fits``, in their order.
+    """
+
+    config: Mapping[str, Any]
+    fits: Mapping[str, Fit]
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return str(self.config["run"]["name"])
+
+    @property
+    def folder(self) -> str:
+        """Folder of its results."""
+        return f"results/{self.name}"
+
+    @property
+    def seed(self) -> int:
+        """Every random number derives from it."""
+        return int(self.config["run"]["seed"])
+
+    @property
+    def device(self) -> str:
+        """``auto``, ``cpu`` or ``cuda``."""
+        return str(self.config["device"])
+
+
+def load_run(
+    files: Sequence[str | Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    fits: Sequence[str] | None = None,
+    transfer: str | Path | None = None,
+) -> Run:
+    """Return a run from configuration files.
+
+    Parameters
+    ----------
+    files, overrides
+        See :func:`cmbfit.config.load_config`.
+    fits : sequence of str, optional
+        Fits that are wanted instead of ``run.fits``.
+    transfer : path, optional
+        Finished transfer functions for every primordial fit, in place of those that the run makes.
+    """
+    return complete_run(load_config(files, overrides), fits=fits, transfer=transfer)
+
+
+def complete_run(
+    config: Mapping[str, Any], *, fits: Sequence[str] | None = None, transfer: str | Path | None = None
+) -> Run:
+    """Return the run of a configuration that :func:`cmbfit.config.load_config` gave."""
+    names = list(config["run"]["fits"]) if fits is None else list(fits)
+    for name in names:
+        if name not in config["fits"]:
+            raise ConfigError(f"run.fits: {unknown_name('fit', name, config['fits'])}")
+    run = Run(config, {})
+    return replace(run, fits={name: fit_of_run(run, name, transfer) for name in names})
+
+
+def fit_of_run(run: Run, name: str, transfer: str | Path | None = None) -> Fit:
+    """Return a completed fit of a run's configuration, whether or not the run has it in ``run.fits``."""
+    section, theory = run.config["fits"][name], run.config["theory"]
+    if transfer is not None and "primordial" in section.get("theory", {}):
+        section = {**section, "theory": {**section["theory"], "transfer": str(transfer)}}
+    train = theory["emulator"].get("train")
+    emulator = f"{run.folder}/theory/emulator" if train else theory["emulator"]["bundle"]
+    made = theory.get("transfer")
+    fit = complete_fit(
+        name,
+        section,
+        emulator,
+        box=train["design"]["box"] if train else emulator_box(emulator),
+        transfer=None if made is None else f"{run.folder}/theory/transfer",
+        transfer_box=None if made is None else planned_box(made),
+        own_spectra=own_spectra_of(run),
+    )
+    _enough_draws(fit, theory["emulator"]["check"]["draws"])
+    return fit
+
+
+def own_spectra_of(run: Run) -> dict[str, Any] | None:
+    """Return where a run's own spectra lie and how they are fitted; None if its configuration does not say."""
+    options = run.config["spectra"].get("likelihood")
+    if options is None:
+        return None
+    many = "fields" in run.config["maps"]
+    pair = "combined" if many else "x".join(run.config["spectra"]["pair"])
+    return {**options, "path": f"{run.folder}/spectra/{pair}.sacc.fits", "survey": run.name}
+
+
+def _enough_draws(fit: Fit, draws: int) -> None:
+    """Re-weighting fits a line through the draws: it needs twice as many points as coefficients."""
+    needed = 2 * (len(fit.start) + 1)
+    if draws < needed:
+        raise ConfigError(
+            f"theory.emulator.check.draws: {draws}, but fit {fit.name} has {len(fit.start)} parameters or more: expected at "
+            f"least {needed}"
+        )
