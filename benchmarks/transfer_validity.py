@@ -23,9 +23,10 @@ from scipy.stats import qmc
 
 from cmbfit.io import atomic_path, write_json
 from cmbfit.theory.camb_code import CambSettings
+from cmbfit.theory.parameters import BACKGROUND
 from cmbfit.theory.primordial import get_model
 from cmbfit.theory.transfer.camb_matrices import TransferSettings, camb_transfer
-from cmbfit.theory.transfer.expansion import BACKGROUND, TransferExpansion
+from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator, full_matrices
 from cmbfit.theory.transfer.store import read_transfer
 

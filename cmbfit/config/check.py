@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -55,6 +56,9 @@ def schema_problems(config: Mapping[str, Any]) -> list[str]:
     ["run: unknown key 'sead'; did you mean 'seed'? (known: fits, name, seed)"]
     """
     moved = list(_moved(config))
+    edges = config.get("spectra", {}).get("edges") if isinstance(config.get("spectra"), Mapping) else None
+    if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
+        moved.append(f"spectra.edges: expected rising multipoles, found {edges}")
     found = sorted(_validator().iter_errors(config), key=lambda e: [str(x) for x in e.absolute_path])
     return moved or [line for error in found for line in _lines(error)]
 

@@ -30,7 +30,10 @@ def dotted(where: Where) -> str:
     return out
 
 
-class _Loader(yaml.SafeLoader):
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where libyaml is there
+
+
+class _Loader(_Safe):
     """YAML's safe loader that refuses keys given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -44,7 +47,7 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the key {key!r} is given twice; keep one of them", key_node.start_mark
                 )
             seen.add(key if isinstance(key, Hashable) else id(key))
-        return super().construct_mapping(node, deep)
+        return dict(super().construct_mapping(node, deep))
 
 
 def parse_yaml(text: str, name: str) -> Any:

@@ -1,6 +1,6 @@
 """One checked download: https only, resumable, and published only when the sha256 fits.
 
-pooch and pip fetch and hash well but neither resumes a file of two gigabytes, so the streaming is
+pip and its like hash well but do not resume a file of two gigabytes, so the streaming is
 done here, on requests.
 """
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
+import platformdirs
 
 from cmbfit.data.download import digest_mismatch, download
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, PackageSource, Registry
@@ -35,7 +35,7 @@ def cache_dir() -> Path:
     if named:
         return Path(named).expanduser().resolve()
     root = data_root()
-    return root / "downloads" if root.name == "data" else Path(pooch.os_cache("cmbfit"))
+    return root / "downloads" if root.name == "data" else platformdirs.user_cache_path("cmbfit")
 
 
 def user_dir() -> Path | None:

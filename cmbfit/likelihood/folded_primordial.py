@@ -27,10 +27,10 @@ from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
 from cmbfit.likelihood.priors import Gaussian
 from cmbfit.theory.emulator.linear import LinearEmulator
+from cmbfit.theory.parameters import BACKGROUND
 from cmbfit.theory.primordial.model import NS
 from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
 from cmbfit.theory.primordial_theory import FIDUCIAL, PrimordialTheory
-from cmbfit.theory.transfer.expansion import BACKGROUND
 from cmbfit.theory.transfer.projection import ProjectedImprint
 
 _CHUNK = 64

@@ -15,9 +15,10 @@ import numpy as np
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import COORDINATES, Array, StokesMap, projected
 from cmbfit.sky.rotate import rotation_matrix
-from cmbfit.sky.units import T_CMB_K, scaled_frequency
+from cmbfit.sky.units import scaled_frequency
+from cmbfit.units import SPEED_OF_LIGHT, T_CMB
 
-_C_KM_S = 299792.458
+_C_KM_S = SPEED_OF_LIGHT / 1000
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SolarMotion:
     @property
     def beta(self) -> float:
         """Speed over the speed of light."""
-        return self.amplitude_uk * 1e-6 / T_CMB_K
+        return self.amplitude_uk * 1e-6 / T_CMB
 
     @property
     def velocity_km_s(self) -> float:

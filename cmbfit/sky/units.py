@@ -11,13 +11,7 @@ import re
 import numpy as np
 
 from cmbfit.errors import MapError
-
-T_CMB_K = 2.7255
-"""Monopole temperature of the CMB in kelvin (Fixsen 2009, arXiv:0911.1955)."""
-
-_H = 6.62607015e-34  # J s
-_K_B = 1.380649e-23  # J / K
-_C = 299792458.0  # m / s
+from cmbfit.units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT, T_CMB
 
 _PREFIX = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "micro": 1e-6, "milli": 1e-3}
 _TEMPERATURE = re.compile(
@@ -27,11 +21,11 @@ _TEMPERATURE = re.compile(
 _BRIGHTNESS = re.compile(r"^(?P<prefix>[mk]?)jy[ ]*(?:/[ ]*sr|[ ]sr-1|[ ]sr\^-1)$", re.IGNORECASE)
 
 
-def scaled_frequency(frequency_ghz: float, temperature_k: float = T_CMB_K) -> float:
+def scaled_frequency(frequency_ghz: float, temperature_k: float = T_CMB) -> float:
     """Return x = h nu / (k T)."""
     if not frequency_ghz > 0:
         raise MapError(f"frequency {frequency_ghz} GHz: expected a number above 0")
-    return _H * frequency_ghz * 1e9 / (_K_B * temperature_k)
+    return PLANCK * frequency_ghz * 1e9 / (BOLTZMANN * temperature_k)
 
 
 def rj_to_cmb(frequency_ghz: float) -> float:
@@ -45,7 +39,7 @@ def rj_to_cmb(frequency_ghz: float) -> float:
 
 def mjy_to_k_cmb(frequency_ghz: float) -> float:
     """Return the factor MJy/sr -> K_CMB at one frequency, 1 / (dB_nu/dT at T_CMB)."""
-    brightness = 2 * _K_B * (frequency_ghz * 1e9) ** 2 / _C**2 * 1e20  # MJy/sr for 1 K_RJ
+    brightness = 2 * BOLTZMANN * (frequency_ghz * 1e9) ** 2 / SPEED_OF_LIGHT**2 * 1e20  # MJy/sr for 1 K_RJ
     return rj_to_cmb(frequency_ghz) / brightness
 
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
+from cmbfit.units import dl_over_cl
 
 
 def dl_factor(lmax: int) -> Array:
     """Return l (l + 1) / (2 pi) for l = 0 ... lmax."""
-    ell = np.arange(lmax + 1)
-    return ell * (ell + 1) / (2 * np.pi)
+    return dl_over_cl(np.arange(lmax + 1))
 
 
 WEIGHTINGS = ("dl", "cl")

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from cmbfit.errors import OutsideBoxError, ParameterError
-from cmbfit.theory.extensions import BACKGROUND
+from cmbfit.theory.extensions import BACKGROUND_EXTENSIONS
 from cmbfit.theory.parameters import FIXED, canonical_parameters
 from cmbfit.theory.spectra import Spectra
 
@@ -102,7 +102,7 @@ def point_from_values(theory: Theory, values: Mapping[str, float]) -> torch.Tens
         # imported here: only this translation needs CAMB, and the emulator must load without it
         from cmbfit.theory.camb_code import theta_mc_from_h0  # noqa: PLC0415
 
-        extended = {p: named[p] for p in BACKGROUND if p in named}
+        extended = {p: named[p] for p in BACKGROUND_EXTENSIONS if p in named}
         h0 = named.pop("H0")
         named["theta_mc"] = theta_mc_from_h0(h0, named["ombh2"], named["omch2"], None, **extended)
     if missing := [p for p in theory.parameters if p not in named]:

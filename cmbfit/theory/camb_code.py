@@ -19,9 +19,10 @@ import torch
 
 from cmbfit.errors import ConfigError, ParameterError
 from cmbfit.theory.base import check_box
-from cmbfit.theory.extensions import EXTENSIONS, PRIMORDIAL, extended_parameters
+from cmbfit.theory.extensions import EXTENSIONS, PRIMORDIAL_EXTENSIONS, extended_parameters
 from cmbfit.theory.parameters import DERIVED, FIXED, unknown_name
 from cmbfit.theory.spectra import Spectra
+from cmbfit.units import T_CMB
 
 CAMB_COLUMNS = ("tt", "ee", "bb", "te")  # the order of CAMB's total spectra
 
@@ -65,7 +66,7 @@ class CambSettings:
     bbn_table: str = "PArthENoPE_880.2_standard.dat"
     mnu: float = FIXED["mnu"]
     nnu: float = FIXED["nnu"]
-    tcmb: float = 2.7255
+    tcmb: float = T_CMB
     accuracy_boost: float = 1.0
     l_accuracy_boost: float = 1.0
 
@@ -213,8 +214,10 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute lensed tt te ee bb pp, unlensed tt te ee bb, and derived values of draws on one background."""
     for draw in draws:
-        if bad := [name for name in draw if name not in ("logA", "ns", *PRIMORDIAL)]:
-            raise ParameterError(unknown_name("primordial parameter", bad[0], ("logA", "ns", *PRIMORDIAL)))
+        if bad := [name for name in draw if name not in ("logA", "ns", *PRIMORDIAL_EXTENSIONS)]:
+            raise ParameterError(
+                unknown_name("primordial parameter", bad[0], ("logA", "ns", *PRIMORDIAL_EXTENSIONS))
+            )
     pars = camb_parameters(settings, **background)
     pars.WantTensors = any(draw.get("r", 0) > 0 for draw in draws)
     bare_name = "unlensed_total" if pars.WantTensors else "unlensed_scalar"
@@ -258,9 +261,9 @@ def spectra_of_one_background(
     ----------
     settings : CambSettings
     background : mapping
-        ombh2, omch2, theta_mc, tau, and any of :data:`~cmbfit.theory.extensions.BACKGROUND`.
+        ombh2, omch2, theta_mc, tau, and any of :data:`~cmbfit.theory.extensions.BACKGROUND_EXTENSIONS`.
     primordial : sequence of (logA, ns) or of mappings
-        A mapping holds logA, ns and any of :data:`~cmbfit.theory.extensions.PRIMORDIAL`.
+        A mapping holds logA, ns and any of :data:`~cmbfit.theory.extensions.PRIMORDIAL_EXTENSIONS`.
 
     Returns
     -------
@@ -332,7 +335,7 @@ class CambTheory:
         derived = np.empty((len(theta), len(DERIVED)))
         for i, row in enumerate(theta.tolist()):
             point = dict(zip(self.parameters, row, strict=True))
-            draw = {name: point.pop(name) for name in ("logA", "ns", *PRIMORDIAL) if name in point}
+            draw = {name: point.pop(name) for name in ("logA", "ns", *PRIMORDIAL_EXTENSIONS) if name in point}
             lensed, unlensed, table = _run(self._settings, point, [draw])
             dl[i], derived[i] = lensed[0], table[0]
             if not self._lensed:

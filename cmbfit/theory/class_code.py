@@ -26,9 +26,9 @@ from cmbfit.theory.camb_code import BOX, CambSettings, camb_parameters
 from cmbfit.theory.camb_code import PRESETS as CAMB_PRESETS
 from cmbfit.theory.extensions import EXTENSIONS, extended_parameters
 from cmbfit.theory.parameters import DERIVED, unknown_name
-from cmbfit.theory.spectra import Spectra
+from cmbfit.theory.spectra import BOLTZMANN_PAIRS, Spectra
+from cmbfit.units import dl_over_cl
 
-PAIRS = ("tt", "te", "ee", "bb", "pp")
 LMAX_LEAST = 2000  # CLASS ties its largest k to l_max: asked for 300 only, it errs by 2% at l = 220
 LMAX_TENSORS = 1200  # the same holds for tensors: asked for 300 only, their BB there is 15% low
 
@@ -234,7 +234,7 @@ class ClassTheory:
         check_box(theta, self.parameters, self.box)
         rows = [self._one(dict(zip(self.parameters, row, strict=True))) for row in theta.tolist()]
         return Spectra(
-            {p: torch.from_numpy(np.array([dl[p] for dl, _ in rows])) for p in PAIRS},
+            {p: torch.from_numpy(np.array([dl[p] for dl, _ in rows])) for p in BOLTZMANN_PAIRS},
             {
                 **{p: theta[:, i] for i, p in enumerate(self.parameters)},
                 **{p: torch.tensor([d[p] for _, d in rows], dtype=torch.float64) for p in DERIVED},
@@ -252,8 +252,8 @@ class ClassTheory:
             cl = cosmo.lensed_cl(self.lmax) if self._lensed else raw
             derived = self._derived(cosmo, point, words)
             ell = np.arange(self.lmax + 1.0)
-            to_dl = ell * (ell + 1) / (2 * np.pi) * (1e6 * self._settings.camb.tcmb) ** 2
-            dl = {p: cl[p] * to_dl if p in cl else np.zeros_like(ell) for p in PAIRS[:4]}
+            to_dl = dl_over_cl(ell) * (1e6 * self._settings.camb.tcmb) ** 2
+            dl = {p: cl[p] * to_dl if p in cl else np.zeros_like(ell) for p in BOLTZMANN_PAIRS[:4]}
             dl["pp"] = raw["pp"] * (ell * (ell + 1)) ** 2 / (2 * np.pi)  # with A_L, as CAMB's
         except (self._classy.CosmoSevereError, self._classy.CosmoComputationError) as error:
             raise ParameterError(f"CLASS failed at {dict(point)}: {error}") from error

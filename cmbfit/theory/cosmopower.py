@@ -25,8 +25,8 @@ from cmbfit.errors import BundleError
 from cmbfit.io import atomic_path, reading, sha256_file
 from cmbfit.theory.base import check_box
 from cmbfit.theory.spectra import Spectra
+from cmbfit.units import T_CMB_UK, dl_over_cl
 
-TCMB_UK = 2.7255e6
 PAIRS = ("tt", "te", "ee", "pp")
 
 _NAMES = {
@@ -315,8 +315,8 @@ class CosmoPowerTheory:
         x = ell.to(theta.dtype)
         dl = {}
         for pair, network in self._networks.items():
-            power = x * (x + 1) / (2 * torch.pi)
-            factor = power * x * (x + 1) if pair == "pp" else power * TCMB_UK**2
+            power = dl_over_cl(x)
+            factor = power * x * (x + 1) if pair == "pp" else power * T_CMB_UK**2
             full = torch.zeros(len(theta), self.lmax + 1, dtype=theta.dtype, device=theta.device)
             full[:, ell] = factor * network(theta)
             dl[pair] = full

@@ -1,6 +1,6 @@
 """Parameters beyond flat LCDM's six: their values in the base model, ranges, and where they act.
 
-`BACKGROUND` parameters change the expansion or the transfer functions; `PRIMORDIAL` ones (and A_L,
+`BACKGROUND_EXTENSIONS` parameters change the expansion or the transfer functions; `PRIMORDIAL_EXTENSIONS` ones (and A_L,
 which scales the lensing potential afterwards) only what is done with the transfer functions, so that
 several draws share the costly part of a Boltzmann run.
 """
@@ -34,7 +34,7 @@ class Extension:
     box: tuple[float, float]
 
 
-BACKGROUND: dict[str, Extension] = {
+BACKGROUND_EXTENSIONS: dict[str, Extension] = {
     e.name: e
     for e in (
         Extension("mnu", "sum of neutrino masses [eV], carried by one state", FIXED["mnu"], (0.0, 2.0)),
@@ -45,7 +45,7 @@ BACKGROUND: dict[str, Extension] = {
         Extension("YHe", "helium mass fraction; default: big-bang nucleosynthesis", None, (0.1, 0.5)),
     )
 }
-PRIMORDIAL: dict[str, Extension] = {
+PRIMORDIAL_EXTENSIONS: dict[str, Extension] = {
     e.name: e
     for e in (
         Extension("nrun", "running d ns / d ln k at 0.05/Mpc", 0.0, (-0.2, 0.2)),
@@ -54,7 +54,7 @@ PRIMORDIAL: dict[str, Extension] = {
         Extension("nt", "tensor tilt; default: second-order single-field consistency", None, (-3.0, 3.0)),
     )
 }
-EXTENSIONS: dict[str, Extension] = {**BACKGROUND, **PRIMORDIAL}
+EXTENSIONS: dict[str, Extension] = {**BACKGROUND_EXTENSIONS, **PRIMORDIAL_EXTENSIONS}
 
 
 def extended_parameters(extra: Iterable[str] = ()) -> tuple[str, ...]:

@@ -76,6 +76,9 @@ def latex_label(name: str) -> str:
 LCDM = ("ombh2", "omch2", "theta_mc", "tau", "logA", "ns")
 """The six sampled parameters of the base model, in the order used everywhere."""
 
+BACKGROUND, PRIMORDIAL = LCDM[:4], LCDM[4:]
+"""Those that change the transfer functions, and those of the primordial spectrum."""
+
 DERIVED = ("H0", "omegam", "sigma8", "S8", "thetastar", "rdrag", "age", "zrei")
 """Derived parameters that a theory reports for a point of :data:`LCDM`."""
 

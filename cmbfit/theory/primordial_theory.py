@@ -21,11 +21,12 @@ from cmbfit.theory.base import check_box
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.lensing import Lensing
 from cmbfit.theory.lensing_response import LensingResponse
+from cmbfit.theory.parameters import BACKGROUND
 from cmbfit.theory.primordial.model import NS, PIVOT, PrimordialModel
 from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.tensor_spectra import TensorSpectra
-from cmbfit.theory.transfer.expansion import BACKGROUND, TransferExpansion
+from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.nodes import NodeSettings, lagrange, node_grid
 
 _MARGIN = 1000

@@ -15,6 +15,12 @@ from cmbfit.errors import SpectrumError
 
 PAIRS = ("tt", "te", "ee", "bb", "tb", "eb", "pp")
 
+CMB_PAIRS = ("tt", "te", "ee", "bb")
+"""Those of a universe that does not tell left from right."""
+
+BOLTZMANN_PAIRS = (*CMB_PAIRS, "pp")
+"""Those that Boltzmann codes give."""
+
 
 @dataclass(frozen=True)
 class Spectra:

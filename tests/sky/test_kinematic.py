@@ -18,7 +18,7 @@ from cmbfit.sky.kinematic import (
     remove_kinematic,
 )
 from cmbfit.sky.preprocess import fit_monopole_dipole
-from cmbfit.sky.units import T_CMB_K
+from cmbfit.units import T_CMB
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -27,19 +27,19 @@ NPIX = 12 * NSIDE**2
 def doppler_temperature(coord: str = "G") -> np.ndarray:
     motion = SolarMotion()
     mu = np.stack(healpy.pix2vec(NSIDE, np.arange(NPIX)), axis=1) @ motion.direction(coord)
-    return T_CMB_K * np.sqrt(1 - motion.beta**2) / (1 - motion.beta * mu)
+    return T_CMB * np.sqrt(1 - motion.beta**2) / (1 - motion.beta * mu)
 
 
 @pytest.mark.parametrize("ghz", [30.0, 143.0, 353.0])
 def test_against_astropy_black_body(ghz: float) -> None:
     """The exact Doppler-shifted brightness, converted linearly, is dipole + quadrupole + a constant."""
-    body = [BlackBody(t * K)(ghz * GHz).value for t in (T_CMB_K - 1e-4, T_CMB_K, T_CMB_K + 1e-4)]
+    body = [BlackBody(t * K)(ghz * GHz).value for t in (T_CMB - 1e-4, T_CMB, T_CMB + 1e-4)]
     seen = BlackBody(doppler_temperature() * K)(ghz * GHz).value
     linear = (seen - body[1]) / (body[2] - body[0]) * 2e-4 * 1e6  # uK
     left = linear - kinematic_dipole(NSIDE, "G") - kinematic_quadrupole(NSIDE, "G", ghz)
     # what remains beside the mean is of third order, T beta^3 ~ 0.005 uK times x^2; the quadrupole is 1.4-9 uK
     assert left.std() < 0.02
-    thermodynamic = 1e6 * (doppler_temperature() - T_CMB_K)
+    thermodynamic = 1e6 * (doppler_temperature() - T_CMB)
     left = thermodynamic - kinematic_dipole(NSIDE, "G") - kinematic_quadrupole(NSIDE, "G")
     assert left.std() < 0.01
 
@@ -49,9 +49,7 @@ def test_factors_and_velocity() -> None:
     # a pure quadrupole has no mean; T beta^2 is 4.2 uK, pixel sums at nside 16 are good to 1e-3
     assert abs(kinematic_quadrupole(NSIDE, "G", 143.0).mean()) < 5e-3
     motion = SolarMotion()
-    assert motion.velocity_km_s == pytest.approx(
-        3366.6e-6 / T_CMB_K * constants.c.to("km/s").value, rel=1e-12
-    )
+    assert motion.velocity_km_s == pytest.approx(3366.6e-6 / T_CMB * constants.c.to("km/s").value, rel=1e-12)
     assert motion.velocity_km_s == pytest.approx(370, abs=1)  # Planck 2018: 369.82 +- 0.11 with 3362.08 uK
 
 

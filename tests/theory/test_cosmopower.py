@@ -14,13 +14,13 @@ import torch
 from cmbfit.errors import BundleError, OutsideBoxError
 from cmbfit.theory.base import Theory
 from cmbfit.theory.cosmopower import (
-    TCMB_UK,
     CosmoPowerArrays,
     CosmoPowerTheory,
     from_cosmopower_jax,
     read_cosmopower,
     write_cosmopower,
 )
+from cmbfit.units import T_CMB_UK
 
 BOX = {
     "omega_b": (0.01875, 0.02625),
@@ -76,7 +76,7 @@ def test_predictions_equal_those_of_cosmopower_jax(pair: str, tmp_path: Path) ->
     columns = {name: theta[:, i].numpy() for i, name in enumerate(model.parameters)}
     expected = np.asarray(model.predict(columns), dtype=float)
     ell = theory.ell
-    expected *= ell * (ell + 1) / (2 * np.pi) * TCMB_UK**2
+    expected *= ell * (ell + 1) / (2 * np.pi) * T_CMB_UK**2
     got = theory.spectra(theta).dl[pair][:, ell].numpy()
     assert np.abs(got - expected).max() < 2e-5 * np.abs(expected).max()
     if pair != "te":

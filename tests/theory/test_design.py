@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError
-from cmbfit.theory.emulator.design import BACKGROUND, LCDM_BOX, LCDM_FOCUS, PRIMORDIAL, Design
+from cmbfit.theory.emulator.design import LCDM_BOX, LCDM_FOCUS, Design
+from cmbfit.theory.parameters import BACKGROUND, PRIMORDIAL
 
 DESIGN = Design(n_backgrounds=64, draws=3, per_chunk=10)
 

@@ -19,7 +19,6 @@ from cmbfit.theory.hawking.injection_runs import (
     read_runs,
     write_runs,
 )
-from cmbfit.theory.hawking.pbh import PAIRS
 from cmbfit.theory.hawking.response import (
     EvaporationTheory,
     fit_response,
@@ -27,6 +26,7 @@ from cmbfit.theory.hawking.response import (
     write_responses,
 )
 from cmbfit.theory.parameters import LCDM
+from cmbfit.theory.spectra import CMB_PAIRS
 
 DESIGN = InjectionDesign(n_cosmologies=6, lmax=60, max_fractions={1e15: 1e-6, 1e16: 1e-3})
 PLANCK = [0.02237, 0.1200, 1.04092, 0.0544, 3.044, 0.9649]
@@ -39,7 +39,7 @@ def added_depth(x: float, t: float) -> float:
 def made_up_change(pair: str, size: float, norm: np.ndarray, log_a: float) -> np.ndarray:
     """Change of D_l: below l = 41 (but for bb) in proportion to the amplitude, else to the norm."""
     ell = np.arange(len(norm))
-    shape = np.sin(ell / 9 + PAIRS.index(pair))
+    shape = np.sin(ell / 9 + CMB_PAIRS.index(pair))
     low = {"tt": 1000.0, "te": 3.0, "ee": 0.03}.get(pair, 0.0) * math.exp(log_a - 3.044)
     return size * shape * np.where((ell <= 40) & (pair != "bb"), low, norm)
 
@@ -59,7 +59,7 @@ def made_up_runs(design: InjectionDesign) -> InjectionRuns:
                 dl = {p: x[0, : design.lmax + 1].numpy() for p, x in base.spectra(theta).dl.items()}
                 relative = {**dl, "te": np.sqrt(dl["tt"] * dl["ee"])}
                 effect = np.zeros((4, design.lmax + 1))
-                for k, pair in enumerate(PAIRS):
+                for k, pair in enumerate(CMB_PAIRS):
                     change = made_up_change(pair, size, relative[pair], point["logA"])
                     effect[k, 2:] = sign * change[2:] / relative[pair][2:]
                 rows.append((list(point.values()), mass, u * top, effect, point["tau"] + size, i))
@@ -103,7 +103,7 @@ def test_response_recovers_what_it_can_hold(tmp_path: Path) -> None:
     size = added_depth(0.4, 2 * (0.0544 - low) / (high - low) - 1)
     norms = {p: x[0, :61].numpy() for p, x in reference.dl.items()}
     norms["te"] = np.sqrt(norms["tt"] * norms["ee"])
-    for pair in PAIRS:
+    for pair in CMB_PAIRS:
         expected = reference.dl[pair][0, :61].numpy() + made_up_change(pair, size, norms[pair], 3.044)
         assert dl.dl[pair][1, 2:].numpy() == pytest.approx(expected[2:], rel=1e-5, abs=1e-6)
     assert dl.parameters["tau_total"][1].item() == pytest.approx(0.0544 + size, abs=1e-6)

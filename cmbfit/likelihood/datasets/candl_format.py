@@ -20,6 +20,7 @@ from cmbfit.errors import DataError, LikelihoodError
 from cmbfit.likelihood.datasets.candl_lensing import norm_correction, response_correction
 from cmbfit.likelihood.datasets.tables import embed, lookup, read_numbers
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior
+from cmbfit.units import dl_over_cl
 
 Calibration = dict[str, dict[str, float]]
 
@@ -87,7 +88,7 @@ def aberration_matrix(lmax: int, coefficient: float) -> sparse.csr_array:
     scipy.sparse.csr_array, shape (lmax - 1, lmax - 1)
     """
     ell = np.arange(2, lmax + 1.0)
-    to_dl = ell * (ell + 1) / (2 * np.pi)
+    to_dl = dl_over_cl(ell)
     n = len(ell)
     derivative = sparse.diags_array([-0.5, 0.5], offsets=[-1, 1], shape=(n, n)).tolil()
     derivative[0, :2] = derivative[-1, -2:] = [-1.0, 1.0]

@@ -19,6 +19,7 @@ from cmbfit.errors import DataError
 from cmbfit.fits_structure import check_structure
 from cmbfit.io import reading
 from cmbfit.likelihood.datasets.tables import embed, lookup, read_numbers
+from cmbfit.units import dl_over_cl
 
 # columns of candl's response files; the last one is of kk or pp, as the step says
 _COLUMNS = ("TT", "TE", "EE", "BB")
@@ -81,7 +82,7 @@ def norm_correction(files: Mapping[str, bytes], step: Mapping[str, Any], windows
     binning = np.zeros((len(windows), len(norm)))
     width = min(len(norm), windows.shape[1] - 2)
     binning[:, :width] = windows[:, 2 : 2 + width]
-    to_dl = ell * (ell + 1) / (2 * np.pi)
+    to_dl = dl_over_cl(ell)
     out = {}
     for spectrum in _COLUMNS:
         name = local(f"dAL_dC_{spectrum}")

@@ -7,7 +7,9 @@ import math
 import numpy as np
 from scipy import constants, special
 
-T0 = 2.7255
+from cmbfit.units import T_CMB
+
+T0 = T_CMB
 """Temperature [K] that cmbfit's theory uses: Fixsen (2009), ApJ 707, 916, 2.72548 +- 0.00057, rounded."""
 
 _MJY = 1e20

@@ -9,9 +9,9 @@ import torch
 
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.train import cosmic_variance_sigma
-from cmbfit.theory.emulator.trainingset import PAIRS, TrainingSet
+from cmbfit.theory.emulator.trainingset import TrainingSet
 from cmbfit.theory.parameters import DERIVED
-from cmbfit.theory.spectra import Spectra
+from cmbfit.theory.spectra import BOLTZMANN_PAIRS, Spectra
 
 PERCENTILES = (68.0, 95.0, 99.0, 100.0)
 
@@ -41,7 +41,10 @@ def spectra_of(exact: TrainingSet) -> Spectra:
     """Return the lensed spectra of a training set with sampled and derived parameters."""
     columns = np.column_stack([exact.theta, exact.derived])
     return Spectra(
-        {pair: torch.from_numpy(np.ascontiguousarray(exact.dl[:, i])) for i, pair in enumerate(PAIRS)},
+        {
+            pair: torch.from_numpy(np.ascontiguousarray(exact.dl[:, i]))
+            for i, pair in enumerate(BOLTZMANN_PAIRS)
+        },
         {p: torch.from_numpy(columns[:, i].copy()) for i, p in enumerate((*exact.names, *DERIVED))},
     )
 
@@ -52,10 +55,10 @@ def errors_in_sigma(
 ) -> dict[str, np.ndarray]:  # pair -> shape (n, lmax + 1)
     """Return |delta D_l| / sigma_CV of every spectrum that `got` has; zero below l = 2."""
     n_ell = got.lmax + 1
-    pairs = [p for p in PAIRS if p in got.dl]
+    pairs = [p for p in BOLTZMANN_PAIRS if p in got.dl]
     errors = {pair: np.zeros((len(dl), n_ell)) for pair in pairs}
     for row in range(len(dl)):
-        exact = dict(zip(PAIRS, dl[row, :, :n_ell], strict=True))
+        exact = dict(zip(BOLTZMANN_PAIRS, dl[row, :, :n_ell], strict=True))
         sigma = cosmic_variance_sigma(exact)
         for pair in pairs:
             difference = got.dl[pair][row].numpy() - exact[pair]

@@ -17,12 +17,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError
-from cmbfit.theory.extensions import PRIMORDIAL as PRIMORDIAL_EXTENSIONS
-from cmbfit.theory.extensions import extended_parameters
-from cmbfit.theory.parameters import LCDM
-
-BACKGROUND = ("ombh2", "omch2", "theta_mc", "tau")
-PRIMORDIAL = ("logA", "ns")
+from cmbfit.theory.extensions import PRIMORDIAL_EXTENSIONS, extended_parameters
+from cmbfit.theory.parameters import BACKGROUND, LCDM, PRIMORDIAL
 
 LCDM_BOX: dict[str, tuple[float, float]] = {
     "ombh2": (0.019, 0.026),

@@ -9,8 +9,9 @@ import torch
 
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.emulator.trainingset import PAIRS, TrainingSet
+from cmbfit.theory.emulator.trainingset import TrainingSet
 from cmbfit.theory.parameters import LCDM
+from cmbfit.theory.spectra import BOLTZMANN_PAIRS
 
 _DERIVED_SCALE = 1e-3  # relative error of a derived parameter that counts like one cosmic-variance sigma
 _BARE = ("tt", "te", "ee")
@@ -88,7 +89,7 @@ def residual_problem(
     theta = torch.from_numpy(runs.theta)
     point = theta[:, : len(LCDM)]
     components = base.components(point)
-    lensed = {p: runs.dl[:, i, : base.lmax + 1] for i, p in enumerate(PAIRS)}
+    lensed = {p: runs.dl[:, i, : base.lmax + 1] for i, p in enumerate(BOLTZMANN_PAIRS)}
     bare = {p: runs.unlensed[:, i, : base.lmax + 1] for i, p in enumerate(_BARE)}
     parts, unit, basis = {}, {}, {}
     for name in base.arrays.blocks:

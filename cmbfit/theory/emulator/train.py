@@ -19,8 +19,9 @@ from cmbfit.errors import ConfigError, DataError
 from cmbfit.theory.emulator.arrays import LOGA_PIVOT, LOWL_EE_MAX, Block, EmulatorArrays, amplitude
 from cmbfit.theory.emulator.coordinates import COORDINATES, Coordinates
 from cmbfit.theory.emulator.polynomial import LegendreFeatures, weighted_degrees
-from cmbfit.theory.emulator.trainingset import PAIRS, TrainingSet
+from cmbfit.theory.emulator.trainingset import TrainingSet
 from cmbfit.theory.parameters import LCDM, unknown_name
+from cmbfit.theory.spectra import BOLTZMANN_PAIRS
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +125,8 @@ def _targets(
     training: TrainingSet, settings: FitSettings, lmax: int
 ) -> tuple[dict[str, Block], dict[str, np.ndarray]]:
     """Return blocks without coefficients, and what the polynomials are fitted to, by name."""
-    dl = {pair: training.dl[:, i, : lmax + 1] for i, pair in enumerate(PAIRS)}
-    scale = cosmic_variance_sigma({p: np.median(dl[p], axis=0) for p in PAIRS})
+    dl = {pair: training.dl[:, i, : lmax + 1] for i, pair in enumerate(BOLTZMANN_PAIRS)}
+    scale = cosmic_variance_sigma({p: np.median(dl[p], axis=0) for p in BOLTZMANN_PAIRS})
     amp = amplitude(training.theta, LCDM)[:, None]
     scalar = np.exp(training.theta[:, LCDM.index("logA")] - LOGA_PIVOT)[:, None]
     lmin = {"tt": 2, "te": 2, "ee": LOWL_EE_MAX + 1}

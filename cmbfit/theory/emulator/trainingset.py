@@ -21,11 +21,10 @@ import numpy as np
 from cmbfit.errors import DataError, ParameterError
 from cmbfit.io import atomic_path
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
-from cmbfit.theory.emulator.design import BACKGROUND, Design
+from cmbfit.theory.emulator.design import Design
 from cmbfit.theory.extensions import EXTENSIONS
-from cmbfit.theory.parameters import DERIVED, LCDM
+from cmbfit.theory.parameters import BACKGROUND, DERIVED, LCDM
 
-PAIRS = ("tt", "te", "ee", "bb", "pp")
 _AXES = {"theta": 2, "dl": 3, "unlensed": 3, "derived": 2, "background": 1}
 _ARRAYS = tuple(_AXES)
 

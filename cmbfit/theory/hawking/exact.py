@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from cmbfit.theory.emulator.accuracy import spectra_of
-from cmbfit.theory.emulator.trainingset import PAIRS, TrainingSet
+from cmbfit.theory.emulator.trainingset import TrainingSet
 from cmbfit.theory.hawking.response import EvaporationTheory
+from cmbfit.theory.spectra import BOLTZMANN_PAIRS
 
 
 def with_holes(
@@ -22,6 +23,6 @@ def with_holes(
     It tells the base emulator's error; the response's own is in its record.
     """
     got = theory.put_on(spectra_of(without), torch.from_numpy(theta))
-    dl = np.stack([got.dl[pair].numpy() for pair in PAIRS], axis=1)
+    dl = np.stack([got.dl[pair].numpy() for pair in BOLTZMANN_PAIRS], axis=1)
     settings = {**without.settings, "evaporation": {"mass_g": theory.response.mass}}
     return replace(without, theta=theta, dl=dl, settings=settings, names=theory.parameters)

@@ -25,8 +25,9 @@ from cmbfit.errors import ConfigError, DataError
 from cmbfit.io import atomic_path
 from cmbfit.theory.camb_code import CambSettings, camb_parameters
 from cmbfit.theory.emulator.design import LCDM_FOCUS
-from cmbfit.theory.hawking.pbh import MASS_RANGE, PAIRS, evaporation_spectra
+from cmbfit.theory.hawking.pbh import MASS_RANGE, evaporation_spectra
 from cmbfit.theory.parameters import LCDM
+from cmbfit.theory.spectra import CMB_PAIRS
 
 MAX_FRACTIONS: dict[float, float] = {
     1e14: 2e-9,
@@ -106,7 +107,7 @@ class InjectionRuns:
     mass, fraction : numpy.ndarray, shape (n,)
         Grams; f_PBH times the deposited share.
     effect : numpy.ndarray, shape (n, 4, lmax + 1)
-        D/D_0 - 1 of tt, ee, bb and (D - D_0)/sqrt(D_0^tt D_0^ee) of te, in the order of `PAIRS`; 0 below l = 2.
+        D/D_0 - 1 of tt, ee, bb and (D - D_0)/sqrt(D_0^tt D_0^ee) of te, in the order of `CMB_PAIRS`; 0 below l = 2.
     tau : numpy.ndarray, shape (n,)
         Optical depth with the holes.
     cosmology : numpy.ndarray, shape (n,)
@@ -158,8 +159,8 @@ def compute_injection(
     for (mass, largest), unit in zip(design.max_fractions.items(), units, strict=True):
         for u in unit.tolist():
             got = evaporation_spectra(mass, u * largest, lmax=design.lmax, cosmology=words)
-            effect = np.zeros((len(PAIRS), design.lmax + 1))
-            for i, pair in enumerate(PAIRS):
+            effect = np.zeros((len(CMB_PAIRS), design.lmax + 1))
+            for i, pair in enumerate(CMB_PAIRS):
                 effect[i, 2:] = (got.dl[pair] - base.dl[pair])[2:] / norm[pair]
             rows.append((mass, u * largest, effect, got.tau))
         log(f"cosmology {index}: {mass:g} g, {(time.perf_counter() - start) / len(rows):.1f} s a run")
@@ -191,7 +192,7 @@ def write_runs(path: str | Path, runs: InjectionRuns) -> None:
 def _require_shapes(runs: InjectionRuns) -> None:
     shapes = {name: getattr(runs, name).shape for name in _ARRAYS}
     n = len(runs.theta)
-    expected = {"theta": (n, len(LCDM)), "effect": (n, len(PAIRS), runs.settings["design"]["lmax"] + 1)}
+    expected = {"theta": (n, len(LCDM)), "effect": (n, len(CMB_PAIRS), runs.settings["design"]["lmax"] + 1)}
     if shapes != dict.fromkeys(_ARRAYS, (n,)) | expected:
         raise ValueError(f"arrays of shapes {shapes}")
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbfit.errors import MissingCodeError, ParameterError, SolverError
+from cmbfit.theory.spectra import CMB_PAIRS
+from cmbfit.units import T_CMB_UK, dl_over_cl
 
 MASS_RANGE = (1e13, 1e17)
 """Grams: lighter holes evaporate before recombination matters, heavier ones hardly at all."""
 
-PAIRS = ("tt", "te", "ee", "bb")
 
 FIDUCIAL: dict[str, float] = {
     "h": 0.6736,
@@ -123,10 +124,10 @@ def evaporation_spectra(
     finally:
         code.struct_cleanup()
         code.empty()
-    factor = cl["ell"] * (cl["ell"] + 1) / (2 * np.pi) * (2.7255e6) ** 2
+    factor = dl_over_cl(cl["ell"]) * T_CMB_UK**2
     order = np.argsort(history["z"])
     return PbhResult(
-        dl={p: cl[p] * factor for p in PAIRS},
+        dl={p: cl[p] * factor for p in CMB_PAIRS},
         tau=tau,
         z_reio=z_reio,
         z=history["z"][order],

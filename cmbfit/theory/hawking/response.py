@@ -31,9 +31,8 @@ import torch
 from cmbfit.errors import ConfigError, DataError, ParameterError
 from cmbfit.io import atomic_path
 from cmbfit.theory.base import Theory, check_box
-from cmbfit.theory.hawking.pbh import PAIRS
 from cmbfit.theory.parameters import LCDM
-from cmbfit.theory.spectra import Spectra
+from cmbfit.theory.spectra import CMB_PAIRS, Spectra
 
 if TYPE_CHECKING:  # needs CAMB, which fits do not
     from cmbfit.theory.hawking.injection_runs import InjectionRuns
@@ -63,7 +62,7 @@ class Response:
     box : mapping of str to (float, float)
         LCDM's parameters and :data:`FRACTION`.
     basis : numpy.ndarray, shape (n_components, 4, lmax + 1), float32
-        In the order of :data:`~cmbfit.theory.hawking.pbh.PAIRS`.
+        In the order of :data:`~cmbfit.theory.spectra.CMB_PAIRS`.
     coefficients : numpy.ndarray, shape (n_terms, n_components + 1)
         C, and in the last column A.
     error : mapping of str to float
@@ -95,7 +94,7 @@ def _norms(
     """Return N_l of each pair, shape (batch, lmax + 1)."""
     scalar = torch.exp(amplitude - _LOG_A)[:, None]
     out = {}
-    for pair in (p for p in PAIRS if p in dl):
+    for pair in (p for p in CMB_PAIRS if p in dl):
         norm = (dl["tt"] * dl["ee"]).clamp(min=0).sqrt() if pair == "te" else dl[pair]
         if pair != "bb":
             norm = torch.cat([scalar.expand(-1, _LOW_MAX + 1), norm[:, _LOW_MAX + 1 :]], dim=1)
@@ -108,7 +107,7 @@ def _cosmic_variance(dl: Mapping[str, torch.Tensor]) -> np.ndarray:
     ell = torch.arange(dl["tt"].shape[1])
     out = [
         ((dl["tt"] * dl["ee"] + dl["te"] ** 2) if p == "te" else 2 * dl[p] ** 2).sqrt() / (2 * ell + 1).sqrt()
-        for p in PAIRS
+        for p in CMB_PAIRS
     ]
     return np.where(ell >= 2, torch.stack(out, 1).numpy(), np.inf)
 
@@ -164,9 +163,9 @@ def fit_response(runs: InjectionRuns, base: Theory, mass: float, n_components: i
     x = (runs.fraction[rows] / top)[:, None]
     theta = torch.from_numpy(runs.theta[rows])
     without = base.spectra(theta).dl
-    dl = {p: without[p][:, : lmax + 1] for p in PAIRS}
+    dl = {p: without[p][:, : lmax + 1] for p in CMB_PAIRS}
     relative = {**dl, "te": (dl["tt"] * dl["ee"]).clamp(min=0).sqrt()}
-    change = runs.effect[rows] * np.stack([relative[p].numpy() for p in PAIRS], 1)
+    change = runs.effect[rows] * np.stack([relative[p].numpy() for p in CMB_PAIRS], 1)
     norm = np.stack([x.numpy() for x in _norms(dl, theta[:, LCDM.index("logA")]).values()], 1)
     # one over the mean sigma of an effect: cosmic variance of each run over its norm
     sigma = _cosmic_variance(dl)
@@ -189,9 +188,9 @@ def fit_response(runs: InjectionRuns, base: Theory, mass: float, n_components: i
     back = np.divide(norm, weights, out=np.zeros_like(norm), where=weights > 0)  # to uK^2
     missed = (np.abs(guess - effect) * back / sigma)[..., 2:]
     whole = (np.abs(change) / sigma)[..., 2:]
-    error = {p: float(np.percentile(missed[:, i], 99)) for i, p in enumerate(PAIRS)}
+    error = {p: float(np.percentile(missed[:, i], 99)) for i, p in enumerate(CMB_PAIRS)}
     error["relative"] = float(np.percentile(missed, 99) / np.percentile(whole, 99))
-    low_ee = np.s_[:, PAIRS.index("ee"), : _LOW_MAX - 1]
+    low_ee = np.s_[:, CMB_PAIRS.index("ee"), : _LOW_MAX - 1]
     error["low_ee"] = float(np.percentile(missed[low_ee] / whole[low_ee].max(1, keepdims=True), 99))
     shaped = np.concatenate(basis)
     shaped = np.divide(shaped, weights, out=np.zeros_like(shaped), where=weights > 0)
@@ -252,7 +251,7 @@ def _read(path: Path) -> dict[float, Response]:
     for r in found:
         if (
             r.basis.ndim != 3
-            or r.basis.shape[1] != len(PAIRS)
+            or r.basis.shape[1] != len(CMB_PAIRS)
             or r.coefficients.shape != (_N_TERMS, len(r.basis) + 1)
         ):
             raise DataError(f"{path}: the response of {r.mass:g} g has arrays of the wrong shapes")
@@ -355,7 +354,7 @@ class EvaporationTheory:
         added, c = self._added(theta)
         dl = {p: x[:, : self.lmax + 1] for p, x in without.dl.items()}
         norms = _norms(dl, theta[:, LCDM.index("logA")])
-        for i, pair in enumerate(PAIRS):
+        for i, pair in enumerate(CMB_PAIRS):
             if pair in dl:
                 dl[pair] = dl[pair] + c @ self._basis[:, i, : self.lmax + 1] * norms[pair]
         more = {FRACTION: theta[:, -1], "tau_total": theta[:, LCDM.index("tau")] + added}

@@ -24,9 +24,10 @@ from scipy.interpolate import CubicSpline
 
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.base import check_box
+from cmbfit.theory.parameters import BACKGROUND
 from cmbfit.theory.transfer.nodes import interpolate
 from cmbfit.theory.transfer.operator import TransferOperator, require_every_multipole
-from cmbfit.theory.transfer.region import BACKGROUND, RANGE
+from cmbfit.theory.transfer.region import RANGE
 
 _TAU = 3  # column of tau
 _TAU_POINTS = (-2.2, -1.6, 1.6, 2.2)  # with 0 and +-1 about Chebyshev's points: no swing in between

@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbfit.errors import ConfigError, DataError
 from cmbfit.theory.camb_code import PRESETS, CambSettings
-from cmbfit.theory.parameters import unknown_name
+from cmbfit.theory.parameters import BACKGROUND, unknown_name
 from cmbfit.theory.transfer.camb_matrices import TransferSettings, camb_transfer
 from cmbfit.theory.transfer.expansion import (
     ExpansionArrays,
@@ -25,7 +25,7 @@ from cmbfit.theory.transfer.expansion import (
 )
 from cmbfit.theory.transfer.nodes import NodeSettings, node_grid
 from cmbfit.theory.transfer.operator import TransferOperator, compressed_matrices
-from cmbfit.theory.transfer.region import BACKGROUND, CENTRE, STEPS, expansion_box
+from cmbfit.theory.transfer.region import CENTRE, STEPS, expansion_box
 
 TENSOR_LMAX = 700
 """Last multipole of tensors: their TT there is below 1e-5 of the scalars' for r = 0.1."""

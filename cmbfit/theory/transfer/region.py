@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BACKGROUND = ("ombh2", "omch2", "theta_mc", "tau")
-
 RANGE = 2.5
 """Steps from the centre within which the expansion may be used."""
 
