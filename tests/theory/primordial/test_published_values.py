@@ -50,7 +50,7 @@ def camb_tensor(**more: float) -> Expected:
 
 
 def cutoff_exponential(k: float) -> float:
-    """Contaldi et al. 2003, eq. 12: alpha = 3.35 there; here 2.5, k_c = 0.002."""
+    """Contaldi et al. 2003: 1 - exp[-(k/k_c)^alpha], alpha = 3.35 there; here 2.5, k_c = 0.002."""
     return 1 - math.exp(-((k / 0.002) ** 2.5))
 
 
@@ -71,7 +71,7 @@ def matched_to_de_sitter(x: float, u: complex, du: complex) -> float:
 
 
 def kinetic_start(k: float) -> float:
-    """Contaldi et al. 2003, section 3: a = sqrt(1 + 2 eta), u = sqrt(pi/4) sqrt(y) H_0^(2)(k y), y = eta + 1/2."""
+    """Contaldi et al. 2003: a = sqrt(1 + 2 eta), u = sqrt(pi/4) sqrt(y) H_0^(2)(k y), y = eta + 1/2."""
     x, y = k / 0.002, 0.5
     root = math.sqrt(math.pi / 4)
     h0, h1 = (complex(mpmath.hankel2(n, x * y)) for n in (0, 1))
@@ -88,7 +88,7 @@ def radiation_start(k: float) -> float:
 
 
 def kink(k: float) -> float:
-    """Starobinsky 1992, eq. 13: R = A_-/A_+ = 0.7, k_0 = 0.002."""
+    """Starobinsky 1992: R = A_-/A_+ = 0.7, k_0 = 0.002."""
     y, r = k / 0.002, 0.7
     s, c = math.sin(2 * y), math.cos(2 * y)
     first = (1 - 1 / y**2) * s + 2 / y * c
@@ -97,7 +97,7 @@ def kink(k: float) -> float:
 
 
 def oscillation_log(k: float) -> float:
-    """Planck 2018 X, eq. 68 with Xi_log = ln(k/k*)."""
+    """Planck 2018 X, section 7: 1 + A cos(omega Xi + phi), Xi_log = ln(k/k*)."""
     return 1 + 0.2 * math.cos(8.0 * math.log(k / 0.05) + 0.6)
 
 
@@ -108,7 +108,7 @@ def oscillation_running(k: float) -> float:
 
 
 def oscillation_linear(k: float) -> float:
-    """Planck 2015 XX, eq. 75: an envelope (k/k*)^n_lin and Xi_lin = k/k*."""
+    """Planck 2015 XX (arXiv:1502.02114): an envelope (k/k*)^n_lin and Xi_lin = k/k*."""
     return 1 + 0.2 * (k / 0.05) ** 0.3 * math.cos(8.0 * k / 0.05 + 0.6)
 
 
@@ -122,7 +122,7 @@ def alpha_vacuum(k: float) -> float:
 
 
 def monodromy(k: float) -> float:
-    """Flauger et al. 2010, eq. 2.29: 1 + dn cos(phi_k/f), phi_k^2 = phi*^2 - 2 ln(k/k*), here from its phase at k*."""
+    """Flauger et al. 2010: 1 + dn cos(phi_k/f), phi_k^2 = phi*^2 - 2 ln(k/k*), here from its phase at k*."""
     field, f = 10.8813, 0.02
     return 1 + 0.3 * math.cos((math.sqrt(field**2 - 2 * math.log(k / PIVOT)) - field) / f + 0.6)
 
@@ -135,7 +135,7 @@ def excited_state(k: float) -> float:
 
 
 def bounce_generic(k: float) -> float:
-    """Agullo, Kranas & Sreenath 2021, eq. 3: k_b = 0.02, k_i = k_b/10, q = -0.7."""
+    """Agullo, Kranas & Sreenath 2021: k_b = 0.02, k_i = k_b/10, q = -0.7."""
     k_b, k_i, q = 0.02, 0.002, -0.7
     if k > k_b:
         return 1.0
