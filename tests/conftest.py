@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from cmbfit import data
 from cmbfit.likelihood import Posterior, load_likelihood
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.build import posterior_from_config
@@ -60,9 +61,11 @@ def reference_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def fixed_spectrum(reference_folder: Path) -> Path:
+def fixed_spectrum(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The spectrum of planck-lite-py's and Cobaya's tests: l from 2, columns l TT TE EE, D_l [uK^2]."""
-    return reference_folder / "Dl_planck2015fit.dat"
+    path = tmp_path_factory.mktemp("reference") / "Dl_planck2015fit.dat"
+    path.write_bytes(data.read_bytes("reference/Dl_planck2015fit.dat"))
+    return path
 
 
 @pytest.fixture(scope="session")
