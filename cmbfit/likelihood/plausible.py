@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.cuts import centres
 from cmbfit.likelihood.gaussian import GaussianBandpowers
-from cmbfit.theory.spectra import Spectra
+from cmbfit.theory.plausible import compare, reference
 
-# Planck 2018 VI, table 2; any other LCDM that describes the sky would do: factors are looked for
-_POINT = (0.02236, 0.1202, 1.0409, 0.0544, 3.045, 0.9649)
 _PRECISE = 0.1  # amplitudes known better than this are judged
 _OFF = 0.5
-
-
-def _lcdm() -> Spectra:
-    from cmbfit.theory.emulator.bundle import load_emulator  # noqa: PLC0415  only for files of the user's
-
-    emulator = load_emulator("lcdm_planck2018")
-    return emulator.spectra(torch.tensor([_POINT], dtype=torch.float64))
 
 
 def amplitudes(like: GaussianBandpowers) -> dict[str, tuple[float, float]]:
@@ -29,7 +19,7 @@ def amplitudes(like: GaussianBandpowers) -> dict[str, tuple[float, float]]:
     dict of str to (float, float)
         Pair to the best factor and its error; pairs without a bandpower inside LCDM's range are left out.
     """
-    theory = _lcdm()
+    theory = reference()
     out, start = {}, 0
     for pair, window in like.windows.items():
         rows = slice(start, start + len(window))
@@ -46,6 +36,14 @@ def amplitudes(like: GaussianBandpowers) -> dict[str, tuple[float, float]]:
     return out
 
 
+def _cause(like: GaussianBandpowers, pair: str) -> str:
+    """Return what the bandpowers of a pair look like, in brackets, or nothing."""
+    names = [name for name, window in like.windows.items() for _ in window]
+    data = like.data[[name == pair for name in names]].numpy()
+    found = compare(pair, centres(like.windows[pair].numpy()), data)
+    return f" ({found.cause})" if found and found.cause else ""
+
+
 def check_against_lcdm(like: GaussianBandpowers, where: str) -> None:
     """Refuse bandpowers that no calibration brings near LCDM.
 
@@ -60,13 +58,12 @@ def check_against_lcdm(like: GaussianBandpowers, where: str) -> None:
         If a pair whose amplitude is measured to 10% is off by more than 50%: K^2, C_l in place of
         D_l, pairs in another order.
     """
-    found = amplitudes(like)
     # judged by the sharper of both amplitudes' errors: in wrong units the error is off by the same factor
-    for pair, (factor, error) in found.items():
+    for pair, (factor, error) in amplitudes(like).items():
         precise = error < _PRECISE * max(abs(factor), 1e-30) or error < _PRECISE
         if precise and abs(factor - 1) > _OFF:
             raise LikelihoodError(
-                f"{where}: {pair}: the bandpowers are {factor:.3g} times those of LCDM. Expected D_l = l(l+1)C_l/2pi "
-                f"in uK^2, pairs in the order {', '.join(like.windows)}; K^2 would give 1e-12, C_l less than 0.01. "
-                "If the data are right as they are, set units_checked: true"
+                f"{where}: {pair}: the bandpowers are {factor:.3g} times those of LCDM{_cause(like, pair)}. Expected "
+                f"D_l = l(l+1)C_l/2pi in uK^2, pairs in the order {', '.join(like.windows)}. If the data are right as "
+                "they are, set units_checked: true"
             )

@@ -1,13 +1,13 @@
-"""Spectra as text files: what other codes write, and what `cmbfit theory` writes.
+"""Spectra as text files: what CAMB, CLASS and others write, and what `cmbfit theory` writes.
 
-A header line names the columns; D_l in uK^2, pp as [L(L+1)]^2 C_L / 2pi, one row per multipole from
-l = 2. Codes differ in column order (CAMB: TT EE BB TE, most others: TT TE EE), so without a header
-only the four-column form ell TT TE EE is read, and only if TE looks like TE.
+A header line names the columns (`camb_class_files`); D_l in uK^2, pp as [L(L+1)]^2 C_L / 2pi, one row
+per multipole. Codes differ in column order (CAMB: TT EE BB TE, most others: TT TE EE), so without a
+header only the four-column form ell TT TE EE is read, and only if TE looks like TE. Every spectrum is
+compared with LCDM (`plausible`), which finds wrong units.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 
@@ -16,46 +16,26 @@ import torch
 
 from cmbfit.errors import SpectrumError
 from cmbfit.io import atomic_path
+from cmbfit.theory.camb_class_files import Columns, columns_of
+from cmbfit.theory.plausible import require_plausible
 from cmbfit.theory.spectra import PAIRS, Spectra
 
-_IGNORED = ("kk",)  # lensing convergence of candl's files: follows from pp
+UNITS_CHECKED = "units_checked"
+"""A comment line of a file whose author knows that its spectra are like no LCDM."""
 
 
-def _column_name(token: str) -> str | None:
-    """Return the canonical name of a header token, or None if it is not one."""
-    name = re.sub(r"^d(?:_?l)?_?(?=[tebpk]{2}$)", "", token.lower())
-    if name in ("l", "ell", "multipole"):
-        return "ell"
-    return name if name in PAIRS or name in _IGNORED else None
-
-
-def _header(path: Path, n_columns: int) -> list[str] | None:
-    """Return the canonical column names if a comment line gives them all."""
-    with path.open(encoding="utf-8", errors="replace") as f:
-        for line in f:
-            if not line.startswith("#"):
-                return None
-            tokens = re.split(r"[\s,;]+", line.strip("# \n\t"))
-            names = [_column_name(t) for t in tokens]
-            if len(names) != n_columns or names[0] != "ell":
-                continue
-            if None in names:
-                unknown = tokens[names.index(None)]
-                raise SpectrumError(
-                    f"{path}: column {unknown!r} is unknown; expected ell and D_l [uK^2] of {', '.join(PAIRS)} "
-                    "(C_l must be converted to l(l+1)C_l/2pi)"
-                )
-            return [str(n) for n in names]
-    return None
-
-
-def read_spectrum(path: str | Path) -> Spectra:
+def read_spectrum(path: str | Path, *, units_checked: bool = False) -> Spectra:
     """Read one model's spectra from a text file.
 
     Parameters
     ----------
     path : str or Path
-        Columns ell and D_l [uK^2], named in a ``#`` header line.
+        Columns ell and D_l [uK^2], named in a ``#`` header line, or a file of CAMB's or CLASS's. Of
+        CAMB's lenspotentialCls, whose other spectra are unlensed, pp alone is read. CLASS's
+        dimensionless spectra are multiplied by T_CMB^2 = (2.7255 K)^2, its default.
+    units_checked : bool
+        Skip the comparison with LCDM that finds wrong units and columns; so does a line
+        ``# units_checked`` in the file.
 
     Returns
     -------
@@ -66,9 +46,29 @@ def read_spectrum(path: str | Path) -> Spectra:
     ------
     SpectrumError
         If the file is not a table, its columns are unknown or ambiguous, it does not start at l = 2
-        in steps of one, or it holds numbers that are not finite.
+        (or with zeros at l = 0 or 1) in steps of one, it holds numbers that are not finite, its spectra
+        are unlensed by their header, or no plausible cosmology gives them.
     """
     path = Path(path)
+    table, comments = _table(path), _comments(path)
+    columns = columns_of(comments, table.shape[1], str(path))
+    if columns is None:
+        columns = _guess_columns(path, table)
+    else:
+        table = _from_two(table)
+    read = [name for name in columns.names if name]
+    if len(set(read)) != len(read):
+        raise SpectrumError(f"{path}: a column is named twice: {' '.join(read)}")
+    _check_rows(path, table)
+    dl = {pair: np.concatenate([[0.0, 0.0], x]) for pair, x in columns.dl(table).items()}
+    if not dl:
+        raise SpectrumError(f"{path}: has no column of power")
+    if not (units_checked or UNITS_CHECKED in (line.strip("# \n\t") for line in comments)):
+        require_plausible(dl, str(path))
+    return Spectra({pair: torch.from_numpy(x)[None] for pair, x in dl.items()})
+
+
+def _table(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             # an empty table is refused below
@@ -80,36 +80,46 @@ def read_spectrum(path: str | Path) -> Spectra:
         raise SpectrumError(f"{path}: expected a text table of numbers ({error})") from error
     if table.size == 0:
         raise SpectrumError(f"{path}: holds no numbers")
-    n_columns = table.shape[1]
-    names = _header(path, n_columns)
-    if names is None:
-        names = _guess_columns(path, table)
-    if len(set(names)) != len(names):
-        raise SpectrumError(f"{path}: a column is named twice: {' '.join(names)}")
+    return table
+
+
+def _comments(path: Path) -> list[str]:
+    """Return the comment lines before the table."""
+    lines = []
+    with path.open(encoding="utf-8", errors="replace") as f:
+        for line in f:
+            if not line.startswith("#"):
+                break
+            lines.append(line)
+    return lines
+
+
+def _from_two(table: np.ndarray) -> np.ndarray:
+    """Return the rows from l = 2 if those of l = 0 and 1 are there and hold zeros, as in CAMB's arrays."""
+    while len(table) and table[0, 0] in (0, 1) and not table[0, 1:].any():
+        table = table[1:]
+    return table
+
+
+def _check_rows(path: Path, table: np.ndarray) -> None:
+    """Refuse rows that are not l = 2, 3, 4, ... or hold numbers that are not finite."""
     if not np.isfinite(table).all():
         raise SpectrumError(f"{path}: holds numbers that are not finite")
-    ell = table[:, 0]
-    if ell[0] != 2:
+    if len(table) == 0 or table[0, 0] != 2:
+        found = f"l = {table[0, 0]:g}" if len(table) else "missing"
         raise SpectrumError(
-            f"{path}: expected rows from l = 2, the first row is l = {ell[0]:g}; "
+            f"{path}: expected rows from l = 2, the first row is {found}; "
             "drop or add rows so that row and multipole cannot be confused"
         )
+    ell = table[:, 0]
     if not np.array_equal(ell, np.arange(2, 2 + len(ell))):
         row = int(np.argmax(ell != np.arange(2, 2 + len(ell))))
         raise SpectrumError(
             f"{path}: expected one row per multipole; row {row} is l = {ell[row]:g}, not {row + 2}"
         )
-    dl = {
-        name: torch.from_numpy(np.concatenate([[0.0, 0.0], table[:, i]]))[None]
-        for i, name in enumerate(names)
-        if name in PAIRS
-    }
-    if not dl:
-        raise SpectrumError(f"{path}: has no column of power")
-    return Spectra(dl)
 
 
-def _guess_columns(path: Path, table: np.ndarray) -> list[str]:
+def _guess_columns(path: Path, table: np.ndarray) -> Columns:
     if table.shape[1] < 4:
         raise SpectrumError(
             f"{path}: expected columns ell TT TE EE, found {table.shape[1]} columns and no header line that names "
@@ -126,7 +136,7 @@ def _guess_columns(path: Path, table: np.ndarray) -> list[str]:
             f"{path}: no header, and the columns do not look like ell TT TE EE (TE changes sign, EE does not); "
             "add a first line that names them"
         )
-    return ["ell", "tt", "te", "ee"]
+    return Columns(["ell", "tt", "te", "ee"])
 
 
 def write_spectrum(path: str | Path, spectra: Spectra) -> None:
@@ -149,6 +159,7 @@ def write_spectrum(path: str | Path, spectra: Spectra) -> None:
         np.savetxt(f, table, fmt=["%5d"] + ["%.16e"] * len(pairs))
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+def read_arrays(path: str | Path, *, units_checked: bool = False) -> dict[str, np.ndarray]:
     """Read a text file as plain arrays: pair to D_l [uK^2], shape (lmax + 1,), l from 0."""
-    return {pair: dl[0].numpy() for pair, dl in read_spectrum(path).dl.items()}
+    dl = read_spectrum(path, units_checked=units_checked).dl
+    return {pair: x[0].numpy() for pair, x in dl.items()}

@@ -44,7 +44,7 @@ def files(tmp_path_factory) -> Files:
     write_mask(out / "mask.fits", mask)
     write_mask(out / "sharp.fits", Mask(mask.support.astype(float), coord="G"))
     table = np.column_stack([np.arange(2, LMAX + 1)] + [dl[k][2:] for k in ("tt", "te", "ee", "bb")])
-    np.savetxt(out / "theory.txt", table, header="ell tt te ee bb")
+    np.savetxt(out / "theory.txt", table, header="units_checked\nell tt te ee bb")
     return out
 
 

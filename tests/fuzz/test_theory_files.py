@@ -130,7 +130,7 @@ def _damage_npz(path: Path, data: st.DataObject) -> None:
         np.savez(out, **data.draw(damaged_arrays(arrays)))
 
 
-_SPECTRUM = b"# ell tt te ee\n" + b"".join(
+_SPECTRUM = b"# ell tt te ee\n# units_checked\n" + b"".join(
     b"%d %.3f %.3f %.3f\n" % (x, 1000 / x, (-1) ** x, 5.0) for x in range(2, 30)
 )
 

@@ -44,7 +44,7 @@ def save(path: Path, names: list[str], header: str, ell: np.ndarray = ELL) -> Pa
     ],
 )
 def test_headers_of_other_codes_name_the_columns(tmp_path: Path, header: str, names: list[str]) -> None:
-    got = read_spectrum(save(tmp_path / "x.txt", names, header))
+    got = read_spectrum(save(tmp_path / "x.txt", names, header), units_checked=True)
     assert set(got.dl) == set(names) - {"kk"}
     assert got.lmax == 11
     for pair, x in got.dl.items():
@@ -52,6 +52,16 @@ def test_headers_of_other_codes_name_the_columns(tmp_path: Path, header: str, na
         assert x.dtype == torch.float64
         np.testing.assert_array_equal(x[0, :2], 0)
         np.testing.assert_allclose(x[0, 2:], COLUMNS[pair], rtol=1e-15)
+
+
+def test_rows_of_zeros_at_l_0_and_1_are_skipped(tmp_path: Path) -> None:
+    for first in ("0 0\n1 0\n", "1 0\n", ""):
+        (tmp_path / "x.txt").write_text(f"# L TT\n{first}2 1000\n3 900\n")
+        np.testing.assert_array_equal(read_spectrum(tmp_path / "x.txt").dl["tt"][0], [0, 0, 1000, 900])
+    for text in ("0 0\n1 5\n2 1000\n", "0 0\n1 0\n", "0 0\n2 1000\n4 900\n"):
+        (tmp_path / "x.txt").write_text(f"# L TT\n{text}")
+        with pytest.raises(SpectrumError, match=r"expected rows from l = 2|row 1 is l = 4"):
+            read_spectrum(tmp_path / "x.txt")
 
 
 def test_without_a_header_only_tt_te_ee_is_read(tmp_path: Path) -> None:
@@ -137,7 +147,7 @@ def test_written_files_are_read_by_numpy_and_back_to_the_last_bit(
     table = np.loadtxt(path)
     assert table[0, 0] == 2
     np.testing.assert_array_equal(table[:, 4], dl["pp"][0, 2:].numpy())
-    got = read_spectrum(path)
+    got = read_spectrum(path, units_checked=True)
     for pair, x in dl.items():
         assert torch.equal(got.dl[pair], x)
 
