@@ -22,18 +22,17 @@ def _lcdm() -> Spectra:
 
 
 def amplitudes(like: GaussianBandpowers) -> dict[str, tuple[float, float]]:
-    """Fit a factor on LCDM's bandpowers, pair by pair, with the diagonal of the covariance.
+    """Fit a factor on LCDM's bandpowers, block by block, with the diagonal of the covariance.
 
     Returns
     -------
     dict of str to (float, float)
-        Pair to the best factor and its error; pairs without a bandpower inside LCDM's range are left out.
+        Name of a block (its pair) to the best factor and its error; those without a bandpower inside LCDM's range are left out.
     """
     theory = _lcdm()
-    out, start = {}, 0
-    for pair, window in like.windows.items():
-        rows = slice(start, start + len(window))
-        start = rows.stop
+    out = {}
+    for block, rows in zip(like.blocks, like.sections.values(), strict=True):
+        window, pair = block.window, block.pair
         if pair not in theory.dl:
             continue
         width = min(window.shape[1], theory.lmax + 1)
@@ -42,7 +41,7 @@ def amplitudes(like: GaussianBandpowers) -> dict[str, tuple[float, float]]:
         data, sigma = like.data[rows][inside], like.sigma[rows][inside]
         weight = float((model**2 / sigma**2).sum())
         if weight > 0:
-            out[pair] = float((model * data / sigma**2).sum()) / weight, weight**-0.5
+            out[block.name] = float((model * data / sigma**2).sum()) / weight, weight**-0.5
     return out
 
 
@@ -67,6 +66,6 @@ def check_against_lcdm(like: GaussianBandpowers, where: str) -> None:
         if precise and abs(factor - 1) > _OFF:
             raise LikelihoodError(
                 f"{where}: {pair}: the bandpowers are {factor:.3g} times those of LCDM. Expected D_l = l(l+1)C_l/2pi "
-                f"in uK^2, pairs in the order {', '.join(like.windows)}; K^2 would give 1e-12, C_l less than 0.01. "
+                f"in uK^2, pairs in the order {', '.join(like.sections)}; K^2 would give 1e-12, C_l less than 0.01. "
                 "If the data are right as they are, set units_checked: true"
             )
