@@ -27,6 +27,7 @@ from cobaya.theory import Theory as CobayaTheory
 from cmbfit.errors import CmbfitError, OutsideBoxError
 from cmbfit.likelihood import Gaussian, load_likelihood
 from cmbfit.likelihood.priors import Uniform
+from cmbfit.likelihood.shared_priors import shared_priors
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.parameters import DERIVED, latex_label
 from cmbfit.theory.spectra import Spectra
@@ -41,19 +42,18 @@ def nuisance_params(data: Sequence[str]) -> dict[str, Any]:
     {'dist': 'norm', 'loc': 1.0, 'scale': 0.0025}
     """
     out: dict[str, Any] = {}
-    for name in data:
-        for parameter, prior in load_likelihood(name).info.nuisance.items():
-            if isinstance(prior, Gaussian):
-                block: dict[str, Any] = {"dist": "norm", "loc": prior.mean, "scale": prior.std}
-                centre, width = prior.mean, prior.std
-            elif isinstance(prior, Uniform):
-                block = {"min": prior.low, "max": prior.high}
-                centre, width = (prior.low + prior.high) / 2, (prior.high - prior.low) / 10
-            else:
-                raise CmbfitError(f"{parameter}: Cobaya's form of the prior {prior} is not known; write it")
-            latex = latex_label(parameter)
-            ref = {"dist": "norm", "loc": centre, "scale": width / 2}
-            out[parameter] = {"prior": block, "ref": ref, "proposal": width / 2, "latex": latex}
+    for parameter, prior in shared_priors([load_likelihood(name) for name in data])[0].items():
+        if isinstance(prior, Gaussian):
+            block: dict[str, Any] = {"dist": "norm", "loc": prior.mean, "scale": prior.std}
+            centre, width = prior.mean, prior.std
+        elif isinstance(prior, Uniform):
+            block = {"min": prior.low, "max": prior.high}
+            centre, width = (prior.low + prior.high) / 2, (prior.high - prior.low) / 10
+        else:
+            raise CmbfitError(f"{parameter}: Cobaya's form of the prior {prior} is not known; write it")
+        latex = latex_label(parameter)
+        ref = {"dist": "norm", "loc": centre, "scale": width / 2}
+        out[parameter] = {"prior": block, "ref": ref, "proposal": width / 2, "latex": latex}
     return out
 
 

@@ -15,7 +15,7 @@ from cmbfit import data
 from cmbfit.likelihood import Posterior, load_likelihood
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.build import posterior_from_config
-from cmbfit.likelihood.compiled import CompiledPosterior
+from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.theory.base import point_from_values
 from cmbfit.theory.camb_code import CambSettings, CambTheory
 from cmbfit.theory.emulator.bundle import load_emulator
@@ -96,8 +96,8 @@ def posterior(emulator: LinearEmulator, fit_config: dict[str, Any]) -> Posterior
 
 
 @pytest.fixture(scope="session")
-def compiled(posterior: Posterior) -> CompiledPosterior:
-    return CompiledPosterior(posterior)
+def compiled(posterior: Posterior) -> Posterior:
+    return compile_posterior(posterior)
 
 
 @pytest.fixture(scope="session")

@@ -26,14 +26,12 @@ def bandpower_table(
     }
     for like in likelihoods:
         model = like.bandpowers(spectra, {n: nuisance[n] for n in like.info.nuisance})[0].numpy()
-        start = 0
-        for pair, window in like.windows.items():
-            rows = slice(start, start + len(window))
-            start = rows.stop
+        for block, rows in zip(like.blocks, like.sections.values(), strict=True):
+            window = block.window
             weight = window.sum(1).numpy()
             ell = (window @ torch.arange(window.shape[1], dtype=window.dtype)).numpy() / weight
             columns["data_set"].append(np.full(len(ell), like.info.name))
-            columns["pair"].append(np.full(len(ell), pair))
+            columns["pair"].append(np.full(len(ell), block.pair))
             columns["ell"].append(ell)
             for name, values in (("dl", like.data.numpy()), ("sigma", like.sigma.numpy()), ("model", model)):
                 columns[name].append(values[rows] / weight)

@@ -31,7 +31,7 @@ import torch
 from cmbfit.inference.benchmark_peers import clipy_plik_lite, cosmopower_jax_log_like
 from cmbfit.likelihood import Posterior, Uniform, load_likelihood
 from cmbfit.likelihood.build import likelihoods_from_config
-from cmbfit.likelihood.compiled import CompiledPosterior
+from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.extrapolation import extrapolate_to
@@ -41,21 +41,21 @@ CENTRE = {"ombh2": 0.02237, "omch2": 0.1201, "theta_mc": 1.0409, "tau": 0.054, "
 WIDTH = {"ombh2": 1.5e-4, "omch2": 1.4e-3, "theta_mc": 3e-4, "tau": 0.007, "logA": 0.016, "ns": 0.0044}
 
 
-def planck_posterior() -> CompiledPosterior:
+def planck_posterior() -> Posterior:
     """Return the compiled posterior that is measured."""
     emulator = load_emulator("lcdm_planck2018")
     priors = {p: Uniform(*emulator.box[p]) for p in emulator.parameters}
-    return CompiledPosterior(Posterior(emulator, [load_likelihood(name) for name in DATA], priors))
+    return compile_posterior(Posterior(emulator, [load_likelihood(name) for name in DATA], priors))
 
 
-def joint_posteriors() -> dict[str, CompiledPosterior]:
+def joint_posteriors() -> dict[str, Posterior]:
     """Return compiled posteriors of Planck, P-ACT and Planck+ACT+SPT with one emulator."""
     out = {}
     for name in ("planck2018", "p_act", "planck_act_spt"):
         likelihoods = likelihoods_from_config({"data": [name]})
         theory = extrapolate_to(load_emulator("lcdm_high"), max(like.lmax for like in likelihoods))
         priors = {p: Uniform(*theory.box[p]) for p in theory.parameters}
-        out[name] = CompiledPosterior(Posterior(theory, likelihoods, priors))
+        out[name] = compile_posterior(Posterior(theory, likelihoods, priors))
     return out
 
 

@@ -68,7 +68,7 @@ def cosmopower_jax_log_like() -> Callable[[Any], Any] | None:
     assert isinstance(like, GaussianBandpowers)  # noqa: S101 (for the type checker)
     ell = np.arange(2, 2509)
     to_dl = jnp.asarray(ell * (ell + 1) / (2 * np.pi) * 2.7255e6**2)
-    windows = {p: jnp.asarray(w.numpy()[:, 2 : len(ell) + 2]) for p, w in like.windows.items()}
+    windows = {b.pair: jnp.asarray(b.window.numpy()[:, 2 : len(ell) + 2]) for b in like.blocks}
     data = jnp.asarray(like.data.numpy())
     cholesky = jnp.asarray(like.cholesky.numpy())
     emulators = {p: CosmoPowerJAX(probe=f"cmb_{p}", verbose=False) for p in windows}

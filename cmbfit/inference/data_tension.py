@@ -20,7 +20,7 @@ import torch
 
 from cmbfit.errors import ComparisonError, ConfigError
 from cmbfit.inference.importance import WeightedSamples, importance_sample
-from cmbfit.inference.restrict import FixedPosterior
+from cmbfit.inference.restrict import restrict
 from cmbfit.inference.tension import Evidence, Tension, parameter_shift, suspiciousness
 from cmbfit.likelihood.build import posterior_from_config
 from cmbfit.likelihood.compiled import compile_if_possible
@@ -100,7 +100,7 @@ def measure_tension(request: TensionRequest, theory: Theory, seed: int) -> dict[
     plain["both"] = posterior_from_config({"data": data["both"], "priors": dict(request.priors)}, theory)
     posteriors: dict[str, Posterior] = {k: compile_if_possible(p) for k, p in plain.items()}
     if request.fixed:
-        posteriors = {k: FixedPosterior(p, request.fixed) for k, p in posteriors.items()}
+        posteriors = {k: restrict(p, request.fixed) for k, p in posteriors.items()}
     seeds = np.random.SeedSequence(seed).spawn(3)
     samples = {
         key: importance_sample(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.bandpower_model import calibrated
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.posterior import Posterior
@@ -88,10 +89,9 @@ def linearise(posterior: Posterior, point: Mapping[str, float]) -> LinearModel:
         parts = []
         for like, (windows, target) in zip(bandpowers, whitened, strict=True):
             model = torch.zeros_like(target)
-            for pair, window in windows.items():
+            for (pair, powers), window in windows.items():
                 block = window @ spectra.dl[pair][0, : window.shape[1]]
-                factor = like.calibration_factor(pair, nuisance)
-                model = model + (block if factor is None else factor[0] * block)
+                model = model + calibrated(block, powers, nuisance)
             for name, template in like.whitened_templates().items():
                 model = model + nuisance[name] * template
             parts.append(target - model)
@@ -147,7 +147,7 @@ def power_response(
         If the operator stops too early.
     """
     # windows of data that were cut end in zeros
-    lmax = max(int(w.any(0).nonzero()[-1]) for like in model.bandpowers for w in like.windows.values())
+    lmax = max(int(block.window.any(0).nonzero()[-1]) for like in model.bandpowers for block in like.blocks)
     top = lmax + LENSING_MARGIN
     if operator.lmax < top:
         raise LikelihoodError(
@@ -165,10 +165,9 @@ def power_response(
         nuisance = {p: torch.tensor([model.point[p]], dtype=torch.float64) for p in like.info.nuisance}
         rows = slice(start, start + len(like.data))
         start = rows.stop
-        for pair, window in like.whitened()[0].items():
+        for (pair, powers), window in like.whitened()[0].items():
             n = min(window.shape[1], lmax + 1)
-            factor = like.calibration_factor(pair, nuisance)
-            weight = window[:, :n] if factor is None else factor * window[:, :n]
+            weight = calibrated(window[:, :n], powers, nuisance)
             total = total + (weight * lensed[pair][rows, :n]).sum()
     # linear: the derivative of all rows' sum at zero is each row's own response
     gradients = torch.autograd.grad(total, list(zero.values()))

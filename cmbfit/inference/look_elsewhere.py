@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ParameterError
 from cmbfit.inference.comparison import look_elsewhere
 from cmbfit.inference.linear_model import LinearModel
@@ -50,7 +51,7 @@ class FrequencyFits:
     phase: torch.Tensor
 
 
-class FrequencySearch:
+class FrequencySearch(OnDevice):
     """All fits of one oscillating model on a grid of frequencies.
 
     Parameters
@@ -112,14 +113,6 @@ class FrequencySearch:
         stiffness, self._rotation = torch.linalg.eigh(templates @ templates.mT)
         self._stiffness = stiffness.clamp(min=1e-30)  # shape: (n_frequencies, 2)
         self._rows = self._rotation.mT @ templates  # shape: (n_frequencies, 2, n), orthogonal pairs
-
-    def to(self, device: torch.device | str) -> FrequencySearch:
-        """Return a copy on `device`."""
-        moved = object.__new__(FrequencySearch)
-        moved.name, moved.amplitude_max = self.name, self.amplitude_max
-        for name in ("frequencies", "_rotation", "_stiffness", "_rows"):
-            setattr(moved, name, getattr(self, name).to(device))
-        return moved
 
     @property
     def sigma_amplitude(self) -> torch.Tensor:

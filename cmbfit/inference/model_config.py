@@ -26,7 +26,7 @@ from cmbfit.inference.model_table import Candidate
 from cmbfit.inference.nested import EvidenceSettings, compute_evidence
 from cmbfit.inference.null_points import null_point
 from cmbfit.inference.products import Samples
-from cmbfit.inference.restrict import FixedPosterior
+from cmbfit.inference.restrict import restrict
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
 from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.model_defaults import complete_fit
@@ -71,11 +71,11 @@ class Model:
 
     def within(self, whole: Posterior) -> Posterior:
         """Return the model's posterior from that of its fit."""
-        return FixedPosterior(whole, self.fixed) if self.fixed else whole
+        return restrict(whole, self.fixed) if self.fixed else whole
 
     def start(self, posterior: Posterior) -> tuple[dict[str, float], dict[str, float]]:
         """Return starting centre and scale of the free parameters."""
-        whole = posterior.whole if isinstance(posterior, FixedPosterior) else posterior
+        whole = posterior.whole
         centre, scale = start_from_config(self.fit, whole)
         return {p: centre[p] for p in posterior.parameters}, {p: scale[p] for p in posterior.parameters}
 

@@ -26,7 +26,6 @@ from cmbfit.inference.comparison import (
 from cmbfit.inference.intervals import marginal_constraint
 from cmbfit.inference.maximum import BestFit, find_maximum, maximum_of_chain
 from cmbfit.inference.products import Samples
-from cmbfit.inference.restrict import FixedPosterior
 from cmbfit.likelihood.posterior import Posterior
 
 PRIORS = "Gaussian priors"
@@ -41,7 +40,7 @@ class Candidate:
     ----------
     name, title : str
     posterior : Posterior
-        A :class:`~cmbfit.inference.restrict.FixedPosterior` for a model with parameters held fixed.
+        A From :func:`~cmbfit.inference.restrict.restrict` for a model with parameters held fixed.
     start, scale : mapping of str to float
         Where the optimiser may start, and rough widths.
     samples : Samples or None
@@ -148,7 +147,7 @@ def compare(candidates: Sequence[Candidate], rng: np.random.Generator, *, starts
 
 
 def _best_fit(model: Candidate, rng: np.random.Generator, starts: int) -> BestFit:
-    if model.samples is None or isinstance(model.posterior, FixedPosterior):
+    if model.samples is None or model.posterior.fixed:
         return find_maximum(model.posterior, model.start, model.scale, starts=starts, rng=rng)
     points = model.samples.joined[:, : model.samples.n_sampled]
     return maximum_of_chain(
@@ -178,7 +177,7 @@ def _row(
     posterior, base = model.posterior, reference.posterior
     chi2, chi2_base = all_chi2[model.name], all_chi2[reference.name]
     p, p_base = len(posterior.parameters), len(base.parameters)
-    fixed = posterior.fixed if isinstance(posterior, FixedPosterior) else {}
+    fixed = posterior.fixed
     extra = [x for x in posterior.parameters if x not in base.parameters]
     remarks = [*model.remarks, *_prior_remarks(posterior, base)]
     row: dict[str, Any] = {
@@ -227,7 +226,7 @@ def _starts(best: BestFit) -> dict[str, int]:
 def _kind(model: Candidate, reference: Candidate, extra: Sequence[str]) -> str:
     if model is reference:
         return "reference"
-    if isinstance(model.posterior, FixedPosterior):
+    if model.posterior.fixed:
         return "restriction"
     missing = [x for x in reference.posterior.parameters if x not in model.posterior.parameters]
     return "extension" if extra and not missing else "other"

@@ -93,12 +93,8 @@ class Replicas:
 
     @property
     def sections(self) -> dict[str, slice]:
-        """Rows of each pair."""
-        out, start = {}, 0
-        for pair, window in self.likelihood.windows.items():
-            out[pair] = slice(start, start + len(window))
-            start += len(window)
-        return out
+        """Rows of each block of bandpowers."""
+        return self.likelihood.sections
 
     def bands(self) -> np.ndarray:  # shape: (5, n_bins)
         """Return the 2.5, 16, 50, 84 and 97.5% quantiles of the replicas, of each bandpower."""

@@ -2,214 +2,183 @@
 
 Only polynomials of the parameters, a few small matrices and the priors are left; see
 :mod:`cmbfit.likelihood.fold` for the algebra. The measured difference from the path through full
-spectra is stated by :attr:`CompiledPosterior.fold_difference`.
+spectra is stated by :attr:`Posterior.fold_difference`.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
-import operator
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.fold import component_coefficients, fold, foldable, varying
-from cmbfit.likelihood.folded_primordial import PrimordialPosterior
-from cmbfit.likelihood.polynomial_rows import PolynomialRows
-from cmbfit.likelihood.posterior import Evaluation, EvaluationCounts, Posterior
-from cmbfit.likelihood.threads import one_core_threads
+from cmbfit.likelihood.fold import fold, foldable, unrotated
+from cmbfit.likelihood.folded import FoldedLogLikelihood
+from cmbfit.likelihood.folded_primordial import PrimordialImprint
+from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
+from cmbfit.likelihood.priors import Gaussian
+from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.primordial_theory import PrimordialTheory
+from cmbfit.theory.primordial.model import NS
+from cmbfit.theory.primordial_theory import FIDUCIAL, PrimordialTheory
+from cmbfit.theory.transfer.expansion import BACKGROUND
 
 log = logging.getLogger(__name__)
 
-_CPU_CHUNK = 512
-"""Points whose features (two copies) stay in a core's cache; larger chunks are slower, not faster."""
-
-_SMALLEST_SHARE = 256
-"""Points that are worth a thread of their own."""
-
 _LARGEST_DIFFERENCE = 1e-9
 """Relative to ln L; rounding gives 1e-13 to 1e-12. More means that a data set is not what it seems."""
+
+_LARGEST_OF_IMPRINT = 0.02
+"""In ln L, of primordial models: single precision and dropped directions of the corrections."""
 
 NEGLECT = 1e-4
 """Mean over the box of what is dropped from chi2: a thousandth of the emulator's own error."""
 
 
-class CompiledPosterior(Posterior):
-    """A posterior whose Gaussian data sets are folded; same interface, many times faster.
+def compile_posterior(
+    posterior: Posterior, *, neglect: float = NEGLECT, n_check: int | None = None
+) -> Posterior:
+    """Return the same posterior with its Gaussian data sets folded: many times faster.
 
     Parameters
     ----------
     posterior : Posterior
-        With a :class:`~cmbfit.theory.emulator.linear.LinearEmulator`, any number of sets of Gaussian
+        Of a linear-decoder emulator or of a primordial model on top of one, with any number of sets of Gaussian
         bandpowers of tt, te, ee, pp and bb with their calibrations, tables of low-l EE, and Gaussian
         measurements of a sampled parameter.
-    n_check : int
-        Points at which folded and unfolded paths are compared.
     neglect : float
         Mean over the box of what directions that hardly vary add to chi2 and may be dropped
-        (:func:`~cmbfit.likelihood.fold.varying`); 0 drops nothing, and rounding alone is left.
+        (:func:`~cmbfit.likelihood.fold.varying`); 0 drops nothing, and rounding alone is left. Primordial
+        models drop nothing here.
+    n_check : int, optional
+        Points at which folded and unfolded paths are compared: by default 64 draws from the prior, or, of a
+        primordial model, the 16 likeliest of many, and those at the cosmology of its transfer functions.
 
-    Attributes
-    ----------
-    fold_difference : float
-        Largest |difference| of ln L between the two paths over points of the prior, relative to
-        max(1, |ln L|).
-    n_directions : int
-        Length of the folded residual, against the number of bandpowers.
+    Returns
+    -------
+    Posterior
+        With `fold_difference`, the largest |difference| of ln L between the two paths at these points,
+        relative to max(1, |ln L|).
 
     Raises
     ------
     LikelihoodError
-        If the theory or a data set cannot be folded, or the two paths differ before anything is
-        dropped; use the posterior as it is then.
+        If the theory or a data set cannot be folded, or the two paths differ before anything is dropped
+        (of a primordial model by more than 0.02 in ln L; where it is excluded, by more than 5e-4 of the
+        difference to the best fit); use the posterior as it is then.
     """
-
-    def __init__(self, posterior: Posterior, n_check: int = 64, neglect: float = NEGLECT) -> None:
-        theory = posterior.theory
-        if not isinstance(theory, LinearEmulator):
-            raise LikelihoodError("only posteriors of a linear-decoder emulator can be compiled")
-        gaussian, tables, direct = foldable(posterior)
-        if not gaussian and not tables:
-            raise LikelihoodError("no spectra to fold: every data set measures a parameter")
-        self.__dict__.update(copy.copy(posterior).__dict__)
-        self.counts = EvaluationCounts()
-        self._tables = tables
-        self._direct = direct
-        self._folded = folded = fold(theory, gaussian)
-        self._assemble(theory, 0.0)
-        self.chunk = self._default_chunk()
-        self.fold_difference = self._measure_difference(posterior, n_check)
-        if not self.fold_difference < _LARGEST_DIFFERENCE:
-            raise LikelihoodError(
-                f"the folded ln L differs from the unfolded one by {self.fold_difference:.1e} of itself"
-            )
-        if neglect > 0:
-            self._folded = folded
-            self._assemble(theory, neglect)
-            self.fold_difference = self._measure_difference(posterior, n_check)
-
-    def _assemble(self, theory: LinearEmulator, neglect: float) -> None:
-        """Stack the polynomials that are needed, each source of components once."""
-        sources = dict.fromkeys(group[0] for part in self._folded for group in part.groups)
-        if self._tables:
-            sources["lowl_ee"] = None
-        coefficients = {source: component_coefficients(theory, source) for source in sources}
-        if len(self._folded) == 1 and len(self._folded[0].groups) == 1:
-            (part,), (source, _) = self._folded, self._folded[0].groups[0]
-            if source != "lowl_ee" and part.matrix is not None:
-                # one group: the rotation goes into the coefficients
-                part, coefficients[source] = varying(
-                    replace(part, matrix=None),
-                    part.matrix @ coefficients[source],
-                    theory.arrays.degrees,
-                    neglect,
-                )
-                self._folded = [part]
-        self._rows = PolynomialRows(theory.coordinates.box, theory.arrays.degrees, coefficients)
-
-    def _default_chunk(self) -> int:
-        if self.device.type == "cpu":
-            return _CPU_CHUNK
-        n_rows, n_terms = self._rows.n_rows, self._rows.n_terms
-        return max(1, torch.cuda.mem_get_info(self.device)[0] // (4 * 8 * (4 * n_terms + 6 * n_rows)))
-
-    @property
-    def n_directions(self) -> int:
-        """Length of the folded residual."""
-        return sum(len(part.target) for part in self._folded)
-
-    def to(self, device: torch.device | str) -> CompiledPosterior:
-        """Return a copy that computes on `device`."""
-        moved: CompiledPosterior = super().to(device)  # type: ignore[assignment]
-        moved._tables = [like.to(device) for like in self._tables]
-        moved._folded = [part.to(device) for part in self._folded]
-        moved._rows = self._rows.to(device)
-        moved.chunk = moved._default_chunk()
-        return moved
-
-    def evaluate(self, theta: torch.Tensor) -> Evaluation:
-        """Return ln (L prior) with the reasons of zero probabilities; chunks side by side on a CPU's cores.
-
-        With gradients the chunks follow each other: autograd goes back through them in one thread.
-        """
-        alone = self.device.type != "cpu" or (torch.is_grad_enabled() and theta.requires_grad)
-        threads = None if alone or len(theta) < 2 * _SMALLEST_SHARE else one_core_threads()
-        if threads is None:
-            return super().evaluate(theta)
-        self._check_shape(theta)
-        share = -(-len(theta) // torch.get_num_threads())
-        parts = theta.split(min(self.chunk, max(_SMALLEST_SHARE, share)))
-        done = list(threads.map(self._evaluate_without_gradient, parts))
-        counts = functools.reduce(operator.add, (part.counts for part in done))
-        return Evaluation(torch.cat([part.log_prob for part in done]), counts)
-
-    @torch.no_grad()
-    def _evaluate_without_gradient(self, theta: torch.Tensor) -> Evaluation:
-        return super().evaluate(theta)
-
-    def _log_like(self, theta: torch.Tensor) -> torch.Tensor:
-        theory: LinearEmulator = self.theory  # type: ignore[assignment]
-        point, nuisance = self._split(theta)
-        components = self._rows(theory.coordinates(point))
-        amplitudes = {source: self._amplitude(source, point) for source in components}
-        if "lowl_ee" in components:
-            components["lowl_ee"] = torch.exp(components["lowl_ee"])
-        terms = []
-        for part in self._folded:
-            scales = {}
-            for group in part.groups:
-                scale = amplitudes[group[0]]
-                for name, power in group[1]:
-                    scale = scale * nuisance[name] ** power
-                scales[group] = scale
-            terms.append(-0.5 * part.chi2(components, scales))
-        for like in self._tables:
-            dl = components["lowl_ee"] * amplitudes["lowl_ee"]
-            values = {name: nuisance[name] for name in like.info.nuisance}
-            terms.append(like.log_prob_of_rows(dl[like.lmin - 2 : like.lmax - 1], values))
-        for measured in self._direct:
-            column = theory.parameters.index(measured.parameter)
-            terms.append(measured.log_prob_of_parameter(point[:, column]))
-        return functools.reduce(torch.add, terms)
-
-    def _amplitude(self, source: str, point: torch.Tensor) -> torch.Tensor:
-        """Return the factor of a source's components, shape (batch,)."""
-        theory: LinearEmulator = self.theory  # type: ignore[assignment]
-        if source == "template":
-            return torch.ones_like(point[:, 0])
-        return (
-            theory.scalar_amplitude(point) if source == "lowl_ee" else theory.block_amplitude(source, point)
-        )
-
-    def _measure_difference(self, posterior: Posterior, n: int) -> float:
-        """Largest difference of ln L from the unfolded path at draws from prior and box."""
-        rng = np.random.default_rng(0)
-        columns = []
-        for name in self.parameters:
-            low, high = self.theory.box.get(name, (-np.inf, np.inf))
-            columns.append(np.clip(self.priors[name].sample(rng, n), low, high))
-        theta = torch.from_numpy(np.stack(columns, axis=1)).to(self.device)
-        with torch.no_grad():
-            unfolded = Posterior._log_like(posterior, theta)
-            folded = self._log_like(theta)
-        same = torch.isneginf(unfolded) & torch.isneginf(folded)
-        difference = (folded - unfolded).abs() / unfolded.abs().clamp(min=1.0)
-        return float(torch.where(same, 0.0, difference).nan_to_num(nan=torch.inf).max())
+    if posterior.device.type != "cpu":
+        on_cpu = compile_posterior(posterior.to("cpu"), neglect=neglect, n_check=n_check)
+        return on_cpu.to(posterior.device)
+    return _compiled(posterior.theory, posterior, neglect, n_check)
 
 
 def compile_if_possible(posterior: Posterior) -> Posterior:
     """Fold a posterior's linear steps, or return it with the reason in its `not_folded`."""
     try:
-        if isinstance(posterior.theory, PrimordialTheory):
-            return PrimordialPosterior(posterior)
-        return CompiledPosterior(posterior)
+        return compile_posterior(posterior)
     except LikelihoodError as error:
         posterior.not_folded = str(error)
         log.warning("not folded, so slower: %s", error)
         return posterior
+
+
+@functools.singledispatch
+def _compiled(theory: Theory, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:  # noqa: ARG001
+    """Fold by what the theory is; theories that fold are registered below."""
+    raise LikelihoodError("only posteriors of a linear-decoder emulator can be compiled")
+
+
+@_compiled.register
+def _(theory: LinearEmulator, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:
+    data = foldable(posterior)
+    if not data.gaussian and not data.tables:
+        raise LikelihoodError("no spectra to fold: every data set measures a parameter")
+    theta = _draws(posterior, n_check or 64)
+    with torch.no_grad():
+        unfolded = posterior.unfolded(theta)
+    parts = fold(theory, data.gaussian)
+
+    def folded(neglect: float) -> FoldedLogLikelihood:
+        out = FoldedLogLikelihood(theory, posterior.unfolded.nuisances, theory, data, parts, neglect)
+        with torch.no_grad():
+            out.fold_difference = _relative_difference(out(theta), unfolded)
+        return out
+
+    log_like = folded(0.0)
+    difference = log_like.fold_difference
+    if difference is None or not difference < _LARGEST_DIFFERENCE:
+        raise LikelihoodError(f"the folded ln L differs from the unfolded one by {difference:.1e} of itself")
+    return posterior.replace(folded(neglect) if neglect > 0 else log_like)
+
+
+@_compiled.register
+def _(theory: PrimordialTheory, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:  # noqa: ARG001
+    data, coarse = foldable(posterior), theory.coarse()
+    parts = [unrotated(theory.emulator, like) for like in data.gaussian]
+    imprint = PrimordialImprint(coarse, data)
+    nuisances = posterior.unfolded.nuisances
+    log_like = FoldedLogLikelihood(coarse, nuisances, theory.emulator, data, parts, imprint=imprint)
+    out = posterior.replace(log_like, theory=coarse)
+    theta = _likeliest(out, coarse, n_check or 16)
+    out.counts = EvaluationCounts()
+    if not len(theta):
+        raise LikelihoodError("no spectrum of the model's prior has a likelihood above zero")
+    with torch.no_grad():
+        unfolded, folded = posterior.unfolded(theta), log_like(theta)
+    difference = (folded - unfolded).abs()
+    # where the model is ruled out, its imprint and the error of it are large
+    allowed = _LARGEST_OF_IMPRINT + 5e-4 * (unfolded.max() - unfolded)
+    if not bool((difference < allowed).all()):
+        worst = int((difference / allowed).argmax())
+        raise LikelihoodError(
+            f"the folded ln L, {folded[worst]:.3f}, differs from the unfolded one by {difference[worst]:.1e}"
+        )
+    log_like.fold_difference = _relative_difference(folded, unfolded)
+    return out
+
+
+def _relative_difference(folded: torch.Tensor, unfolded: torch.Tensor) -> float:
+    """Largest difference of ln L, relative to max(1, |ln L|); infinite for NaN."""
+    same = torch.isneginf(unfolded) & torch.isneginf(folded)
+    difference = (folded - unfolded).abs() / unfolded.abs().clamp(min=1.0)
+    return float(torch.where(same, 0.0, difference).nan_to_num(nan=torch.inf).max())
+
+
+def _draws(posterior: Posterior, n: int) -> torch.Tensor:  # shape: (n, n_parameters)
+    """Draw points from the prior, moved into the box."""
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(
+        np.stack(
+            [
+                np.clip(posterior.priors[p].sample(rng, n), *posterior.support[p])
+                for p in posterior.parameters
+            ],
+            1,
+        )
+    )
+
+
+def _likeliest(posterior: Posterior, theory: PrimordialTheory, n: int) -> torch.Tensor:
+    """Return n points of the expansion's cosmology: the likeliest of many draws of the model's parameters."""
+    rng = np.random.default_rng(0)
+    centre = dict(zip(BACKGROUND, theory.expansion.arrays.centre.tolist(), strict=True))
+    centre |= {"logA": FIDUCIAL[0], NS.name: FIDUCIAL[1]}
+    drawn = []
+    for name in posterior.parameters:
+        prior = posterior.priors[name]
+        if name in posterior.nuisances:
+            low, high = prior.support
+            middle = prior.mean if isinstance(prior, Gaussian) else (low + high) / 2
+            drawn.append(np.full(16 * n, middle))
+        elif name in centre:
+            drawn.append(np.full(16 * n, centre[name]))
+        else:
+            drawn.append(np.clip(prior.sample(rng, 16 * n), *theory.box[name]))
+    theta = torch.from_numpy(np.stack(drawn, axis=1))
+    with torch.no_grad():
+        value = posterior.log_prob(theta)
+    best = value.argsort(descending=True)[:n]
+    return theta[best[torch.isfinite(value[best])]]

@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.bandpower_model import Powers
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.simall import TabulatedSpectrum
@@ -28,17 +31,22 @@ from cmbfit.likelihood.tau_prior import ParameterGaussian
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
 from cmbfit.theory.emulator.linear import LinearEmulator
 
-Powers = tuple[tuple[str, float], ...]
 Group = tuple[str, Powers]
 """Source of the components (a block of the emulator, "lowl_ee" or "template") and powers of the nuisances."""
 
 _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
 
-def foldable(
-    posterior: Posterior,
-) -> tuple[list[GaussianBandpowers], list[TabulatedSpectrum], list[ParameterGaussian]]:
-    """Return a posterior's Gaussian bandpowers, tables of low-l EE and measurements of sampled parameters.
+class Foldable(NamedTuple):
+    """A posterior's Gaussian bandpowers, tables of low-l EE and measurements of sampled parameters."""
+
+    gaussian: list[GaussianBandpowers]
+    tables: list[TabulatedSpectrum]
+    direct: list[ParameterGaussian]
+
+
+def foldable(posterior: Posterior) -> Foldable:
+    """Sort a posterior's data sets by how they fold.
 
     Raises
     ------
@@ -60,11 +68,11 @@ def foldable(
     for like in tables:
         if like.pairs != ("ee",) or like.lmin < 2 or like.lmax > LOWL_EE_MAX:
             raise LikelihoodError(f"{like.info.name} reaches beyond the emulator's low-l EE")
-    return gaussian, tables, direct
+    return Foldable(gaussian, tables, direct)
 
 
 @dataclass(frozen=True)
-class Folded:
+class Folded(OnDevice):
     """Data sets with the same calibrations: chi2 = |matrix z - target|^2 + constant.
 
     Attributes
@@ -82,28 +90,15 @@ class Folded:
     target: torch.Tensor
     constant: torch.Tensor
 
-    def to(self, device: torch.device | str) -> Folded:
-        """Return a copy on `device`."""
-        matrix = None if self.matrix is None else self.matrix.to(device)
-        return replace(self, matrix=matrix, target=self.target.to(device), constant=self.constant.to(device))
-
-    def chi2(
+    def residual(
         self, components: Mapping[str, torch.Tensor], scales: Mapping[Group, torch.Tensor]
-    ) -> torch.Tensor:  # shape: (batch,)
-        """Return chi2 from the sources' components, each (n, batch), and the groups' scales, each (batch,)."""
+    ) -> torch.Tensor:  # shape: (n_directions, batch)
+        """Return target - model from the sources' components, each (n, batch), and the groups' scales, each (batch,)."""
         if self.matrix is None:
             (group,) = self.groups
-            residual = torch.addcmul(self.target[:, None], components[group[0]], scales[group], value=-1)
-        else:
-            z = torch.cat([components[g[0]] * scales[g] for g in self.groups])
-            residual = torch.addmm(self.target[:, None], self.matrix, z, beta=-1)
-        return residual.square().sum(0) + self.constant
-
-
-def calibration_powers(like: GaussianBandpowers, pair: str) -> Powers:
-    """Return the powers of the nuisance parameters that multiply a pair's model."""
-    calibration = like.settings()["calibration"]
-    return tuple(sorted((name, p[pair]) for name, p in calibration.items() if p.get(pair, 0)))
+            return torch.addcmul(self.target[:, None], components[group[0]], scales[group], value=-1)
+        z = torch.cat([components[g[0]] * scales[g] for g in self.groups])
+        return torch.addmm(self.target[:, None], self.matrix, z, alpha=-1)
 
 
 def columns(
@@ -113,8 +108,8 @@ def columns(
     whitened, target = like.whitened()
     linear: dict[Group, dict[str, torch.Tensor]] = {}
     out: dict[Group, torch.Tensor] = {}
-    for pair, block in whitened.items():
-        powers, rows = calibration_powers(like, pair), block
+    for (pair, powers), block in whitened.items():
+        rows = block
         if pair == "ee" and bool(rows[:, 2 : LOWL_EE_MAX + 1].any()):
             low = torch.zeros(len(rows), LOWL_EE_MAX - 1, dtype=rows.dtype, device=rows.device)
             part = rows[:, 2 : LOWL_EE_MAX + 1]
@@ -131,6 +126,20 @@ def columns(
     return out, target
 
 
+def unrotated(emulator: LinearEmulator, like: GaussianBandpowers) -> Folded:
+    """Return one data set as it is: its directions are the whitened bandpowers.
+
+    Raises
+    ------
+    LikelihoodError
+        If a pair is not among the emulator's spectra.
+    """
+    parts, target = columns(emulator, like)
+    return Folded(
+        tuple(sorted(parts)), torch.cat([parts[g] for g in sorted(parts)], 1), target, target.new_zeros(())
+    )
+
+
 def fold(emulator: LinearEmulator, likelihoods: list[GaussianBandpowers]) -> list[Folded]:
     """Fold data sets; those with the same calibrations share one rotation.
 
@@ -142,15 +151,16 @@ def fold(emulator: LinearEmulator, likelihoods: list[GaussianBandpowers]) -> lis
     LikelihoodError
         If a pair is not among the emulator's spectra.
     """
-    clusters: dict[tuple[Group, ...], list[tuple[dict[Group, torch.Tensor], torch.Tensor]]] = {}
+    clusters: dict[tuple[Group, ...], list[Folded]] = {}
     for like in likelihoods:
-        parts, target = columns(emulator, like)
-        clusters.setdefault(tuple(sorted(parts)), []).append((parts, target))
+        part = unrotated(emulator, like)
+        clusters.setdefault(part.groups, []).append(part)
     folded = []
     for groups, members in clusters.items():
-        stacked = torch.cat([torch.cat([columns[g] for g in groups], dim=1) for columns, _ in members])
-        data = torch.cat([target for _, target in members])
-        basis, matrix = torch.linalg.qr(stacked)
+        data = torch.cat([part.target for part in members])
+        basis, matrix = torch.linalg.qr(
+            torch.cat([part.matrix for part in members if part.matrix is not None])
+        )
         target = basis.T @ data
         folded.append(Folded(groups, matrix, target, (data - basis @ target).square().sum()))
     return folded
@@ -209,3 +219,16 @@ def component_coefficients(emulator: LinearEmulator, source: str) -> torch.Tenso
     unit = torch.zeros_like(emulator.lowl_ee_coefficients[:1])
     unit[0, 0] = 1.0  # the first feature is the constant 1
     return unit if source == "template" else torch.cat([unit, emulator.block_coefficients(source)])
+
+
+def source_amplitude(
+    emulator: LinearEmulator,
+    source: str,
+    theta: torch.Tensor,  # shape: (batch, n_parameters of the emulator)
+) -> torch.Tensor:  # shape: (batch,)
+    """Return the factor of a source's components."""
+    if source == "template":
+        return torch.ones_like(theta[:, 0])
+    return (
+        emulator.scalar_amplitude(theta) if source == "lowl_ee" else emulator.block_amplitude(source, theta)
+    )

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.device import moved
 
 T_CMB = 2.7255  # K
 _GHZ_KELVIN = 6.62607015e-34 / 1.380649e-23 * 1e9  # h/k [K/GHz], exact in the SI of 2019
@@ -72,7 +72,7 @@ def _db_dt(nu: np.ndarray) -> np.ndarray:
     return nu**4 * np.exp(x) / np.expm1(x) ** 2
 
 
-class DustAndSynchrotron:
+class DustAndSynchrotron(OnDevice):
     """Bandpowers of the foregrounds in all pairs of maps.
 
     Parameters
@@ -116,10 +116,6 @@ class DustAndSynchrotron:
         self._nu = [torch.from_numpy(np.asarray(x.nu, dtype=np.float64)) for x in bandpasses]
         self._weights = [torch.from_numpy(np.asarray(x.weights, dtype=np.float64)) for x in bandpasses]
         self._units = [(x.cmb_unit(pivot_dust), x.cmb_unit(pivot_synchrotron)) for x in bandpasses]
-
-    def to(self, device: torch.device | str) -> DustAndSynchrotron:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
     @property
     def fixed(self) -> dict[str, float]:

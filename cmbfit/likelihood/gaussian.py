@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.bandpower_model import (
+    AddTemplate,
+    Block,
+    Calibrate,
+    Powers,
+    bandpower_name,
+    calibrated,
+    pair_blocks,
+)
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
-from cmbfit.likelihood.device import moved
 from cmbfit.theory.spectra import Spectra
 
 
-def _row_name(windows: Mapping[str, np.ndarray], row: int) -> str:
-    """Name the bandpower of a row of the data vector."""
-    for pair, window in windows.items():
-        if row < len(window):
-            return f"{pair} bandpower {row + 1}"
-        row -= len(window)
-    return "beyond the bandpowers"
+class GaussianBandpowers(OnDevice):
+    r"""ln L = -chi2 / 2 with chi2 = r^T C^-1 r and r = sum_s c_s(nuisance) W_s D_s + sum_k A_k t_k - d.
 
-
-class GaussianBandpowers:
-    r"""ln L = -chi2 / 2 with chi2 = r^T C^-1 r and r = c(nuisance) W D + sum_k A_k t_k - d.
-
+    The sum over s runs over the spectra that a block of bandpowers sees, its own and those that leak into it.
     The covariance enters through its Cholesky factor, C = L L^T, so chi2 = |L^-1 r|^2. The constant
     -ln det(2 pi C) / 2 is left out, as in Planck's, ACT's and SPT's own codes.
 
     Parameters
     ----------
     info : DataSetInfo
-    windows : mapping of str to numpy.ndarray
-        Pair to bandpower windows on D_l [uK^2], shape (n_bins of the pair, lmax + 1), l from 0.
-        The order of the pairs is the order of the data vector.
+    blocks : sequence of Block, or mapping of str to numpy.ndarray
+        In the order of the data vector. A mapping gives pairs and their windows on D_l [uK^2], shape
+        (n_bins of the pair, lmax + 1), l from 0: one block a pair, without leakage.
     data : numpy.ndarray, shape (n_bins,)
     covariance : numpy.ndarray, shape (n_bins, n_bins)
     calibration : mapping, optional
-        Nuisance name to pair to power: the model of a pair is multiplied by the product of
+        Nuisance name to pair to power: what is seen of a pair is multiplied by the product of
         nuisance**power. Planck: ``{"A_planck": {"tt": -2, "te": -2, "ee": -2}}``.
     files : mapping, optional
         Data files and their sha256, for the record.
     templates : mapping of str to numpy.ndarray, shape (n_bins,), optional
         Nuisance name to what it adds to the model at amplitude 1 (a foreground).
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+    calibrations : tuple of Calibrate
+    templates : tuple of AddTemplate
 
     Raises
     ------
@@ -54,14 +62,21 @@ class GaussianBandpowers:
     def __init__(
         self,
         info: DataSetInfo,
-        windows: Mapping[str, np.ndarray],
+        blocks: Sequence[Block] | Mapping[str, np.ndarray],
         data: np.ndarray,
         covariance: np.ndarray,
         calibration: Mapping[str, Mapping[str, float]] | None = None,
         files: Mapping[str, str] | None = None,
         templates: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        n = sum(len(w) for w in windows.values())
+        try:
+            blocks = pair_blocks(blocks) if isinstance(blocks, Mapping) else blocks
+        except LikelihoodError as error:
+            raise LikelihoodError(f"{info.name}: {error}") from error
+        names = [block.name for block in blocks]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise LikelihoodError(f"{info.name}: two blocks are called {twice[0]}; give each its own name")
+        n = sum(len(block) for block in blocks)
         if data.shape != (n,) or covariance.shape != (n, n):
             raise LikelihoodError(
                 f"{info.name}: windows give {n} bandpowers, but the data have shape {data.shape} "
@@ -75,14 +90,9 @@ class GaussianBandpowers:
         if failed:
             raise LikelihoodError(
                 f"{info.name}: the covariance is not positive definite (row {int(failed)}, "
-                f"{_row_name(windows, int(failed) - 1)}); it must be the covariance itself, both triangles, in "
+                f"{bandpower_name(blocks, int(failed) - 1)}); it must be the covariance itself, both triangles, in "
                 "the order of the bandpowers"
             )
-        for pair, window in windows.items():
-            if bad := np.flatnonzero(~np.isfinite(window).all(1) | ~window.any(1)).tolist():
-                raise LikelihoodError(
-                    f"{info.name}: the window of {pair} bandpower {bad[0] + 1} is empty or not finite"
-                )
         if unknown := (set(calibration or {}) | set(templates or {})) - set(info.nuisance):
             raise LikelihoodError(
                 f"{info.name}: calibration or template by {sorted(unknown)} without a prior for it"
@@ -93,49 +103,49 @@ class GaussianBandpowers:
                     f"{info.name}: template of {name}: expected {n} finite numbers, found shape {template.shape}"
                 )
         self.info = info
-        self.pairs = tuple(windows)
-        self.lmax = max(w.shape[1] for w in windows.values()) - 1
-        self._windows = {pair: torch.from_numpy(np.ascontiguousarray(w)) for pair, w in windows.items()}
+        self.blocks = tuple(blocks)
+        seen = [response for block in blocks for response in block.responses]
+        # the spectra that are measured come first
+        self.pairs = tuple(dict.fromkeys([block.pair for block in blocks] + [pair for pair, _ in seen]))
+        self.lmax = max(window.shape[1] for _, window in seen) - 1
         self._data = torch.from_numpy(data)
         self._cholesky = cholesky
-        self._calibration = {k: dict(v) for k, v in (calibration or {}).items()}
+        self.calibrations = tuple(Calibrate(k, dict(v)) for k, v in (calibration or {}).items())
+        self.templates = tuple(
+            AddTemplate(k, torch.from_numpy(np.ascontiguousarray(t))) for k, t in (templates or {}).items()
+        )
         self._files = dict(files or {})
-        self._templates = {k: torch.from_numpy(np.ascontiguousarray(t)) for k, t in (templates or {}).items()}
-
-    def to(self, device: torch.device | str) -> GaussianBandpowers:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return data files, calibration and the amplitudes of templates."""
-        out = {"kind": "gaussian", "files": self._files, "calibration": self._calibration}
-        return out | ({"templates": list(self._templates)} if self._templates else {})
+        calibration = {step.nuisance: step.powers for step in self.calibrations}
+        out = {"kind": "gaussian", "files": self._files, "calibration": calibration}
+        return out | ({"templates": [step.nuisance for step in self.templates]} if self.templates else {})
 
-    def calibration_factor(self, pair: str, nuisance: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
-        """Return the factor on a pair's model, shape (batch,), or None if there is no calibration."""
-        factor = None
-        for name, powers in self._calibration.items():
-            if powers.get(pair, 0):
-                term = nuisance[name] ** powers[pair]
-                factor = term if factor is None else factor * term
-        return factor
+    def powers(self, pair: str) -> Powers:
+        """Return the powers of the nuisance parameters that multiply what is seen of a pair."""
+        return tuple(
+            sorted((step.nuisance, step.powers[pair]) for step in self.calibrations if step.powers.get(pair))
+        )
 
     def bandpowers(
         self,
         spectra: Spectra,
         nuisance: Mapping[str, torch.Tensor],
     ) -> torch.Tensor:  # shape: (batch, n_bins)
-        """Return the model bandpowers as the data see them (calibrated)."""
+        """Return the model bandpowers as the data see them: with leakage, calibrated, with templates."""
         spectra.require(self.pairs, self.lmax)
         nuisance = nuisance_values(self.info, nuisance, spectra.batch)
-        blocks = []
-        for pair, window in self._windows.items():
-            block = spectra.dl[pair][:, : window.shape[1]] @ window.T
-            factor = self.calibration_factor(pair, nuisance)
-            blocks.append(block if factor is None else block * factor[:, None])
-        model = torch.cat(blocks, dim=1)
-        for name, template in self._templates.items():
-            model = model + nuisance[name][:, None] * template
+        parts = []
+        for block in self.blocks:
+            terms = [
+                calibrated((spectra.dl[pair][:, : w.shape[1]] @ w.T).T, self.powers(pair), nuisance).T
+                for pair, w in block.responses
+            ]
+            parts.append(functools.reduce(torch.add, terms))
+        model = torch.cat(parts, dim=1)
+        for step in self.templates:
+            model = model + nuisance[step.nuisance][:, None] * step.template
         return model
 
     def chi2(
@@ -145,7 +155,7 @@ class GaussianBandpowers:
     ) -> torch.Tensor:  # shape: (batch,)
         """Return chi2 = |L^-1 (model - data)|^2."""
         residual = self.bandpowers(spectra, nuisance) - self._data
-        return torch.linalg.solve_triangular(self._cholesky, residual.T, upper=False).square().sum(0)
+        return self._white(residual.T).square().sum(0)
 
     def log_prob(
         self,
@@ -155,26 +165,40 @@ class GaussianBandpowers:
         """Return -chi2 / 2."""
         return -0.5 * self.chi2(spectra, nuisance)
 
-    def whitened(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Return L^-1 W per pair, each (n_bins, lmax + 1), and L^-1 d: chi2 = |sum c W' D - d'|^2.
+    def _white(self, x: torch.Tensor) -> torch.Tensor:
+        """Return L^-1 x of columns, each (n_bins,)."""
+        return torch.linalg.solve_triangular(self._cholesky, x, upper=False)
 
-        For folding into a linear theory; see :mod:`cmbfit.likelihood.compiled`.
+    def whitened(self) -> tuple[dict[tuple[str, Powers], torch.Tensor], torch.Tensor]:
+        """Return L^-1 W of each pair and its calibration, each (n_bins, lmax + 1), and L^-1 d.
+
+        Without templates chi2 = |sum c W' D - d'|^2: for folding into a linear theory, see
+        :mod:`cmbfit.likelihood.compiled`.
         """
-        out, start = {}, 0
-        for pair, window in self._windows.items():
-            rows = torch.zeros(len(self._data), window.shape[1], dtype=window.dtype, device=window.device)
-            rows[start : start + len(window)] = window
-            start += len(window)
-            out[pair] = torch.linalg.solve_triangular(self._cholesky, rows, upper=False)
-        data = torch.linalg.solve_triangular(self._cholesky, self._data[:, None], upper=False)[:, 0]
-        return out, data
+        rows: dict[tuple[str, Powers], torch.Tensor] = {}
+        responses = [
+            (where, pair, w)
+            for block, where in zip(self.blocks, self.sections.values(), strict=True)
+            for pair, w in block.responses
+        ]
+        for where, pair, w in responses:
+            size = max(x.shape[1] for _, p, x in responses if p == pair)
+            key = pair, self.powers(pair)
+            rows.setdefault(key, self._data.new_zeros(len(self._data), size))[where, : w.shape[1]] += w
+        return {key: self._white(x) for key, x in rows.items()}, self._white(self._data[:, None])[:, 0]
 
     def whitened_templates(self) -> dict[str, torch.Tensor]:
         """Return L^-1 t of each template by its amplitude's name, each (n_bins,)."""
-        return {
-            name: torch.linalg.solve_triangular(self._cholesky, t[:, None], upper=False)[:, 0]
-            for name, t in self._templates.items()
-        }
+        return {step.nuisance: self._white(step.template[:, None])[:, 0] for step in self.templates}
+
+    @property
+    def sections(self) -> dict[str, slice]:
+        """Rows of each block in the data vector, by its name."""
+        out, start = {}, 0
+        for block in self.blocks:
+            out[block.name] = slice(start, start + len(block))
+            start += len(block)
+        return out
 
     @property
     def data(self) -> torch.Tensor:
@@ -195,8 +219,3 @@ class GaussianBandpowers:
     def covariance(self) -> torch.Tensor:
         """Covariance L L^T of the bandpowers, shape (n_bins, n_bins)."""
         return self._cholesky @ self._cholesky.T
-
-    @property
-    def windows(self) -> dict[str, torch.Tensor]:
-        """Bandpower windows on D_l by pair."""
-        return dict(self._windows)

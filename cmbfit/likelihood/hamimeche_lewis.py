@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
-from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.foregrounds import DustAndSynchrotron
 from cmbfit.theory.spectra import Spectra
 
@@ -99,7 +99,7 @@ def canonical_pair(one: str, two: str) -> str:
     return {"te": "te", "tb": "tb", "eb": "eb"}.get(first + second, first + second)
 
 
-class HamimecheLewis:
+class HamimecheLewis(OnDevice):
     """Likelihood of the matrices of bandpowers of n fields.
 
     Parameters
@@ -216,10 +216,6 @@ class HamimecheLewis:
             "cholesky": cholesky,
         }
         self._fields, self._null, self._files = tuple(fields), tuple(null), dict(files or {})
-
-    def to(self, device: torch.device | str) -> HamimecheLewis:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return fields, data files and what is fixed."""

@@ -12,18 +12,17 @@ _OFF = 0.5
 
 
 def amplitudes(like: GaussianBandpowers) -> dict[str, tuple[float, float]]:
-    """Fit a factor on LCDM's bandpowers, pair by pair, with the diagonal of the covariance.
+    """Fit a factor on LCDM's bandpowers, block by block, with the diagonal of the covariance.
 
     Returns
     -------
     dict of str to (float, float)
-        Pair to the best factor and its error; pairs without a bandpower inside LCDM's range are left out.
+        Name of a block (its pair) to the best factor and its error; those without a bandpower inside LCDM's range are left out.
     """
     theory = reference()
-    out, start = {}, 0
-    for pair, window in like.windows.items():
-        rows = slice(start, start + len(window))
-        start = rows.stop
+    out = {}
+    for block, rows in zip(like.blocks, like.sections.values(), strict=True):
+        window, pair = block.window, block.pair
         if pair not in theory.dl:
             continue
         width = min(window.shape[1], theory.lmax + 1)
@@ -32,15 +31,14 @@ def amplitudes(like: GaussianBandpowers) -> dict[str, tuple[float, float]]:
         data, sigma = like.data[rows][inside], like.sigma[rows][inside]
         weight = float((model**2 / sigma**2).sum())
         if weight > 0:
-            out[pair] = float((model * data / sigma**2).sum()) / weight, weight**-0.5
+            out[block.name] = float((model * data / sigma**2).sum()) / weight, weight**-0.5
     return out
 
 
-def _cause(like: GaussianBandpowers, pair: str) -> str:
-    """Return what the bandpowers of a pair look like, in brackets, or nothing."""
-    names = [name for name, window in like.windows.items() for _ in window]
-    data = like.data[[name == pair for name in names]].numpy()
-    found = compare(pair, centres(like.windows[pair].numpy()), data)
+def _cause(like: GaussianBandpowers, name: str) -> str:
+    """Return what the bandpowers of a block look like, in brackets, or nothing."""
+    block = next(b for b in like.blocks if b.name == name)
+    found = compare(block.pair, centres(block.window.numpy()), like.data[like.sections[name]].numpy())
     return f" ({found.cause})" if found and found.cause else ""
 
 
@@ -64,6 +62,6 @@ def check_against_lcdm(like: GaussianBandpowers, where: str) -> None:
         if precise and abs(factor - 1) > _OFF:
             raise LikelihoodError(
                 f"{where}: {pair}: the bandpowers are {factor:.3g} times those of LCDM{_cause(like, pair)}. Expected "
-                f"D_l = l(l+1)C_l/2pi in uK^2, pairs in the order {', '.join(like.windows)}. If the data are right as "
+                f"D_l = l(l+1)C_l/2pi in uK^2, pairs in the order {', '.join(like.sections)}. If the data are right as "
                 "they are, set units_checked: true"
             )

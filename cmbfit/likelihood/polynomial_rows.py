@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.likelihood.device import moved
+from cmbfit.device import OnDevice
 
 _SCRATCH = threading.local()
 
@@ -76,7 +76,7 @@ def _gray_rank(used: np.ndarray) -> np.ndarray:
     return rank
 
 
-class PolynomialRows:
+class PolynomialRows(OnDevice):
     """Rows of numbers that are linear in Legendre features.
 
     Parameters
@@ -147,10 +147,6 @@ class PolynomialRows:
             over = [r for r, t in zip(rows, runs, strict=True) if t.start <= start and stop <= t.stop]
             part = slice(over[0].start, over[-1].stop)
             self._of_terms.append((slice(start, stop), part, matrix[part, start:stop].T.contiguous()))
-
-    def to(self, device: torch.device | str) -> PolynomialRows:
-        """Return a copy on `device`."""
-        return moved(self, device)
 
     def __call__(
         self,

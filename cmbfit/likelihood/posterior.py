@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
+import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 
+from cmbfit.device import OnDevice, moved
 from cmbfit.errors import LikelihoodError, ParameterError
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
+from cmbfit.likelihood.log_likelihood import LogLikelihood, Unfolded, insert_columns
+from cmbfit.likelihood.points import Points, as_points
 from cmbfit.likelihood.prior_table import PriorTable
-from cmbfit.likelihood.priors import JointGaussian, Prior
+from cmbfit.likelihood.priors import Gaussian, Prior
+from cmbfit.likelihood.shared_priors import shared_priors
+from cmbfit.likelihood.threads import one_core_threads
 from cmbfit.theory.base import Theory
 from cmbfit.theory.parameters import unknown_name
-from cmbfit.theory.spectra import Spectra
 
 log = logging.getLogger(__name__)
 
+_SMALLEST_SHARE = 256
+"""Points that are worth a thread of their own."""
 
-_CHUNK_BYTES = 2**29
-"""Memory that one chunk of points may take."""
+_CUT_REFUSED = 0.05
+_CUT_RECORDED = 1e-4
+"""Share of a prior's mass outside the theory's box that is refused, or said and recorded."""
 
 
 @dataclass
@@ -56,7 +66,7 @@ class Evaluation(NamedTuple):
     counts: EvaluationCounts
 
 
-class Posterior:
+class Posterior(OnDevice):
     """Joint log-probability of cosmological and nuisance parameters.
 
     Parameters
@@ -72,12 +82,20 @@ class Posterior:
     ----------
     parameters : tuple of str
         Columns of `theta`: the theory's parameters, then the nuisances.
+    nuisances : dict of str to Prior
+    priors : dict of str to Prior
+    joint_priors : tuple of JointGaussian
+    log_like : LogLikelihood
+        How ln L is computed; :func:`~cmbfit.likelihood.compiled.compile_posterior` replaces it by a faster one.
+    fixed : dict of str to float
+        Parameters of the larger model that are held; see :func:`~cmbfit.inference.restrict.restrict`.
+    whole : Posterior
+        That larger model; itself if nothing is held.
     counts : EvaluationCounts
         Running totals over all calls of :meth:`log_prob`.
+    device : torch.device
     chunk : int
         Points that are computed at once; larger batches are cut. Halved when memory runs out.
-    fold_difference : float or None
-        See :class:`~cmbfit.likelihood.compiled.CompiledPosterior`; None for this slower path.
     not_folded : str or None
         Why this posterior could not be compiled, once that was tried.
 
@@ -86,7 +104,8 @@ class Posterior:
     LikelihoodError
         If data sets overlap, disagree about a shared prior, or need spectra the theory lacks.
     ParameterError
-        If a prior is missing or names an unknown parameter.
+        If a prior is missing, names an unknown parameter, or is Gaussian and lies outside the theory's box by
+        more than 5%.
     """
 
     def __init__(
@@ -97,7 +116,7 @@ class Posterior:
         refuse_double_counting([like.info for like in likelihoods])
         self.theory = theory
         self.likelihoods = tuple(likelihoods)
-        self.nuisances = _shared_nuisances(likelihoods, priors)
+        self.nuisances, self.joint_priors = shared_priors(likelihoods, priors)
         self.parameters = (*theory.parameters, *self.nuisances)
         for name in priors:
             if name not in self.parameters:
@@ -107,59 +126,124 @@ class Posterior:
         self.priors: dict[str, Prior] = {
             p: priors[p] if p in priors else self.nuisances[p] for p in self.parameters
         }
-        self.joint_priors = _joint_priors(likelihoods, priors)
         for like in likelihoods:
             if like.lmax > theory.lmax:
                 raise LikelihoodError(
                     f"{like.info.name} needs l = {like.lmax}, the theory stops at {theory.lmax}"
                 )
-        self.counts = EvaluationCounts()
-        self.fold_difference: float | None = None
+        self._refuse_cut_priors()
+        self.fixed: dict[str, float] = {}
+        self._whole: Posterior | None = None
         self.not_folded: str | None = None
         self.device = torch.device("cpu")
-        self._prior_table = PriorTable(self.parameters, self.priors, self.joint_priors, theory.box)
-        self.chunk = self._default_chunk()
+        self.log_like: LogLikelihood = self.unfolded
+        self._start_over()
+
+    def _refuse_cut_priors(self) -> None:
+        for name in self.theory.parameters:
+            share, (low, high) = self.cut_share(name), self.theory.box.get(name, (-math.inf, math.inf))
+            if share <= _CUT_RECORDED:
+                continue
+            what = f"{share:.2g} of the prior of {name} lies outside [{low:g}, {high:g}], where the theory is valid"
+            # a flat prior cut short is a flat prior
+            if share > _CUT_REFUSED and isinstance(self.priors[name], Gaussian):
+                raise ParameterError(
+                    f"{what}; expected at most {_CUT_REFUSED:g}: narrow the prior or take a theory with a wider box"
+                )
+            log.warning("%s: it is cut there", what)
+
+    def _start_over(self) -> None:
+        """Make what follows from parameters, priors, ln L and device; count from zero."""
+        table = PriorTable(self.parameters, self.priors, self.joint_priors, self.theory.box)
+        self._prior_table = table.to(self.device)
+        self.counts = EvaluationCounts()
+        self.chunk = self.log_like.chunk(self.device)
+
+    def replace(self, log_like: LogLikelihood, **changes: Any) -> Posterior:
+        """Return a posterior with another ln L, and other attributes by name; it counts for itself."""
+        out = copy.copy(self)
+        vars(out).update(changes, log_like=log_like)
+        out._start_over()
+        return out
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return a copy that computes on `device`; it counts for itself."""
+        out = moved(self, device)
+        out.whole._start_over()
+        out._start_over()
+        return out
+
+    @property
+    def unfolded(self) -> Unfolded:
+        """Ln L by the path through full spectra, whatever :attr:`log_like` is."""
+        return Unfolded(self.theory, self.likelihoods, tuple(self.nuisances))
+
+    @property
+    def whole(self) -> Posterior:
+        """The larger model within which parameters are held; itself if none are."""
+        return self if self._whole is None else self._whole
+
+    @property
+    def fold_difference(self) -> float | None:
+        """Largest measured difference of ln L from the path through full spectra, relative to max(1, |ln L|).
+
+        None for that path itself.
+        """
+        return self.log_like.fold_difference
+
+    @property
+    def support(self) -> dict[str, tuple[float, float]]:
+        """Range of each parameter where prior and theory allow it."""
+        out = {}
+        for name, prior in self.priors.items():
+            (low, high), (first, last) = prior.support, self.theory.box.get(name, (-math.inf, math.inf))
+            out[name] = max(low, first), min(high, last)
+        return out
+
+    def cut_share(self, parameter: str) -> float:
+        """Return which part of a parameter's prior lies outside the theory's box."""
+        return self.priors[parameter].mass_outside(*self.theory.box.get(parameter, (-math.inf, math.inf)))
 
     def settings(self) -> dict[str, Any]:
-        """Return everything that defines the numbers, JSON-able."""
+        """Return everything that defines the numbers, JSON-able.
+
+        ``support`` names the priors of which the theory's box cuts more than 1e-4.
+        """
+        cut = {p: self.cut_share(p) for p in self.theory.parameters}
+        support = {
+            p: {"range": list(self.support[p]), "cut_share": share}
+            for p, share in cut.items()
+            if share > _CUT_RECORDED
+        }
         return {
             "theory": self.theory.settings,
             "data": {like.info.name: like.settings() for like in self.likelihoods},
             "priors": {name: prior.describe() for name, prior in self.priors.items()},
             "joint_priors": [prior.describe() for prior in self.joint_priors],
-        }
+        } | ({"support": support} if support else {})
 
-    def _split(self, theta: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        n = len(self.theory.parameters)
-        return theta.narrow(1, 0, n), dict(zip(self.nuisances, theta.unbind(1)[n:], strict=True))
-
-    def _check_shape(self, theta: torch.Tensor) -> None:
-        if not isinstance(theta, torch.Tensor):
-            raise ParameterError(
-                f"theta: expected a torch tensor, found {type(theta).__name__}; use torch.from_numpy"
-            )
-        if theta.ndim != 2 or theta.shape[1] != len(self.parameters):
-            raise ParameterError(
-                f"theta: expected shape (batch, {len(self.parameters)}) for {', '.join(self.parameters)}, "
-                f"found {tuple(theta.shape)}"
-            )
-
-    def _default_chunk(self) -> int:
-        """Points whose spectra, with some ten copies in flight, fill the memory of one chunk."""
-        return max(1, _CHUNK_BYTES // (10 * 4 * 8 * (self.theory.lmax + 1)))
+    def expand(
+        self,
+        theta: Points,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (batch, n_parameters of the larger model)
+        """Return the same points as :attr:`whole` knows them."""
+        theta = as_points(theta, self.parameters)
+        return (
+            insert_columns(theta, self.whole.parameters, self.parameters, self.fixed) if self.fixed else theta
+        )
 
     def log_prior(
         self,
-        theta: torch.Tensor,  # shape: (batch, n_parameters)
+        theta: Points,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,)
         """Return the sum of the log prior densities, each parameter once; -inf outside their support."""
-        self._check_shape(theta)
-        value, allowed, _ = self._prior_table(theta)
-        return torch.where(allowed, value, -torch.inf)
+        theta = as_points(theta, self.parameters)
+        value, allowed, _ = self._prior_table(theta.to(self.device))
+        return torch.where(allowed, value, -torch.inf).to(theta.device)
 
     def log_likelihoods(
         self,
-        theta: torch.Tensor,  # shape: (batch, n_parameters)
+        theta: Points,  # shape: (batch, n_parameters)
     ) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
         """Return ln L of each data set, without priors.
 
@@ -168,44 +252,56 @@ class Posterior:
         OutsideBoxError
             If a point lies outside the theory's range.
         """
-        self._check_shape(theta)
-        point, nuisance = self._split(theta)
-        return self.log_likelihoods_of_spectra(self.theory.spectra(point), nuisance)
-
-    def log_likelihoods_of_spectra(
-        self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """Return ln L of each data set for given spectra."""
-        return {like.info.name: like.log_prob(spectra, nuisance) for like in self.likelihoods}
-
-    def _log_like(self, theta: torch.Tensor) -> torch.Tensor:
-        """Sum of ln L; the one step that a compiled posterior replaces."""
-        return torch.stack(list(self.log_likelihoods(theta).values())).sum(0)
+        theta = self.expand(theta)
+        terms = self.whole.unfolded.terms(theta.to(self.device))
+        return {name: x.to(theta.device) for name, x in terms.items()}
 
     def log_prob(
         self,
-        theta: torch.Tensor,  # shape: (batch, n_parameters)
+        theta: Points,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,)
-        """Return ln (L prior): -inf outside the prior or the theory's box, never NaN; differentiable."""
+        """Return ln (L prior): -inf outside the prior or the theory's box, never NaN; differentiable.
+
+        Points of any device are taken; the result is float64 and on theirs.
+        """
         value, counts = self.evaluate(theta)
         self.counts += counts
         return value
 
     def evaluate(
         self,
-        theta: torch.Tensor,  # shape: (batch, n_parameters)
+        theta: Points,  # shape: (batch, n_parameters)
     ) -> Evaluation:
         """Return ln (L prior) with the reasons of zero probabilities; leaves :attr:`counts` alone.
 
-        A batch larger than :attr:`chunk` is cut. When memory runs out, the chunk is halved and the
-        points are computed again; when a GPU has no room for a single point, the CPU takes over.
+        A batch larger than :attr:`chunk` is cut. Chunks run side by side on a CPU's cores where ln L allows it,
+        unless gradients are wanted: autograd goes back through them in one thread.
 
         Raises
         ------
+        ParameterError
+            If theta is neither a tensor nor an array of floats, or has another shape.
         LikelihoodError
             If the CPU has no memory for a single point.
         """
-        self._check_shape(theta)
+        theta = as_points(theta, self.parameters)
+        alone = self.device.type != "cpu" or (torch.is_grad_enabled() and theta.requires_grad)
+        alone = alone or not self.log_like.side_by_side or len(theta) < 2 * _SMALLEST_SHARE
+        threads = None if alone else one_core_threads()
+        if threads is None:
+            return self._evaluate_in_turn(theta)
+        share = -(-len(theta) // torch.get_num_threads())
+        parts = theta.split(min(self.chunk, max(_SMALLEST_SHARE, share)))
+        done = list(threads.map(torch.no_grad()(self._evaluate_in_turn), parts))
+        counts = functools.reduce(operator.add, (part.counts for part in done))
+        return Evaluation(torch.cat([part.log_prob for part in done]), counts)
+
+    def _evaluate_in_turn(self, theta: torch.Tensor) -> Evaluation:
+        """Evaluate chunk after chunk.
+
+        When memory runs out, the chunk is halved and the points are computed again; when a GPU has no room for a
+        single point, the CPU takes over.
+        """
         parts: list[torch.Tensor] = []
         counts, start = EvaluationCounts(), 0
         while start < len(theta) or not parts:
@@ -232,12 +328,12 @@ class Posterior:
             use = allowed & inside
         counts = EvaluationCounts(len(theta))
         if bool(use.all()):
-            value = prior + self._log_like(theta)
+            value = prior + self.log_like(theta)
         else:
             # -inf, not NaN * 0, for rows that are skipped: the gradient of the rest stays clean
             value = torch.full_like(prior, -torch.inf)
             if bool(use.any()):
-                value = value.masked_scatter(use, prior[use] + self._log_like(theta[use]))
+                value = value.masked_scatter(use, prior[use] + self.log_like(theta[use]))
             counts.outside_prior = int((~allowed).sum())
             counts.outside_box = int((allowed & ~inside).sum())
         # written so that NaN is bad, and +inf, which comes from overflow as NaN does; the sum shows either
@@ -254,58 +350,13 @@ class Posterior:
             log.warning("out of memory with %d points at once: going on with %d", rows, self.chunk)
         elif self.device.type != "cpu":
             log.warning("%s has no memory for a single point: going on with the CPU", self.device)
-            counts = self.counts
-            self.__dict__.update(self.to("cpu").__dict__)
-            self.counts, self.chunk = counts, self._default_chunk()
+            vars(self).update(vars(self.to("cpu")) | {"counts": self.counts})
         else:
             raise LikelihoodError(
                 "no memory for a single point of this posterior; free memory or fit fewer data sets at once"
             ) from error
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def to(self, device: torch.device | str) -> Posterior:
-        """Return a copy that computes on `device`."""
-        moved = copy.copy(self)
-        moved.device = torch.device(device)
-        moved.likelihoods = tuple(like.to(device) for like in self.likelihoods)
-        if hasattr(self.theory, "to"):
-            moved.theory = self.theory.to(device)
-        moved._prior_table = self._prior_table.to(device)
-        moved.counts = EvaluationCounts()
-        return moved
-
-
-def _shared_nuisances(likelihoods: Sequence[Likelihood], given: Mapping[str, Prior]) -> dict[str, Prior]:
-    """Nuisance parameters in order of first use, each with its one prior."""
-    out: dict[str, Prior] = {}
-    owner: dict[str, str] = {}
-    for like in likelihoods:
-        for name, prior in like.info.nuisance.items():
-            if name in out and name not in given and out[name] != prior:
-                raise LikelihoodError(
-                    f"{owner[name]} and {like.info.name} recommend different priors for {name}: "
-                    f"{out[name]} and {prior}; give one in the configuration"
-                )
-            out.setdefault(name, given.get(name, prior))
-            owner.setdefault(name, like.info.name)
-    return out
-
-
-def _joint_priors(likelihoods: Sequence[Likelihood], given: Mapping[str, Prior]) -> tuple[JointGaussian, ...]:
-    """Correlated priors of the data sets, each once, unless the user gives other priors instead."""
-    out: list[JointGaussian] = []
-    for like in likelihoods:
-        for joint in like.info.joint_priors:
-            replaced = [name for name in joint.names if name in given]
-            if replaced and len(replaced) < len(joint.names):
-                raise LikelihoodError(
-                    f"{like.info.name} has one prior for {', '.join(joint.names)} together; "
-                    f"give all of them in the configuration or none, not {', '.join(replaced)} alone"
-                )
-            if not replaced and joint not in out:
-                out.append(joint)
-    return tuple(out)
 
 
 def _out_of_memory(error: BaseException) -> bool:

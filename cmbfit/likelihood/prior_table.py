@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from cmbfit.likelihood.device import moved
+from cmbfit.device import OnDevice
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
 
 
-class PriorTable:
+class PriorTable(OnDevice):
     """Uniform and normal priors as columns of numbers; any other prior is asked for itself.
 
     Parameters
@@ -50,10 +50,6 @@ class PriorTable:
         self._constant = torch.tensor(constant, dtype=torch.float64)
         self._other = {i: x for i, x in single.items() if not isinstance(x, Gaussian | Uniform)}
         self._joint = [([list(parameters).index(n) for n in x.names], x) for x in joint]
-
-    def to(self, device: torch.device | str) -> PriorTable:
-        """Return a copy on `device`."""
-        return moved(self, device)
 
     def __call__(
         self,

@@ -36,6 +36,10 @@ class Prior(Protocol):
         """Return `n` draws."""
         ...
 
+    def mass_outside(self, low: float, high: float) -> float:
+        """Return the probability outside [low, high]."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Return the configuration that builds this prior."""
         ...
@@ -67,6 +71,11 @@ class Uniform:
         """Return `n` draws."""
         return rng.uniform(self.low, self.high, n)
 
+    def mass_outside(self, low: float, high: float) -> float:
+        """Return the probability outside [low, high]."""
+        inside = min(high, self.high) - max(low, self.low)
+        return 1 - max(inside, 0.0) / (self.high - self.low)
+
     def describe(self) -> dict[str, Any]:
         """Return the configuration that builds this prior."""
         return {"uniform": [self.low, self.high]}
@@ -97,6 +106,11 @@ class Gaussian:
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Return `n` draws."""
         return rng.normal(self.mean, self.std, n)
+
+    def mass_outside(self, low: float, high: float) -> float:
+        """Return the probability outside [low, high]."""
+        scale = self.std * math.sqrt(2)
+        return 0.5 * (math.erfc((self.mean - low) / scale) + math.erfc((high - self.mean) / scale))
 
     def describe(self) -> dict[str, Any]:
         """Return the configuration that builds this prior."""

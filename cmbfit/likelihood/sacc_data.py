@@ -14,9 +14,9 @@ import sacc
 from cmbfit.errors import LikelihoodError, SpectrumError
 from cmbfit.fits_structure import check_structure
 from cmbfit.io import reading
+from cmbfit.likelihood.bandpower_model import pair_blocks
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.gaussian import GaussianBandpowers
-from cmbfit.likelihood.leaky import LeakyBandpowers
 from cmbfit.likelihood.priors import Prior
 from cmbfit.spectra.product import Bandpowers, read_spectra
 
@@ -32,7 +32,7 @@ def read_own_spectra(
     pairs: Sequence[str] = ("tt", "te", "ee"),
     ranges: Mapping[str, tuple[int, int]] | None = None,
     title: str = "",
-) -> LeakyBandpowers:
+) -> GaussianBandpowers:
     """Return the likelihood of a spectrum product of :mod:`cmbfit.spectra`.
 
     Parameters
@@ -77,13 +77,12 @@ def read_own_spectra(
         citation="this work",
         approximation="Gaussian bandpowers; covariance fixed at a fiducial model",
     )
-    return LeakyBandpowers(
+    return GaussianBandpowers(
         info,
-        {p: data.windows[p, p][keep[p]] for p in pairs},
+        pair_blocks({p: data.windows[p, p][keep[p]] for p in pairs}, leakage),
         np.concatenate([data.values[p][keep[p]] for p in pairs]),
         np.ascontiguousarray(data.covariance[np.ix_(index, index)]),
-        leakage,
-        _checksum(path),
+        files=_checksum(path),
     )
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import DataError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
-from cmbfit.likelihood.device import moved
 from cmbfit.theory.spectra import Spectra
 
 
-class TabulatedSpectrum:
+class TabulatedSpectrum(OnDevice):
     """ln L = sum_l table[D_l, l], between rows by linear interpolation.
 
     The published code takes the row below D_l, so that row i stands for D_l from i to i + 1 steps: on
@@ -62,10 +62,6 @@ class TabulatedSpectrum:
         self._rise = self._table.diff()
         self._files = dict(files or {})
 
-    def to(self, device: torch.device | str) -> TabulatedSpectrum:
-        """Return a copy whose table lives on `device`."""
-        return moved(self, device)
-
     def settings(self) -> dict[str, Any]:
         """Return data files and the rule between rows."""
         return {"kind": "table", "files": self._files, "interpolation": "linear between row centres"}
@@ -79,14 +75,6 @@ class TabulatedSpectrum:
         spectra.require(self.pairs, self.lmax)
         nuisance = nuisance_values(self.info, nuisance, spectra.batch)
         dl = spectra.dl[self.pairs[0]][:, self.lmin : self.lmax + 1]
-        return self.log_prob_of_multipoles(dl, nuisance)
-
-    def log_prob_of_multipoles(
-        self,
-        dl: torch.Tensor,  # shape: (batch, n_multipoles), D_l [uK^2] from lmin
-        nuisance: Mapping[str, torch.Tensor],
-    ) -> torch.Tensor:  # shape: (batch,)
-        """Return ln L of just the tabulated multipoles."""
         return self.log_prob_of_rows(dl.T, nuisance)
 
     def log_prob_of_rows(

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
 from cmbfit.theory.spectra import Spectra
 
 
-class ParameterGaussian:
+class ParameterGaussian(OnDevice):
     """ln L = -((p - mean) / std)^2 / 2 of one parameter of the theory.
 
     A data set and not a prior: it says what sky it was made from (`info.sky`), so that the low-l EE
@@ -36,10 +37,6 @@ class ParameterGaussian:
         self.std = std
         self.pairs: tuple[str, ...] = ()
         self.lmax = 0
-
-    def to(self, device: torch.device | str) -> ParameterGaussian:  # noqa: ARG002  interface of Likelihood
-        """Return itself: there are no arrays to move."""
-        return self
 
     def settings(self) -> dict[str, Any]:
         """Return parameter, mean and standard deviation."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from cmbfit.errors import ConfigError, DataError, LikelihoodError
 from cmbfit.io import reading
+from cmbfit.likelihood.bandpower_model import pair_blocks
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.cuts import Bandpowers, centres, cut, cut_sky
 from cmbfit.likelihood.datasets.candl_format import Folder, read_candl
 from cmbfit.likelihood.gaussian import GaussianBandpowers
-from cmbfit.likelihood.leaky import LeakyBandpowers
 from cmbfit.likelihood.plausible import check_against_lcdm
 from cmbfit.likelihood.priors import prior_from_config
 from cmbfit.likelihood.sacc_data import read_sacc
@@ -97,15 +97,9 @@ def read_user_candl(
     )
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     if lensing:
-        return LeakyBandpowers(
-            info,
-            kept.windows,
-            kept.data,
-            kept.covariance,
-            got.leakage,
-            sums,
-            got.calibration,
-            got.templates,
+        blocks = pair_blocks(kept.windows, got.leakage)
+        return GaussianBandpowers(
+            info, blocks, kept.data, kept.covariance, got.calibration, sums, got.templates
         )
     calibration = {
         p: {pair: x for pair, x in powers.items() if pair in kept.windows}

@@ -17,6 +17,7 @@ import camb
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, ParameterError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.extensions import EXTENSIONS, PRIMORDIAL_EXTENSIONS, extended_parameters
@@ -290,7 +291,7 @@ def spectra_of_one_background(
     return dl, unlensed[:, :3], derived
 
 
-class CambTheory:
+class CambTheory(OnDevice):
     """LCDM and its extensions by CAMB, one point after the other (seconds each).
 
     Parameters
@@ -340,10 +341,10 @@ class CambTheory:
             dl[i], derived[i] = lensed[0], table[0]
             if not self._lensed:
                 dl[i, :4] = unlensed[0]
-        tables = torch.from_numpy(derived)
+        tables = torch.from_numpy(derived).to(theta.device)
         return Spectra(
             {
-                pair: torch.from_numpy(dl[:, j].copy())
+                pair: torch.from_numpy(dl[:, j].copy()).to(theta.device)
                 for j, pair in enumerate(("tt", "te", "ee", "bb", "pp"))
             },
             {

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, MissingCodeError, ParameterError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.camb_code import BOX, CambSettings, camb_parameters
@@ -185,7 +186,7 @@ def _theta_star(cosmo: Any, tau: float) -> float:
     return float(100 * horizon / ((1 + z_star) * cosmo.angular_distance(z_star)))
 
 
-class ClassTheory:
+class ClassTheory(OnDevice):
     """LCDM and its extensions by CLASS, one point after the other (ten seconds each).
 
     Parameters
@@ -234,10 +235,13 @@ class ClassTheory:
         check_box(theta, self.parameters, self.box)
         rows = [self._one(dict(zip(self.parameters, row, strict=True))) for row in theta.tolist()]
         return Spectra(
-            {p: torch.from_numpy(np.array([dl[p] for dl, _ in rows])) for p in BOLTZMANN_PAIRS},
+            {
+                p: torch.from_numpy(np.array([dl[p] for dl, _ in rows])).to(theta.device)
+                for p in BOLTZMANN_PAIRS
+            },
             {
                 **{p: theta[:, i] for i, p in enumerate(self.parameters)},
-                **{p: torch.tensor([d[p] for _, d in rows], dtype=torch.float64) for p in DERIVED},
+                **{p: theta.new_tensor([d[p] for _, d in rows]) for p in DERIVED},
             },
         )
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import BundleError
 from cmbfit.io import atomic_path, reading, sha256_file
 from cmbfit.theory.base import check_box
@@ -228,10 +229,10 @@ def from_cosmopower_jax(model: Any) -> CosmoPowerArrays:
     )
 
 
-class _Network:
-    def __init__(self, arrays: CosmoPowerArrays, device: torch.device | str) -> None:
+class _Network(OnDevice):
+    def __init__(self, arrays: CosmoPowerArrays) -> None:
         def on(a: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(a)).to(device)
+            return torch.from_numpy(np.ascontiguousarray(a))
 
         self.layers = [(on(w), on(b)) for w, b in zip(arrays.weights, arrays.biases, strict=True)]
         self.activations = [(on(a), on(b)) for a, b in arrays.activations]
@@ -253,7 +254,7 @@ class _Network:
         return 10**out if self.log else out
 
 
-class CosmoPowerTheory:
+class CosmoPowerTheory(OnDevice):
     """CosmoPower networks as a Theory; parameters are named as in cmbfit, `h` where the networks take it.
 
     Parameters
@@ -262,7 +263,6 @@ class CosmoPowerTheory:
         ``tt``, ``te``, ``ee``, ``pp``: a file each; any of them.
     box : mapping of str to (float, float)
         Where the networks were trained. It stands in no file: declare it, in CosmoPower's or our names.
-    device : torch.device or str
 
     Raises
     ------
@@ -274,7 +274,6 @@ class CosmoPowerTheory:
         self,
         files: Mapping[str, str | Path],
         box: Mapping[str, tuple[float, float]],
-        device: torch.device | str = "cpu",
     ) -> None:
         if not files or any(p not in PAIRS for p in files):
             raise BundleError(
@@ -297,7 +296,7 @@ class CosmoPowerTheory:
         self.ell = first.ell
         self.lmax = int(first.ell.max())
         self._sha256 = {pair: sha256_file(path) for pair, path in files.items()}
-        self._networks = {pair: _Network(network, device) for pair, network in arrays.items()}
+        self._networks = {pair: _Network(network) for pair, network in arrays.items()}
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -86,7 +87,7 @@ def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
     return Spectra(out, spectra.parameters)
 
 
-class ExtrapolatedTheory:
+class ExtrapolatedTheory(OnDevice):
     """A theory continued beyond its last multipole by :func:`extrapolate_spectra`.
 
     Parameters
@@ -142,7 +143,6 @@ class ExtrapolatedEmulator(LinearEmulator):
     emulator : LinearEmulator
     lmax : int
         Last multipole asked for.
-    device : torch.device or str
 
     Attributes
     ----------
@@ -150,15 +150,11 @@ class ExtrapolatedEmulator(LinearEmulator):
         Last multipole that the emulator itself gives; also in `settings`.
     """
 
-    def __init__(self, emulator: LinearEmulator, lmax: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, emulator: LinearEmulator, lmax: int) -> None:
         extended = {"computed_lmax": emulator.arrays.lmax, "lmax": lmax, "how": "tail template"}
-        super().__init__(emulator.arrays, {**emulator.settings, "extended": extended}, device)
+        super().__init__(emulator.arrays, {**emulator.settings, "extended": extended})
         self.computed_lmax = emulator.arrays.lmax
         self.lmax = lmax
-
-    def to(self, device: torch.device | str) -> ExtrapolatedEmulator:
-        """Return a copy on `device`."""
-        return ExtrapolatedEmulator(self, self.lmax, device)
 
     def spectra(
         self,

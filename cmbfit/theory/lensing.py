@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from ducc0.misc import GL_thetas, GL_weights
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.wigner import wigner_d
@@ -28,7 +29,7 @@ _TAPER = 30  # angles over which the cut-off at THETA_MAX is smoothed: a sharp o
 _CHUNK = 2**24  # numbers of one (model, angle, multipole) array at a time
 
 
-class Lensing:
+class Lensing(OnDevice):
     """The geometry of lensing for one range of multipoles.
 
     Parameters
@@ -101,16 +102,6 @@ class Lensing:
             k: tensor((x * back)[:, : lmax + 1])
             for k, x in (("t", d00), ("plus", d22), ("minus", d2m2), ("cross", d20))
         }
-
-    def to(self, device: str | torch.device) -> Lensing:
-        """Return the same geometry on another device."""
-        new = object.__new__(Lensing)
-        new.lmax_unlensed, new.lmax = self.lmax_unlensed, self.lmax
-        for name in ("_square", "_to_cl", "_isotropic", "_anisotropic"):
-            setattr(new, name, getattr(self, name).to(device))
-        for name in ("_kernels", "_back"):
-            setattr(new, name, {k: x.to(device) for k, x in getattr(self, name).items()})
-        return new
 
     def lensed(self, dl: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return lensed spectra; differentiable in all that is given.

@@ -7,18 +7,18 @@ a second for full spectra is a few small matrix products here.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.lensing import Lensing
 
 _SOURCES = ("t", "plus", "minus", "cross")
 
 
-class LensingResponse:
+class LensingResponse(OnDevice):
     """Change of lensed spectra from a change of unlensed ones, around a fiducial model.
 
     Parameters
@@ -63,16 +63,6 @@ class LensingResponse:
     @staticmethod
     def _sources(dl: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"t": dl["tt"], "plus": dl["ee"], "minus": dl["ee"], "cross": dl["te"]}
-
-    def to(self, device: str | torch.device) -> LensingResponse:
-        """Return a copy on `device`."""
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                setattr(moved, name, value.to(device))
-            elif isinstance(value, dict):
-                setattr(moved, name, {k: x.to(device) for k, x in value.items()})
-        return moved
 
     def __call__(self, change: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the change of lensed tt, te, ee, bb and pp, each of shape (batch, lmax + 1).

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ParameterError, SpectrumError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -38,7 +39,7 @@ FIDUCIAL = (3.045, 0.9649)
 _STEP = 0.05  # in ln k, for the tilt at the pivot of a model that has no n_s of its own
 
 
-class PrimordialTheory:
+class PrimordialTheory(OnDevice):
     """Lensed spectra of a cosmology whose primordial spectrum is a registered model.
 
     Parameters
@@ -150,21 +151,11 @@ class PrimordialTheory:
     @functools.cached_property
     def lensing(self) -> LensingResponse:
         """The lensing of an imprint, linearised at the expansion's centre."""
-        centre = torch.tensor(self.expansion.arrays.centre, dtype=torch.float64)[None]
+        centre = self.k.new_tensor(self.expansion.arrays.centre)[None]
         k = self.expansion.wavenumbers(centre)
-        power = POWER_LAW.power(k, torch.tensor([FIDUCIAL], dtype=torch.float64))
+        power = POWER_LAW.power(k, k.new_tensor([FIDUCIAL]))
         fiducial = {p: x[0] for p, x in self.expansion.undamped(centre, power).items()}
-        return LensingResponse(Lensing(self.expansion.lmax, self.lmax), fiducial)
-
-    def to(self, device: torch.device | str) -> PrimordialTheory:
-        """Return a copy on `device`."""
-        moved = copy.copy(self)
-        moved.__dict__["lensing"] = self.lensing.to(device)
-        moved.emulator, moved.expansion = self.emulator.to(device), self.expansion.to(device)
-        moved.k = self.k.to(device)
-        moved._spread = None if self._spread is None else self._spread.to(device)
-        moved.tensors = None if self.tensors is None else self.tensors.to(device)
-        return moved
+        return LensingResponse(Lensing(self.expansion.lmax, self.lmax).to(self.k.device), fiducial)
 
     def split(
         self,

@@ -8,17 +8,17 @@ Lensing, which moves them by less, is left out.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ParameterError, SpectrumError
 from cmbfit.theory.primordial.model import PrimordialModel
 from cmbfit.theory.transfer.operator import TransferOperator
 
 
-class TensorSpectra:
+class TensorSpectra(OnDevice):
     """Spectra of a registered model of tensors.
 
     Parameters
@@ -45,12 +45,6 @@ class TensorSpectra:
             raise SpectrumError("tensors: expected transfer functions of tensors, found those of scalars")
         self.model, self.operator = model, operator
         self.tau = float(operator.settings["background"]["tau"])
-
-    def to(self, device: torch.device | str) -> TensorSpectra:
-        """Return a copy on `device`."""
-        moved = copy.copy(self)
-        moved.operator = self.operator.to(device)
-        return moved
 
     def power(
         self,

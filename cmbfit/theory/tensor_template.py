@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.base import check_box, point_from_values
 from cmbfit.theory.spectra import Spectra
 
 
-class TensorTemplate:
+class TensorTemplate(OnDevice):
     """bb = lensing + r x tensors, both at one cosmology.
 
     Tensor power is proportional to r at fixed tilt, so this is exact but for the cosmology, which data
@@ -40,10 +41,6 @@ class TensorTemplate:
         self.lmax = len(lensing) - 1
         self.box = {"r": (0.0, 3.0)}
         self.settings = dict(settings)
-
-    def to(self, device: torch.device | str) -> TensorTemplate:
-        """Return a copy whose templates live on `device`."""
-        return TensorTemplate(self._lensing.to(device), self._tensors.to(device), self.settings)
 
     def spectra(
         self,

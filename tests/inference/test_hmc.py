@@ -18,7 +18,6 @@ from cmbfit.inference.hmc import HmcSettings, run_hmc
 from cmbfit.inference.sampling import sample, settings_from_config
 from cmbfit.likelihood import Posterior, Uniform
 from cmbfit.likelihood.base import Likelihood
-from cmbfit.likelihood.compiled import CompiledPosterior
 from tests.inference.toy import COVARIANCE, MEAN, SIGMA, GaussianToy, start
 from tests.likelihood.helpers import LineTheory, info
 
@@ -153,7 +152,7 @@ def test_a_configuration_may_change_the_kind_alone() -> None:
 
 
 def fit_chains(
-    compiled: CompiledPosterior, fit: dict[str, Any], sampler: dict[str, Any], folder: Path
+    compiled: Posterior, fit: dict[str, Any], sampler: dict[str, Any], folder: Path
 ) -> list[Chain]:
     fit = {**fit, "sampler": sampler}
     return [sample(compiled, fit, [1, i], folder / str(i), "test", progress=False)[0] for i in range(2)]
@@ -161,7 +160,7 @@ def fit_chains(
 
 @pytest.mark.slow
 def test_hmc_and_emcee_agree_on_planck(
-    compiled: CompiledPosterior, fit_config: dict[str, Any], tmp_path: Path
+    compiled: Posterior, fit_config: dict[str, Any], tmp_path: Path
 ) -> None:
     emcee = fit_chains(compiled, fit_config, {**fit_config["sampler"], "walkers": 128}, tmp_path / "emcee")
     hmc = fit_chains(compiled, fit_config, {"kind": "hmc", "walkers": 256}, tmp_path / "hmc")

@@ -20,7 +20,7 @@ from cmbfit.inference.model_table import PRIORS, Candidate, compare, require_sam
 from cmbfit.inference.model_text import model_columns, model_rows, text_table
 from cmbfit.inference.null_points import NULL_POINTS, null_point
 from cmbfit.inference.products import Samples
-from cmbfit.inference.restrict import FixedPosterior
+from cmbfit.inference.restrict import restrict
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, Uniform
 from cmbfit.likelihood.priors import Prior
 from cmbfit.theory.primordial import MODELS, get_model
@@ -94,7 +94,7 @@ SCALE = dict.fromkeys("abc", 0.2)
 
 def candidates() -> list[Candidate]:
     small, large = problem(("a", "b")), problem()
-    flat = FixedPosterior(small, {"b": 0.0})
+    flat = restrict(small, {"b": 0.0})
     evidence = [
         {"method": "closed form", "log_z": closed_form(p)[3], "log_z_error": 0.0} for p in (small, large)
     ]
@@ -170,7 +170,7 @@ def test_fits_of_other_data_are_refused() -> None:
 
 
 def test_a_model_with_fixed_parameters_is_a_slice_of_the_larger_one(compiled: Posterior) -> None:
-    small = FixedPosterior(compiled, {"ns": 0.97, "A_planck": 1.001})
+    small = restrict(compiled, {"ns": 0.97, "A_planck": 1.001})
     theta = torch.tensor(
         [[0.0224, 0.12, 1.041, 0.055, 3.045], [0.0223, 0.121, 1.0408, 0.05, 3.04]], dtype=torch.float64
     )
@@ -189,7 +189,7 @@ def test_a_model_with_fixed_parameters_is_a_slice_of_the_larger_one(compiled: Po
     assert torch.isneginf(small.log_prob(outside)).tolist() == [True, False]
     for bad, message in (({"ns": 2.0}, "within"), ({"n": 1.0}, "unknown"), ({}, "not none")):
         with pytest.raises(ParameterError, match=message):
-            FixedPosterior(compiled, bad)
+            restrict(compiled, bad)
 
 
 def test_importance_sampling_finds_the_evidence_in_closed_form() -> None:

@@ -28,10 +28,10 @@ from cmbfit.inference.nested import (
     run_nested,
 )
 from cmbfit.inference.products import Samples
-from cmbfit.inference.restrict import FixedPosterior
+from cmbfit.inference.restrict import restrict
 from cmbfit.likelihood import Gaussian, Uniform
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import CompiledPosterior
+from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.likelihood.posterior import EvaluationCounts
 from cmbfit.likelihood.priors import JointGaussian
 from cmbfit.theory.emulator.bundle import load_emulator
@@ -131,7 +131,7 @@ def test_runs_that_disagree_widen_the_error() -> None:
 def planck() -> tuple[Any, dict[str, float], dict[str, float]]:
     """The default fit, and how its evidence search starts."""
     fit = yaml.safe_load((ROOT / "pipeline/config/default.yaml").read_text(encoding="utf-8"))["fits"]
-    posterior = CompiledPosterior(
+    posterior = compile_posterior(
         posterior_from_config(fit["lcdm_planck2018"], load_emulator("lcdm_planck2018"))
     )
     return posterior, *start_from_config(fit["lcdm_planck2018"], posterior)
@@ -211,7 +211,7 @@ def test_savage_dickey_of_planck_is_the_ratio_of_evidences(
     rows = rng.choice(len(large.weights), size=100_000, p=large.weights)
     for distance in (0.0, 1.0, 2.5):
         value = float(mean[column] + distance * sigma)
-        small = importance_sample(FixedPosterior(posterior, {"ns": value}), centre, scale, rng, n=50_000)
+        small = importance_sample(restrict(posterior, {"ns": value}), centre, scale, rng, n=50_000)
         got = savage_dickey_samples(
             large.points[rows, column], 0.88, 1.06, value, n_effective=0.8 * len(rows)
         )

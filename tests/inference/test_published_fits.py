@@ -9,7 +9,7 @@ import yaml
 
 from cmbfit.inference.maximum import find_maximum, laplace_factor
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import CompiledPosterior
+from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
 from tests.conftest import ROOT
@@ -25,7 +25,7 @@ def high() -> LinearEmulator:
 def _normal(name: str, emulator: LinearEmulator) -> dict[str, tuple[float, float]]:
     """Maximum of the posterior and the widths of the normal around it."""
     fit = GROUND[name]
-    posterior = CompiledPosterior(posterior_from_config(fit, emulator))
+    posterior = compile_posterior(posterior_from_config(fit, emulator))
     assert posterior.fold_difference < 1e-6
     centre, scale = start_from_config(fit, posterior)
     best = find_maximum(posterior, centre, scale)

@@ -13,6 +13,7 @@ from scipy import stats
 from cmbfit import data
 from cmbfit.errors import ConfigError, DataError, DownloadError, LikelihoodError
 from cmbfit.likelihood import Posterior, Uniform, load_likelihood
+from cmbfit.likelihood.bandpower_model import calibrated
 from cmbfit.likelihood.datasets import reference_of
 from cmbfit.likelihood.datasets.candl_format import aberration_matrix, read_candl
 from cmbfit.likelihood.gaussian import GaussianBandpowers
@@ -94,12 +95,9 @@ def test_windows_start_at_two_and_calibration_divides(rng: np.random.Generator) 
     np.testing.assert_array_equal(got.windows["te"][:, 2:], raw[:, 1:].T)
     nuisance = {"A": Gaussian(1, 0.01), "P": Uniform(0.5, 1.5)}
     like = GaussianBandpowers(info(nuisance=nuisance), got.windows, got.data, got.covariance, got.calibration)
-    assert like.calibration_factor("tt", {"A": one(value=2.0), "P": one(value=3.0)}).item() == pytest.approx(
-        1 / 4
-    )
-    assert like.calibration_factor("te", {"A": one(value=2.0), "P": one(value=3.0)}).item() == pytest.approx(
-        1 / 12
-    )
+    values = {"A": one(value=2.0), "P": one(value=3.0)}
+    assert calibrated(one(), like.powers("tt"), values).item() == pytest.approx(1 / 4)
+    assert calibrated(one(), like.powers("te"), values).item() == pytest.approx(1 / 12)
 
 
 def test_windows_in_one_file_a_bin_are_the_same_windows(rng: np.random.Generator) -> None:

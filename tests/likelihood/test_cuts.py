@@ -23,7 +23,8 @@ def test_p_act_is_the_published_cut_of_plik_lite(fixed: Spectra) -> None:
     kept = load_likelihood("planck2018_plik_lite_ttteee", cuts=P_ACT)
     covariance = whole.covariance.numpy()
     start = 0
-    for pair, window in whole.windows.items():
+    for block in whole.blocks:
+        pair, window = block.pair, block.window
         for row, w in enumerate(window.numpy()):
             if np.flatnonzero(w)[-1] > P_ACT[pair][1]:
                 covariance[start + row, :] = covariance[:, start + row] = 0.0

@@ -80,7 +80,9 @@ def test_whitened_parts_rebuild_chi2(case: Case) -> None:
     row = 3
     a, p = case.nuisance["A"][row], case.nuisance["P"][row]
     factor = {"tt": a**-2, "te": 1 / p, "ee": p**-2}
-    residual = sum(factor[x] * (blocks[x].numpy() @ case.dl[x][row]) for x in blocks) - target.numpy()
+    residual = (
+        sum(factor[x] * (rows.numpy() @ case.dl[x][row]) for (x, _), rows in blocks.items()) - target.numpy()
+    )
     assert -0.5 * residual @ residual == pytest.approx(case.log_prob(np.array([row]))[0], rel=1e-11)
 
 
@@ -96,7 +98,7 @@ def test_sigma_is_the_root_of_the_covariance_diagonal(case: Case) -> None:
 
 
 def build(case: Case, **change: object) -> GaussianBandpowers:
-    parts = {"windows": case.windows, "data": case.data, "covariance": case.covariance} | change
+    parts = {"blocks": case.windows, "data": case.data, "covariance": case.covariance} | change
     return GaussianBandpowers(info(), **parts)  # type: ignore[arg-type]
 
 

@@ -15,6 +15,7 @@ from cmbfit.inference.ensemble import EnsembleSettings, run_ensemble
 from cmbfit.likelihood import Gaussian, Posterior, Uniform, load_likelihood, pick_device
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
 from cmbfit.likelihood.build import start_from_config
+from cmbfit.likelihood.shared_priors import shared_priors
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.spectra import Spectra
 from tests.likelihood.helpers import LineTheory, info, toy_likelihood
@@ -46,9 +47,9 @@ def test_sums_likelihoods_and_each_prior_once(
         + scipy.stats.norm(1.0, 0.0025).logpdf(theta[:, 2])
     )
     for like in pair_of_data:
-        model = (line.base + theta[:, :2] @ line.slopes) @ like.windows["tt"].numpy().T
+        model = (line.base + theta[:, :2] @ line.slopes) @ like.blocks[0].window.numpy().T
         residual = model / theta[:, 2:] ** 2 - like.data.numpy()
-        covariance = (like._cholesky @ like._cholesky.T).numpy()
+        covariance = like.covariance.numpy()
         expected -= 0.5 * np.einsum("bi,ij,bj->b", residual, np.linalg.inv(covariance), residual)
     got = posterior.log_prob(torch.from_numpy(theta)).numpy()
     np.testing.assert_allclose(got, expected, rtol=1e-11)
@@ -201,8 +202,101 @@ def test_theta_of_another_shape_is_refused(line: LineTheory, pair_of_data: list[
     for shape in ((3,), (2, 2), (2, 4)):
         with pytest.raises(ParameterError, match=r"expected shape \(batch, 3\)"):
             posterior.log_prob(torch.zeros(shape, dtype=torch.float64))
-    with pytest.raises(ParameterError, match="expected a torch tensor, found ndarray"):
-        posterior.log_prob(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("compiled_too", [False, True])
+def test_points_of_any_float_type_give_a_float64_tensor(
+    posterior: Posterior, compiled: Posterior, compiled_too: bool
+) -> None:
+    point = [[0.0224, 0.12, 1.041, 0.055, 3.045, 0.965, 1.0]]
+    one = compiled if compiled_too else posterior
+    exact = torch.tensor(point, dtype=torch.float64)
+    rounded = exact.float()
+    for theta, same in (
+        (np.array(point), exact),
+        (np.array(point, dtype=">f8"), exact),
+        (np.array(point, dtype=np.float32), rounded.double()),
+        (rounded, rounded.double()),
+        (exact.bfloat16(), exact.bfloat16().double()),
+    ):
+        for call in (one.log_prob, one.log_prior):
+            got = call(theta)
+            assert got.dtype == torch.float64
+            assert torch.equal(got, call(same))
+    assert one.log_likelihoods(np.array(point)).keys() == one.log_likelihoods(exact).keys()
+    leaf = rounded.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(one.log_prob(leaf).sum(), leaf)
+    double = rounded.double().requires_grad_()
+    (wanted,) = torch.autograd.grad(one.log_prob(double).sum(), double)
+    assert torch.equal(slope, wanted.float())
+
+
+@pytest.mark.parametrize(
+    "theta", [[[0.0, 0.0, 1.0]], np.zeros((1, 3), dtype=int), torch.zeros(1, 3, dtype=torch.int64), None, "x"]
+)
+def test_points_that_are_no_floats_are_refused(
+    line: LineTheory, pair_of_data: list[Likelihood], theta: object
+) -> None:
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    for call in (posterior.log_prob, posterior.log_prior, posterior.log_likelihoods):
+        with pytest.raises(ParameterError, match="expected a torch tensor of floats or a numpy array"):
+            call(theta)  # type: ignore[operator]
+
+
+def test_data_sets_that_recommend_different_priors_are_refused(
+    line: LineTheory, rng: np.random.Generator
+) -> None:
+    pair = [
+        toy_likelihood(rng, name, survey=name, nuisance={"A": Gaussian(1.0, std)})
+        for name, std in (("first", 0.1), ("second", 0.2))
+    ]
+    for build in (lambda: shared_priors(pair), lambda: Posterior(line, pair, PRIORS)):
+        with pytest.raises(LikelihoodError, match="first and second recommend different priors for A"):
+            build()
+    given = {"A": Uniform(0.9, 1.1)}
+    assert shared_priors(pair, given) == (given, ())
+    assert Posterior(line, pair, PRIORS | given).nuisances == given
+
+
+def test_support_is_the_prior_cut_by_the_box(line: LineTheory, pair_of_data: list[Likelihood]) -> None:
+    posterior = Posterior(line, pair_of_data, PRIORS)
+    assert posterior.support == {
+        "ombh2": (-2, 3),  # its prior, inside the box
+        "ns": (-5, 5),  # the box, around which the prior has tails
+        "A_planck": (-np.inf, np.inf),
+    }
+    assert posterior.cut_share("ombh2") == 0
+    tails = scipy.stats.norm(0.5, 1.5).cdf(-5) + scipy.stats.norm(0.5, 1.5).sf(5)
+    assert posterior.cut_share("ns") == pytest.approx(tails, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prior", "recorded"), [(Gaussian(0, 1.2), False), (Gaussian(0, 2), True), (Uniform(-7, 5), True)]
+)
+def test_priors_that_the_box_cuts_are_said_and_recorded(
+    line: LineTheory,
+    pair_of_data: list[Likelihood],
+    caplog: pytest.LogCaptureFixture,
+    prior: Gaussian | Uniform,
+    recorded: bool,
+) -> None:
+    """The Gaussian tails beyond 5: 3e-5 at sigma 1.2, 0.012 at 2; a sixth of the flat prior."""
+    posterior = Posterior(line, pair_of_data, PRIORS | {"ns": prior})
+    assert ("of the prior of ns lies outside [-5, 5]" in caplog.text) == recorded
+    got = posterior.settings().get("support")
+    expected = scipy.stats.norm(0, 2).sf(5) * 2 if isinstance(prior, Gaussian) else 1 / 6
+    wanted = {"ns": {"range": [-5, 5], "cut_share": pytest.approx(expected, rel=1e-12)}}
+    assert got == (wanted if recorded else None)
+
+
+def test_a_gaussian_prior_far_outside_the_box_is_refused(
+    line: LineTheory, pair_of_data: list[Likelihood]
+) -> None:
+    """A half of its mass: the box would make another prior of it."""
+    with pytest.raises(
+        ParameterError, match=r"0\.5 of the prior of ns lies outside \[-5, 5\].*narrow the prior"
+    ):
+        Posterior(line, pair_of_data, PRIORS | {"ns": Gaussian(5.0, 0.1)})
 
 
 def test_starts_that_do_not_fit_the_posterior_are_refused(posterior: Posterior) -> None:

@@ -24,8 +24,7 @@ from cmbfit.errors import (
 )
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum, Uniform
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.folded_primordial import PrimordialPosterior
+from cmbfit.likelihood.compiled import compile_if_possible, compile_posterior
 from cmbfit.likelihood.model_defaults import complete_fit, sampled_parameters
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -248,7 +247,7 @@ def posterior(cutoff: PrimordialTheory) -> Posterior:
 def test_folded_equals_unfolded(posterior: Posterior, cutoff: PrimordialTheory) -> None:
     """To 0.02 in ln L, the limit that the posterior sets itself; and gradients, over a step of each parameter."""
     folded = compile_if_possible(posterior)
-    assert isinstance(folded, PrimordialPosterior)
+    assert folded.not_folded is None
     assert folded.fold_difference is not None
     assert folded.fold_difference < 1e-4
     theta = torch.cat(
@@ -278,7 +277,7 @@ def test_spectra_that_cannot_be_have_probability_zero(
         assert theory.allowed(theta).tolist() == [False, True], name
         priors = {p: Uniform(*theory.box[p]) for p in theory.parameters}
         posterior = Posterior(theory, likelihoods(np.random.default_rng(2), theory)[:1], priors)
-        for one in (posterior, PrimordialPosterior(posterior)):
+        for one in (posterior, compile_posterior(posterior)):
             with_nuisance = torch.cat([theta, torch.ones(2, 1, dtype=torch.float64)], 1).requires_grad_(True)
             value = one.log_prob(with_nuisance)
             assert value[0] == -torch.inf, name
@@ -361,7 +360,7 @@ def test_data_that_cannot_be_folded_stay_unfolded(posterior: Posterior) -> None:
         {p: posterior.priors[p] for p in posterior.theory.parameters},
     )
     with pytest.raises(LikelihoodError, match="odd cannot be folded"):
-        PrimordialPosterior(odd)
+        compile_posterior(odd)
 
 
 def test_the_command_line(tmp_path: Path, expansion: TransferExpansion, cutoff: PrimordialTheory) -> None:

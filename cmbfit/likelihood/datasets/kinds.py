@@ -8,6 +8,7 @@ from typing import Any
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.archive import folder_of_archive
+from cmbfit.likelihood.bandpower_model import pair_blocks
 from cmbfit.likelihood.base import DataSetInfo, Likelihood
 from cmbfit.likelihood.cuts import Bandpowers, Ranges, cut, cut_sky
 from cmbfit.likelihood.datasets import planck_files
@@ -18,7 +19,6 @@ from cmbfit.likelihood.datasets.planck_lensing import planck_lensing
 from cmbfit.likelihood.datasets.reference import held_correction
 from cmbfit.likelihood.datasets.tables import lookup
 from cmbfit.likelihood.gaussian import GaussianBandpowers
-from cmbfit.likelihood.leaky import LeakyBandpowers
 from cmbfit.likelihood.pixel.datasets import wmap7_likelihood, wmap9_likelihood
 from cmbfit.likelihood.priors import JointGaussian, Prior, prior_from_config
 from cmbfit.likelihood.simall import TabulatedSpectrum
@@ -164,9 +164,8 @@ def _candl(source: Source, options: Options) -> Likelihood:
     info = data_set_info(source, len(data), options.without_cuts(source.name))
     calibration = _renamed(got.calibration, options)
     templates = {options.rename.get(name, name): t for name, t in got.templates.items()}
-    return LeakyBandpowers(
-        info, got.windows, data, got.covariance, leakage, source.sums, calibration, templates
-    )
+    blocks = pair_blocks(got.windows, leakage)
+    return GaussianBandpowers(info, blocks, data, got.covariance, calibration, source.sums, templates)
 
 
 def _planck_lensing(source: Source, options: Options) -> Likelihood:
@@ -174,7 +173,8 @@ def _planck_lensing(source: Source, options: Options) -> Likelihood:
     got = planck_lensing(source.files, spec["n_bins"], with_cmb=spec["with_cmb"])
     info = data_set_info(source, len(got.data), options.without_cuts(source.name))
     calibration = _renamed(spec.get("calibration", {}), options)
-    return LeakyBandpowers(info, got.windows, got.data, got.covariance, got.leakage, source.sums, calibration)
+    blocks = pair_blocks(got.windows, got.leakage)
+    return GaussianBandpowers(info, blocks, got.data, got.covariance, calibration, source.sums)
 
 
 def _parameter(source: Source, options: Options) -> Likelihood:

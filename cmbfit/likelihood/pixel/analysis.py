@@ -87,7 +87,7 @@ def amplitude_in(record: Mapping[str, Any], lmin: int, lmax: int) -> tuple[float
 
 def band_amplitudes(like: GaussianBandpowers, fiducial_dl: Array) -> list[tuple[int, int, float, float]]:
     """Return (lmin, lmax, amplitude of the fiducial, error) of each TT bin of another data set."""
-    windows = like.windows["tt"].numpy()
+    windows = next(block.window for block in like.blocks if block.pair == "tt").numpy()
     model = windows @ fiducial_dl[: windows.shape[1]]
     rows = []
     for window, value, sigma, m in zip(windows, like.data.numpy(), like.sigma.numpy(), model, strict=True):

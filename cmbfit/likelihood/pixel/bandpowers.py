@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
-from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.hamimeche_lewis import g
 from cmbfit.likelihood.pixel.estimate import quadratic_estimate
 from cmbfit.likelihood.pixel.likelihood import PixelLikelihood
 from cmbfit.theory.spectra import Spectra
 
 
-class LowlBandpowers:
+class LowlBandpowers(OnDevice):
     """ln L of single multipoles of one auto spectrum; 0 where the model is the estimate.
 
     Parameters
@@ -62,10 +62,6 @@ class LowlBandpowers:
         self._data = torch.from_numpy(estimate.dl)
         self._fiducial = fiducial.dl[pair][0, self.lmin : self.lmax + 1].detach().cpu().clone()
         self._inverse = torch.from_numpy(np.linalg.inv(estimate.covariance))
-
-    def to(self, device: torch.device | str) -> LowlBandpowers:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return the pixel likelihood's settings and the form."""

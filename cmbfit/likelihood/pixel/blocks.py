@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.device import moved
 from cmbfit.sky.maps import Array
 from cmbfit.theory.spectra import Spectra
 
@@ -31,7 +31,7 @@ def dl_to_cl(ell: np.ndarray) -> Array:
     return np.divide(2 * np.pi, ell * (ell + 1), out=np.zeros_like(ell), where=ell > 0)
 
 
-class SpectrumBlocks:
+class SpectrumBlocks(OnDevice):
     """C_l of all pairs of some fields at lmin-lmax, from a theory where it is asked for.
 
     Parameters
@@ -111,10 +111,6 @@ class SpectrumBlocks:
                 block = torch.cat([block[:, :start], given, block[:, start + high - low + 1 :]], dim=1)
             out[pair] = block
         return out
-
-    def to(self, device: torch.device | str) -> SpectrumBlocks:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
 
 def block_roots(

@@ -17,9 +17,9 @@ import scipy.linalg
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import nuisance_values
-from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.pixel.blocks import block_roots, pairs_of
 from cmbfit.likelihood.pixel.density import gaussian_density
 from cmbfit.likelihood.pixel.likelihood import PixelLikelihood
@@ -27,7 +27,7 @@ from cmbfit.sky.maps import Array
 from cmbfit.theory.spectra import Spectra
 
 
-class CompressedPixelLikelihood:
+class CompressedPixelLikelihood(OnDevice):
     """Same interface and, up to the dropped modes, same numbers as a :class:`PixelLikelihood`.
 
     Parameters
@@ -115,10 +115,6 @@ class CompressedPixelLikelihood:
                     out[k] = product[rows, columns]
                     k += 1
         return out
-
-    def to(self, device: torch.device | str) -> CompressedPixelLikelihood:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return the full likelihood's settings and the compression."""

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
-from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.pixel.blocks import SpectrumBlocks, block_roots
 from cmbfit.likelihood.pixel.density import gaussian_density
 from cmbfit.likelihood.pixel.summary import HarmonicSummary
@@ -30,7 +30,7 @@ from cmbfit.theory.spectra import Spectra
 _FLOOR = 1e-10  # of the noise power of a field's best measured mode
 
 
-class PixelLikelihood:
+class PixelLikelihood(OnDevice):
     """ln L of T, Q, U maps through their harmonic summary; the full normalised density.
 
     Parameters
@@ -84,10 +84,6 @@ class PixelLikelihood:
         """Models that are computed at once."""
         default = 1 << 30 if self._score.is_cuda else 1 << 24
         return max(1, (self._max_bytes or default) // (32 * self.summary.n_modes**2))
-
-    def to(self, device: torch.device | str) -> PixelLikelihood:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return data files and ranges."""

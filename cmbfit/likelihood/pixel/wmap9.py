@@ -18,12 +18,12 @@ import torch
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import DataError
 from cmbfit.fits_structure import check_structure
 from cmbfit.io import reading
 from cmbfit.likelihood.archive import read_archive
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
-from cmbfit.likelihood.device import moved
 from cmbfit.likelihood.pixel.blocks import dl_to_cl
 from cmbfit.sky.maps import Array, nside_of
 from cmbfit.theory.spectra import Spectra
@@ -158,7 +158,7 @@ def read_wmap9_lowl(archive: bytes) -> WmapLowlData:
     )
 
 
-class WmapLowlPolarisation:
+class WmapLowlPolarisation(OnDevice):
     """ln L of Q and U given T: -2 ln L = r^T D^-1 r + ln |D| - offset.
 
     D = N^-1 + sum_l w_l^2 [(C_EE - C_TE^2 / C_TT) P_l^E + C_BB P_l^B] and r = N^-1 m - sum_l (C_TE / C_TT) w_l a_lm
@@ -200,10 +200,6 @@ class WmapLowlPolarisation:
         self.chunk = max(1, max_bytes // (32 * n * n))
         if bool(torch.linalg.cholesky_ex(self._inverse)[1]):
             raise DataError(f"{info.name}: the inverse noise covariance is not positive definite")
-
-    def to(self, device: torch.device | str) -> WmapLowlPolarisation:
-        """Return a copy whose arrays live on `device`."""
-        return moved(self, device)
 
     def settings(self) -> dict[str, Any]:
         """Return data files and the offset."""

@@ -11,7 +11,6 @@ or for helium a function of the baryon density.)
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import BundleError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
@@ -110,20 +110,19 @@ def in_base_model(
     return torch.stack(columns, dim=1)
 
 
-class Features:
+class Features(OnDevice):
     """The features of a correction: a network's hidden layer or polynomials, as differences or with a 1."""
 
-    def __init__(self, correction: Correction, device: torch.device | str = "cpu") -> None:
+    def __init__(self, correction: Correction) -> None:
         low, high = torch.tensor(list(correction.box.values()), dtype=torch.float64).T
-        self._centre, self._half = ((low + high) / 2).to(device), ((high - low) / 2).to(device)
+        self._centre, self._half = (low + high) / 2, (high - low) / 2
         self._names, self._base_values = list(correction.box), correction.base_values
-        self._layers = [tuple(torch.from_numpy(a).to(device) for a in layer) for layer in correction.layers]
+        self._layers = [tuple(torch.from_numpy(a) for a in layer) for layer in correction.layers]
         self._polynomial = None
         if not self._layers:
             self._polynomial = LegendreFeatures([(-1.0, 1.0)] * len(self._names), closed(correction.degrees))
-            self._polynomial = self._polynomial.to(device)
             order = {tuple(d): i for i, d in enumerate(self._polynomial.degrees.tolist())}
-            self._rows = torch.tensor([order[tuple(d)] for d in correction.degrees.tolist()]).to(device)
+            self._rows = torch.tensor([order[tuple(d)] for d in correction.degrees.tolist()])
 
     def _phi(self, theta: torch.Tensor) -> torch.Tensor:
         x = (theta - self._centre) / self._half
@@ -152,7 +151,7 @@ def closed(degrees: np.ndarray) -> np.ndarray:
     return np.array(sorted(terms, key=lambda d: (sum(x > 0 for x in d), d)), dtype=np.int64)
 
 
-class CorrectedEmulator:
+class CorrectedEmulator(OnDevice):
     """A base emulator with a correction, as a Theory.
 
     Parameters
@@ -161,7 +160,6 @@ class CorrectedEmulator:
     correction : Correction
     settings : dict
         What both were trained on.
-    device : torch.device or str
 
     Raises
     ------
@@ -174,7 +172,6 @@ class CorrectedEmulator:
         base: EmulatorArrays,
         correction: Correction,
         settings: dict[str, Any],
-        device: torch.device | str = "cpu",
     ) -> None:
         names = tuple(correction.box)
         if names[: len(base.box)] != tuple(base.box) or set(names[len(base.box) :]) != set(
@@ -190,14 +187,10 @@ class CorrectedEmulator:
                 )
         self.base_arrays, self.correction, self.settings = base, correction, settings
         self.parameters, self.box, self.lmax = names, dict(correction.box), base.lmax
-        self._base = LinearEmulator(widened(base, correction.basis), settings, device)
+        self._base = LinearEmulator(widened(base, correction.basis), settings)
         self._n_base = len(base.box)
-        self._features = Features(correction, device)
-        self._heads = {n: torch.from_numpy(h.T.copy()).to(device) for n, h in correction.heads.items()}
-
-    def to(self, device: torch.device | str) -> CorrectedEmulator:
-        """Return a copy on `device`."""
-        return CorrectedEmulator(self.base_arrays, self.correction, copy.deepcopy(self.settings), device)
+        self._features = Features(correction)
+        self._heads = {n: torch.from_numpy(h.T.copy()) for n, h in correction.heads.items()}
 
     def _components(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
         check_box(theta, self.parameters, self.box)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError, SpectrumError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.emulator.arrays import LOGA_PIVOT, LOWL_EE_MAX, TAU_PIVOT, Block, EmulatorArrays
@@ -16,26 +16,22 @@ from cmbfit.theory.emulator.polynomial import LegendreFeatures
 from cmbfit.theory.spectra import Spectra
 
 
-class TorchBlock:
+class TorchBlock(OnDevice):
     """A block's arrays in torch: decoded = mean + basis^T (coefficients^T h), times scale."""
 
-    def __init__(self, block: Block, lmax: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, block: Block, lmax: int) -> None:
         self.slices = block.slices(lmax)
         self.lmin = dict(zip(block.pairs, block.lmin, strict=True))
-        self.mean = torch.from_numpy(block.mean * block.scale).to(device)
-        self.decoder = torch.from_numpy(block.basis.astype("f8") * block.scale).to(
-            device
-        )  # (n_components, n)
-        self.coefficients = torch.from_numpy(block.coefficients.T.copy()).to(
-            device
-        )  # (n_components, n_terms)
+        self.mean = torch.from_numpy(block.mean * block.scale)
+        self.decoder = torch.from_numpy(block.basis.astype("f8") * block.scale)  # (n_components, n)
+        self.coefficients = torch.from_numpy(block.coefficients.T.copy())  # (n_components, n_terms)
 
     def decode(self, components: torch.Tensor) -> torch.Tensor:  # (n_components, batch) -> (batch, n)
         """Return the block's spectra before the amplitude, side by side."""
         return torch.addmm(self.mean, components.T, self.decoder)
 
 
-class LinearEmulator:
+class LinearEmulator(OnDevice):
     """LCDM spectra from a trained linear-decoder emulator.
 
     Parameters
@@ -43,7 +39,6 @@ class LinearEmulator:
     arrays : EmulatorArrays
     settings : dict
         What the emulator was trained on; becomes part of every product's provenance.
-    device : torch.device or str
 
     Attributes
     ----------
@@ -56,25 +51,19 @@ class LinearEmulator:
     can be folded into one small matrix: see :meth:`fold`.
     """
 
-    def __init__(
-        self, arrays: EmulatorArrays, settings: dict[str, Any], device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, arrays: EmulatorArrays, settings: dict[str, Any]) -> None:
         self.arrays = arrays
         self.parameters = tuple(arrays.box)
         self.box = dict(arrays.box)
         self.lmax = arrays.lmax
         self.settings = settings
         self.coordinates = Coordinates(arrays.box, arrays.coordinates)
-        self._polynomial = LegendreFeatures(list(self.coordinates.box.values()), arrays.degrees).to(device)
-        self.blocks = {name: TorchBlock(block, arrays.lmax, device) for name, block in arrays.blocks.items()}
-        self.lowl_ee_coefficients = torch.from_numpy(arrays.lowl_ee.T.copy()).to(device)  # (28, n_terms)
-        self.derived_coefficients = torch.from_numpy(arrays.derived.T.copy()).to(device)
+        self._polynomial = LegendreFeatures(list(self.coordinates.box.values()), arrays.degrees)
+        self.blocks = {name: TorchBlock(block, arrays.lmax) for name, block in arrays.blocks.items()}
+        self.lowl_ee_coefficients = torch.from_numpy(arrays.lowl_ee.T.copy())  # (28, n_terms)
+        self.derived_coefficients = torch.from_numpy(arrays.derived.T.copy())
         self._logA = self.parameters.index("logA")
         self._tau = self.parameters.index("tau")
-
-    def to(self, device: torch.device | str) -> LinearEmulator:
-        """Return a copy on `device`."""
-        return LinearEmulator(self.arrays, copy.deepcopy(self.settings), device)
 
     def features(
         self,

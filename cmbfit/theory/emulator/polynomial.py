@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
+
 
 def weighted_degrees(weights: Sequence[float], limit: float) -> np.ndarray:
     """Return all degree tuples with sum_i weights_i d_i <= limit.
@@ -34,7 +36,7 @@ def weighted_degrees(weights: Sequence[float], limit: float) -> np.ndarray:
     return np.array(terms, dtype=np.int64)
 
 
-class LegendreFeatures:
+class LegendreFeatures(OnDevice):
     """Evaluate the features of a batch of points.
 
     Each term is the product of an earlier term (its last parameter removed) and one Legendre
@@ -67,14 +69,6 @@ class LegendreFeatures:
                 rows.append((d[last] - 1) * n_parameters + last)
             if parents:
                 self._levels.append((torch.tensor(parents), torch.tensor(rows)))
-
-    def to(self, device: torch.device | str) -> LegendreFeatures:
-        """Return a copy on `device`."""
-        moved = LegendreFeatures.__new__(LegendreFeatures)
-        moved.degrees, moved.max_degree = self.degrees, self.max_degree
-        moved.low, moved.high = self.low.to(device), self.high.to(device)
-        moved._levels = [(a.to(device), b.to(device)) for a, b in self._levels]
-        return moved
 
     def __call__(
         self,

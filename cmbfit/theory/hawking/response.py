@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
 from cmbfit.io import atomic_path
 from cmbfit.theory.base import Theory, check_box
@@ -277,7 +278,7 @@ def response_of(mass_g: float, responses: Mapping[float, Response] | None = None
     )
 
 
-class EvaporationTheory:
+class EvaporationTheory(OnDevice):
     """An LCDM theory with evaporating primordial black holes of one mass.
 
     Parameters
@@ -320,15 +321,6 @@ class EvaporationTheory:
     def settings(self) -> dict[str, Any]:
         """Those of the base, and the holes' mass."""
         return {**self._base.settings, "evaporation": {"mass_g": self.response.mass}}
-
-    def to(self, device: torch.device | str) -> EvaporationTheory:
-        """Return a copy on `device`, if the base can move."""
-        move = getattr(self._base, "to", None)
-        if move is None:
-            return self
-        copy = EvaporationTheory(move(device), self.response.mass, {self.response.mass: self.response})
-        copy._basis, copy._coefficients = self._basis.to(device), self._coefficients.to(device)
-        return copy
 
     def spectra(
         self,

@@ -12,7 +12,6 @@ corrections, a few percent of it, are taken at CAMB's sparser multipoles and spl
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.base import check_box
 from cmbfit.theory.parameters import BACKGROUND
@@ -101,7 +101,7 @@ def coefficients(values: np.ndarray) -> np.ndarray:
     return flat.reshape(values.shape)
 
 
-class TransferExpansion:
+class TransferExpansion(OnDevice):
     """C_l = W(background) P(k) near a fit, batched and differentiable in both.
 
     Parameters
@@ -138,14 +138,6 @@ class TransferExpansion:
         self._corrections = torch.from_numpy(corrections).flatten(0, 2)
         every = CubicSpline(arrays.sampled, np.eye(len(arrays.sampled)))(arrays.ell)
         self._to_every_ell = torch.from_numpy(every)  # shape: (n_ell, n_sampled)
-
-    def to(self, device: torch.device | str) -> TransferExpansion:
-        """Return a copy on `device`."""
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                setattr(moved, name, value.to(device))
-        return moved
 
     def at_centre(self) -> TransferOperator:
         """Return the operator of the centre's cosmology."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 import camb
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.transfer.camb_matrices import PAIRS, CambTransfer, TransferSettings, camb_transfer
 from cmbfit.theory.transfer.nodes import ORDER, NodeSettings, lagrange, node_grid
 
 
-class TransferOperator:
+class TransferOperator(OnDevice):
     """Transfer functions of one background as matrices.
 
     Parameters
@@ -99,13 +100,11 @@ class TransferOperator:
         """Pair to matrix, shape (n_ell, n_k)."""
         return dict(zip(self.pairs, self._stacked.view(len(self.pairs), len(self.ell), -1), strict=True))
 
-    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> TransferOperator:
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """Return the operator on a device, with matrices in `dtype` (float32 errs by 1e-6 of D_l)."""
-        new = object.__new__(TransferOperator)
-        new.pairs, new.settings = self.pairs, self.settings
-        new.k, new.ell = self.k.to(device), self.ell.to(device)
-        new._stacked = self._stacked.to(device=device, dtype=dtype)
-        return new
+        out = super().to(device)
+        out._stacked = out._stacked.to(dtype=dtype)
+        return out
 
     def at_ell(
         self,

@@ -7,11 +7,11 @@ level.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.theory.lensing_response import LensingResponse
 from cmbfit.theory.transfer.expansion import TransferExpansion
@@ -22,7 +22,7 @@ LEVEL = 3e-3
 _PAIRS = ("tt", "te", "ee", "pp")
 
 
-class ProjectedImprint:
+class ProjectedImprint(OnDevice):
     """Rows of numbers that are linear in the lensed imprint: sum over pairs of rows_pair D_pair.
 
     Parameters
@@ -68,14 +68,6 @@ class ProjectedImprint:
         kept = [left @ x if right is None else left @ x @ right for x in corrections]
         self._corrections = torch.cat(kept)  # shape: (term direction, k)
         self._base = self._base if spread is None else self._base @ spread
-
-    def to(self, device: torch.device | str) -> ProjectedImprint:
-        """Return a copy on `device`."""
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor | TransferExpansion):
-                setattr(moved, name, value.to(device))
-        return moved
 
     def __call__(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmbfit.figures.imprint import plot_reconstruction, reconstruction
+from cmbfit.figures.reconstruction import plot_reconstruction, reconstruction
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.theory.spectra import Spectra
