@@ -12,8 +12,9 @@ import functools
 import hashlib
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -67,13 +68,13 @@ class Registry(Generic[T]):
         ConfigError
             If two packages use one name.
         """
-        others = _entry_points(self.group)
+        others = entry_points(self.group)
         for name in others:
             self._refuse_clash(name)
         return (*self.builtin, *sorted(others))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.builtin or name in _entry_points(self.group)
+        return name in self.builtin or name in entry_points(self.group)
 
     def target(self, name: str, folder: str | Path = ".") -> str:
         """Return ``module:attribute`` or ``file.py:attribute`` of a name, which is not imported.
@@ -92,7 +93,7 @@ class Registry(Generic[T]):
         """
         if name in self:
             self._refuse_clash(name)
-            return self.builtin.get(name) or _entry_points(self.group)[name][0].value
+            return self.builtin.get(name) or entry_points(self.group)[name][0].value
         place, _, attribute = name.rpartition(":") if not name.endswith(".py") else (name, "", self.attribute)
         if place.endswith(".py"):
             path = Path(folder, place)
@@ -140,10 +141,10 @@ class Registry(Generic[T]):
 
     def _registered(self) -> set[str]:
         """Return the import paths that installed packages register."""
-        return {point.value for points in _entry_points(self.group).values() for point in points}
+        return {point.value for points in entry_points(self.group).values() for point in points}
 
     def _refuse_clash(self, name: str) -> None:
-        points = _entry_points(self.group).get(name, ())
+        points = entry_points(self.group).get(name, ())
         packages = [*(["cmbfit"] if name in self.builtin else []), *(_package(p) for p in points)]
         if len(packages) > 1:
             raise ConfigError(
@@ -163,12 +164,26 @@ def _package(point: metadata.EntryPoint) -> str:
 
 
 @functools.cache
-def _entry_points(group: str) -> dict[str, tuple[metadata.EntryPoint, ...]]:
+def entry_points(group: str) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
     """Return the entry points of a group by name; one package installed twice on the path counts once."""
     found: dict[str, dict[str, metadata.EntryPoint]] = {}
     for point in metadata.entry_points(group=group):
         found.setdefault(point.name, {}).setdefault(_package(point), point)
     return {name: tuple(points.values()) for name, points in found.items()}
+
+
+def module_place(module: str) -> ModuleSpec | None:
+    """Return where a module or package lies, without importing it or the packages above it; None if there is none."""
+    path: Sequence[str] | None = None
+    parts, spec = module.split("."), None
+    for i in range(len(parts)):
+        name = ".".join(parts[: i + 1])
+        finders = (f for f in sys.meta_path if hasattr(f, "find_spec"))
+        spec = next((s for f in finders if (s := f.find_spec(name, path, None))), None)
+        if spec is None:
+            return None
+        path = spec.submodule_search_locations or []
+    return spec
 
 
 def load_file(path: str | Path) -> ModuleType:
