@@ -10,8 +10,8 @@ import torch
 
 from cmbfit.errors import DataError
 from cmbfit.likelihood import load_likelihood
-from cmbfit.likelihood.datasets.elica import read_elica
 from cmbfit.likelihood.datasets.catalog import read_files
+from cmbfit.likelihood.datasets.elica import read_elica
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
 from cmbfit.theory.camb_code import CambSettings, CambTheory, theta_mc_from_h0
 from cmbfit.theory.spectra import Spectra
