@@ -152,6 +152,7 @@ def _called(kind: Callable[..., Any], selection: Selection) -> Likelihood:
     """Return the likelihood that a user's class makes of its options."""
     where = f"data: {{likelihood: {selection.name}}}"
     try:
+        inspect.signature(kind).bind_partial(**selection.options)  # an unknown one before a missing one
         inspect.signature(kind).bind(**selection.options)
     except TypeError as error:
         raise ConfigError(f"{where}: {error}; it takes {inspect.signature(kind)}") from error

@@ -223,8 +223,8 @@ def code_hash(
     for name, path in found.items():
         package = _folder(name.partition(".")[0], root)
         if package is not None and path.is_relative_to(package):
-            own = resources_of(package) if registered else ()
-            own = {p for p in own if chosen_by_fits(p, package)} | {*claimed(path, package)}
+            everything = resources_of(package) if registered else frozenset[Path]()
+            own = {p for p in everything if chosen_by_fits(p, package)} | {*claimed(path, package)}
             lines |= {f"{package.name}/{p.relative_to(package).as_posix()}": _digest(p) for p in own}
     text = "".join(f"{name} {digest}\n" for name, digest in sorted(lines.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

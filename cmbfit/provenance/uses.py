@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from cmbfit.errors import BundleError
 from cmbfit.inference.samplers import SAMPLERS
 from cmbfit.io import sha256_file, sha256_json
-from cmbfit.likelihood.datasets.catalog import description, description_file, registered_sums
+from cmbfit.likelihood.datasets.catalog import description, description_file, own_files, registered_sums
 from cmbfit.likelihood.datasets.kinds import KINDS
 from cmbfit.likelihood.selection import FORMATS, Selection, select
 from cmbfit.provenance.codehash import code_hash
@@ -112,6 +112,10 @@ class _Found:
             case "dataset":
                 path = description_file(selection.name)
                 self.files.setdefault(f"data set {selection.name}", sha256_file(path))
+                if selection.path is None:  # of another package; a user's own stand there already
+                    self.files |= {
+                        f"{selection.name}/{x}": sha256_file(p) for x, p in own_files(selection.name).items()
+                    }
                 self.files |= {name: x or "not pinned" for name, x in registered_sums(selection.name).items()}
                 self.add(KINDS, description(selection.name)["kind"], path.parent)
             case "likelihood":
