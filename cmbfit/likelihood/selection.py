@@ -101,6 +101,12 @@ class Selection:
                 return nuisance_priors(self.name, description(self.name), options)
             case "sacc":
                 given = self._checked().get("calibration", {})
+                for parameter, spec in given.items():
+                    if not isinstance(spec, Mapping) or "prior" not in spec:
+                        raise ConfigError(
+                            f"data: {{sacc: {self.name}}}: calibration: {parameter}: expected {{prior: ..., powers: ...}}, "
+                            f"found {shown(spec)}"
+                        )
                 return {p: prior_from_config(p, spec["prior"]) for p, spec in given.items()}
             case "own":
                 return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -216,6 +217,20 @@ def test_options_that_a_format_does_not_have_are_refused(tmp_path: Path) -> None
     ):
         with pytest.raises(ConfigError, match=message):
             likelihoods_from_config({"data": [{"sacc": "x.fits", "unit": "dl", "pairs": ["tt"], **extra}]})
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"planck2018_lowl_ee": {"rename": ["A_planck"]}}, "rename: expected {NAME: ...}"),
+        ({"planck2018_lowl_ee": {"priors": 3}}, "priors: expected {NAME: ...}"),
+        ({"sacc": "x.fits", "calibration": {"A": {"powers": {}}}}, "calibration: A: expected {prior"),
+        ({"candl": 3}, "candl: expected a path"),
+    ],
+)
+def test_malformed_options_are_refused_before_data_are_read(item: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        _ = select([item])[0].nuisance_priors
 
 
 def test_the_nuisances_of_a_joint_prior_are_known_with_their_correlation() -> None:

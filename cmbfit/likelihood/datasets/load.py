@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, shown
 from cmbfit.io import reading
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.datasets.catalog import (
@@ -100,6 +100,9 @@ def options_from_config(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(given)
     if unknown := [k for k in out if k not in known]:
         raise ConfigError(unknown_name(f"option of {name}", unknown[0], known))
+    for key in ("cuts", "rename", "priors"):
+        if not isinstance(out.get(key, {}), Mapping):
+            raise ConfigError(f"{name}: {key}: expected {{NAME: ...}}, found {shown(out[key])}")
     for pair, limits in out.get("cuts", {}).items():
         if not isinstance(limits, list | tuple) or len(limits) != 2 or any(int(x) != x for x in limits):
             raise ConfigError(
