@@ -42,7 +42,7 @@ def check_fit(name: str, fit: Mapping[str, Any], box: Mapping[str, tuple[float, 
         Range of the theory.
     """
     where = f"fits.{name}"
-    nuisances = [n for data in select(fit["data"]) for n in data.nuisance_names]
+    nuisances = [n for data in select(fit["data"]) for n in data.nuisance_names or ()]
     fit = complete_fit(fit)
     parameters = sampled_parameters(fit, LCDM)
     sampled = list(dict.fromkeys([*parameters, *nuisances]))

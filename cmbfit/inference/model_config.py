@@ -24,7 +24,6 @@ from cmbfit.inference.importance import importance_sample
 from cmbfit.inference.kernel_evidence import kernel_evidence
 from cmbfit.inference.model_table import Candidate
 from cmbfit.inference.nested import EvidenceSettings, compute_evidence
-from cmbfit.inference.null_points import null_point
 from cmbfit.inference.products import Samples
 from cmbfit.inference.restrict import restrict
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
@@ -34,6 +33,7 @@ from cmbfit.likelihood.posterior import Posterior, pick_device
 from cmbfit.likelihood.priors import prior_from_config
 from cmbfit.theory.parameters import LCDM, unknown_name
 from cmbfit.theory.primordial import get_model
+from cmbfit.theory.primordial.null_point import null_point
 from cmbfit.theory.select import primordial_of, theory_from_config
 
 METHODS = ("nested", "importance", "chain")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmbfit.errors import ConfigError, LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
-from cmbfit.likelihood.datasets import load_likelihood
-from cmbfit.likelihood.datasets.load import options_from_config
 from cmbfit.likelihood.model_defaults import complete_fit
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Uniform, prior_from_config
 from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.likelihood.selection import Selection, select
-from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
 from cmbfit.theory.base import Theory
 from cmbfit.theory.extrapolation import extrapolate_to
 
@@ -48,24 +45,14 @@ def load_selection(selection: Selection, own: Mapping[str, Any] | None = None) -
     own : mapping, optional
         Path, survey, pairs and ranges of the run's own spectra.
     """
-    match selection.kind:
-        case "own":
-            if not own:
-                raise ConfigError("data: own_spectra, but nothing says where they are")
-            ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
-            return read_own_spectra(
-                own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges
-            )
-        case "dataset":
-            return load_likelihood(selection.name, **options_from_config(selection.name, selection.options))
-        case "candl":
-            reader: Callable[..., Likelihood] = read_user_candl
-        case _:
-            reader = read_user_sacc
-    try:
-        return reader(selection.name, **selection.options)
-    except TypeError as error:  # an unknown key
-        raise ConfigError(f"data: {{{selection.kind}: {selection.name}}}: {error}") from error
+    if selection.kind != "own":
+        return selection.load()
+    if not own:
+        raise ConfigError("data: own_spectra, but nothing says where they are")
+    ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
+    return read_own_spectra(
+        own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges
+    )
 
 
 def _refuse_tau_twice(infos: Sequence[DataSetInfo], priors: Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -13,13 +14,29 @@ import yaml
 
 from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown
 from cmbfit.io import sha256_file
-from cmbfit.likelihood.datasets.load import dataset_names, nuisance_names, registry_group
+from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.datasets.catalog import dataset_names, description, own_files, registry_group
+from cmbfit.likelihood.datasets.kinds import KINDS
+from cmbfit.likelihood.datasets.load import load_likelihood, options_from_config
+from cmbfit.likelihood.datasets.source import Options, file_of, joint_priors, nuisance_priors
+from cmbfit.likelihood.priors import JointGaussian, Prior, prior_from_config
+from cmbfit.registry import LIKELIHOODS, Registry
 from cmbfit.theory.parameters import unknown_name
 
 OWN = "own_spectra"
 """The run's own spectra, in a fit's list of data."""
 
-_FORMATS = ("candl", "sacc")
+FORMATS: Registry[Callable[..., Likelihood]] = Registry(
+    "format of data",
+    "cmbfit.data_formats",
+    {
+        "candl": "cmbfit.likelihood.user_files:read_user_candl",
+        "sacc": "cmbfit.likelihood.user_files:read_user_sacc",
+    },
+)
+"""Formats of the user's own files, ``{FORMAT: FILE, ...}``, to a function of the file and options by name."""
+
+_CODE = "likelihood"
 
 
 @dataclass(frozen=True)
@@ -28,9 +45,9 @@ class Selection:
 
     Attributes
     ----------
-    kind : {"dataset", "candl", "sacc", "own"}
+    kind : {"dataset", "candl", "sacc", "likelihood", "own"}
     name : str
-        Of the data set, or the path of the user's file.
+        Of the data set, or the path of the user's file as it was written, or where a likelihood's class lies.
     options : mapping
         As the configuration gives them.
     """
@@ -47,34 +64,112 @@ class Selection:
     @property
     def path(self) -> Path | None:
         """The user's file, if it is one."""
-        return Path(self.name) if self.kind in _FORMATS else None
+        if self.kind in FORMATS or (self.kind == "dataset" and file_of(self.name)):
+            return Path(self.name)
+        where = LIKELIHOODS.where(self.name) if self.kind == _CODE else ""
+        return Path(where) if where.endswith(".py") else None
 
     def user_hashes(self) -> dict[str, str]:
         """Return sha256 of the user's files by path: of a candl data set, its whole folder."""
         path = self.path
         if path is None:
             return {}
-        files = [path] if self.kind == "sacc" else [x for x in sorted(path.parent.rglob("*")) if x.is_file()]
         if not path.is_file():
             raise DataError(f"data: {{{self.kind}: {path}}}: no such file")
+        files = [path]
+        if self.kind == "dataset":
+            files += own_files(self.name).values()
+            if (reader := KINDS.where(description(self.name)["kind"], path.parent)).endswith(".py"):
+                files.append(Path(reader))
+        elif self.kind == "candl":
+            files = [x for x in sorted(path.parent.rglob("*")) if x.is_file()]
         return {str(x): sha256_file(x) for x in files}
 
     @property
-    def nuisance_names(self) -> list[str]:
-        """Nuisance parameters, without loading data where the data set's description says them."""
+    def nuisance_priors(self) -> dict[str, Prior] | None:
+        """Nuisance parameters with the data set's own priors; None where only a user's code knows them.
+
+        Of a data set that has a ``dataset.yaml`` its data are not read. A parameter of a joint prior comes with its
+        marginal, see :attr:`joint_priors`.
+        """
         match self.kind:
             case "dataset":
-                rename = self.options.get("rename", {})
-                own = [rename.get(n, n) for n in nuisance_names(self.name)]
-                return list(dict.fromkeys([*own, *self.options.get("priors", {})]))
-            case "candl":
-                from cmbfit.likelihood.user_files import read_user_candl  # noqa: PLC0415  reads files
-
-                return list(read_user_candl(self.name, **self.options).info.nuisance)
+                options = Options(
+                    rename=self.options.get("rename", {}),
+                    priors=options_from_config(self.name, self.options).get("priors", {}),
+                )
+                return nuisance_priors(self.name, description(self.name), options)
             case "sacc":
-                return list(self.options.get("calibration", {}))
+                given = self._checked().get("calibration", {})
+                for parameter, spec in given.items():
+                    if not isinstance(spec, Mapping) or "prior" not in spec:
+                        raise ConfigError(
+                            f"data: {{sacc: {self.name}}}: calibration: {parameter}: expected {{prior: ..., powers: ...}}, "
+                            f"found {shown(spec)}"
+                        )
+                return {p: prior_from_config(p, spec["prior"]) for p, spec in given.items()}
+            case "own":
+                return {}
+            case _ if self.kind in FORMATS:
+                return dict(self.load().info.nuisance)
             case _:
-                return []
+                return None
+
+    @property
+    def joint_priors(self) -> tuple[JointGaussian, ...]:
+        """Correlated priors, which stand in place of the single ones of the same names."""
+        if self.kind == "dataset":
+            return joint_priors(description(self.name))
+        return self.load().info.joint_priors if self.kind == "candl" else ()
+
+    @property
+    def nuisance_names(self) -> list[str] | None:
+        """Names of :attr:`nuisance_priors`; None where only a user's code knows them."""
+        priors = self.nuisance_priors
+        return None if priors is None else list(priors)
+
+    def load(self) -> Likelihood:
+        """Return the likelihood of anything but the run's own spectra.
+
+        Raises
+        ------
+        ConfigError
+            For an option that the data set, the format or the class does not have.
+        CodeNotAllowedError
+            If it is the user's own code and nobody allowed it to run.
+        """
+        if self.kind == "dataset":
+            return load_likelihood(self.name, **options_from_config(self.name, self.options))
+        if self.kind == _CODE:
+            return _called(LIKELIHOODS.get(self.name), self)
+        return FORMATS.get(self.kind)(self.name, **self._checked())
+
+    def _checked(self) -> Mapping[str, Any]:
+        """Return the options, all of which the format's reader has."""
+        _, *known = inspect.signature(FORMATS.get(self.kind)).parameters
+        if unknown := [k for k in self.options if k not in known]:
+            raise ConfigError(
+                f"data: {{{self.kind}: {self.name}}}: {unknown_name('option', unknown[0], known)}"
+            )
+        return self.options
+
+
+def _called(kind: Callable[..., Any], selection: Selection) -> Likelihood:
+    """Return the likelihood that a user's class makes of its options."""
+    where = f"data: {{likelihood: {selection.name}}}"
+    try:
+        inspect.signature(kind).bind_partial(**selection.options)  # an unknown one before a missing one
+        inspect.signature(kind).bind(**selection.options)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}; it takes {inspect.signature(kind)}") from error
+    like = kind(**selection.options)
+    needed = ("info", "pairs", "lmax", "log_prob", "to", "settings")
+    if lacking := [x for x in needed if not hasattr(like, x)]:
+        raise ConfigError(
+            f"{where}: expected the interface of cmbfit.likelihood.base.Likelihood, found a {type(like).__name__} "
+            f"without {', '.join(lacking)}"
+        )
+    return like
 
 
 @cache
@@ -90,9 +185,9 @@ def select(items: Sequence[str | Mapping[str, Any]]) -> list[Selection]:
     Parameters
     ----------
     items : sequence
-        Each a name of a data set or combination, ``own_spectra``, ``{NAME: {cuts: ..., rename: ...,
-        priors: ..., allow_overlap: ...}}``, ``{candl: FILE.yaml, ...}`` or ``{sacc: FILE.fits, survey:
-        ..., unit: ...}``.
+        Each a name of a data set or combination, the path of a ``dataset.yaml``, ``own_spectra``, ``{NAME or PATH: {cuts:
+        ..., rename: ..., priors: ..., allow_overlap: ...}}``, ``{candl: FILE.yaml, ...}``, ``{sacc: FILE.fits, survey:
+        ..., unit: ...}`` or ``{likelihood: ./FILE.py:CLASS, OPTION: ...}``.
 
     Raises
     ------
@@ -113,28 +208,36 @@ def select(items: Sequence[str | Mapping[str, Any]]) -> list[Selection]:
                 out.append(Selection("own", OWN))
             elif item in combinations():
                 out += select(combinations()[item]["data"])
-            elif item in dataset_names():
-                out.append(Selection("dataset", item))
             else:
-                raise LikelihoodError(unknown_name("data set", item, (*dataset_names(), *combinations())))
-        elif isinstance(item, Mapping) and (kind := next((k for k in _FORMATS if k in item), None)):
-            out.append(Selection(kind, str(item[kind]), {k: v for k, v in item.items() if k != kind}))
+                out.append(_dataset(item, {}))
+        elif isinstance(item, Mapping) and (kind := next((k for k in _formats() if k in item), None)):
+            if not isinstance(item[kind], str):
+                raise ConfigError(f"data: {kind}: expected a path, found {shown(item[kind])}")
+            out.append(Selection(kind, item[kind], {k: v for k, v in item.items() if k != kind}))
         elif isinstance(item, Mapping) and len(item) == 1:
             ((name, options),) = item.items()
             if name in combinations():
                 raise ConfigError(f"data: {name} is a combination and takes no options; list its data sets")
-            if name not in dataset_names():
-                raise LikelihoodError(unknown_name("data set", name, dataset_names()))
             if not isinstance(options, Mapping):
                 raise ConfigError(
                     f"data: {name}: expected options such as {{cuts: ...}}, found {shown(options)}"
                 )
-            out.append(Selection("dataset", name, options))
+            out.append(_dataset(str(name), options))
         else:
             raise ConfigError(
                 f"data: expected a name, {{NAME: {{cuts: ...}}}}, {{candl: FILE}} or {{sacc: FILE}}, found {shown(item)}"
             )
     return out
+
+
+def _formats() -> tuple[str, ...]:
+    return (*FORMATS.names(), _CODE)
+
+
+def _dataset(name: str, options: Mapping[str, Any]) -> Selection:
+    if name not in dataset_names() and not file_of(name):
+        raise LikelihoodError(unknown_name("data set", name, (*dataset_names(), *combinations())))
+    return Selection("dataset", name, options)
 
 
 def read_words(words: Sequence[str], unit: str | None = None) -> list[str | Mapping[str, Any]]:
@@ -143,7 +246,7 @@ def read_words(words: Sequence[str], unit: str | None = None) -> list[str | Mapp
     Parameters
     ----------
     words : sequence of str
-        Names, paths of files (.yaml: candl, .fits: SACC), or items in YAML.
+        Names, paths of files (dataset.yaml; another .yaml: candl; .fits: SACC), or items in YAML.
     unit : str, optional
         Of SACC files given by path.
 
@@ -161,7 +264,7 @@ def read_words(words: Sequence[str], unit: str | None = None) -> list[str | Mapp
                 raise ConfigError(
                     f"--data: expected YAML such as {{NAME: {{cuts: ...}}}}, found {word!r}"
                 ) from error
-        elif word.endswith((".yaml", ".yml")):
+        elif word.endswith((".yaml", ".yml")) and Path(word).stem != "dataset":
             out.append({"candl": word})
         elif word.endswith((".fits", ".fits.gz", ".sacc")):
             out.append({"sacc": word, "unit": unit})

@@ -150,6 +150,11 @@ def read_user_sacc(
             )
         nuisance[parameter] = prior_from_config(parameter, spec["prior"])
         powers[parameter] = {pair: float(x) for pair, x in spec["powers"].items()}
+    for option, named in (("ranges", ranges or {}), *((f"calibration: {p}", x) for p, x in powers.items())):
+        if unused := [pair for pair in named if pair not in pairs]:
+            raise ConfigError(
+                f"{path}: {option}: {unused[0]} is none of the pairs that are used ({', '.join(pairs)})"
+            )
     with reading(path, "a SACC file with bandpowers, windows and a covariance", LikelihoodError):
         like = read_sacc(
             path,

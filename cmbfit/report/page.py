@@ -64,7 +64,7 @@ def _excess(chi2: float, n: int) -> float:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cmbfit.report"),
+        loader=jinja2.PackageLoader("cmbfit.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

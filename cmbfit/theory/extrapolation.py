@@ -14,9 +14,9 @@ docs/methods/emulator.md say where it ends and what that does to ACT's chi2.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
+from cmbfit.shipped import read_shipped
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.spectra import Spectra
@@ -36,8 +37,8 @@ LEAST_LMAX = 4000
 @cache
 def extrapolation_template() -> tuple[int, dict[str, torch.Tensor]]:
     """Return the template's first multipole, and its D_l from there by pair."""
-    path = resources.files("cmbfit.theory").joinpath("extrapolation_template.npz")
-    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
+    raw = read_shipped("theory/extrapolation_template.npz")
+    with np.load(io.BytesIO(raw), allow_pickle=False) as f:
         return int(f["lmin"]), {p: torch.from_numpy(f[p].astype("f8")) for p in f.files if p != "lmin"}
 
 

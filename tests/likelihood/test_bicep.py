@@ -16,8 +16,9 @@ from cmbfit.likelihood import Gaussian, Posterior, Uniform, load_likelihood
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.datasets.bicep import read_bicep
 from cmbfit.likelihood.datasets.candl_format import Folder
-from cmbfit.likelihood.datasets.kinds import KINDS, Options, Source
+from cmbfit.likelihood.datasets.kinds import KINDS
 from cmbfit.likelihood.datasets.load import description
+from cmbfit.likelihood.datasets.source import Options, Source
 from cmbfit.likelihood.foregrounds import PARAMETERS, Bandpass, DustAndSynchrotron
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
 from cmbfit.theory.spectra import Spectra
@@ -324,7 +325,7 @@ def tarred(files: dict[str, bytes]) -> bytes:
 
 
 def bk18(archive: bytes) -> HamimecheLewis:
-    like = KINDS["bicep"](Source("bk18", BK18, {BK18["archive"]: archive}, {}), Options())
+    like = KINDS.get("bicep")(Source("bk18", BK18, {BK18["archive"]: archive}, {}), Options())
     assert isinstance(like, HamimecheLewis)
     return like
 

@@ -10,8 +10,8 @@ import torch
 
 from cmbfit.errors import DataError
 from cmbfit.likelihood import load_likelihood
+from cmbfit.likelihood.datasets.catalog import read_files
 from cmbfit.likelihood.datasets.elica import read_elica
-from cmbfit.likelihood.datasets.load import _files, description
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
 from cmbfit.theory.camb_code import CambSettings, CambTheory, theta_mc_from_h0
 from cmbfit.theory.spectra import Spectra
@@ -26,7 +26,7 @@ SETS = ("elica", "cross", "full", "EE_100x100", "EE_143x143", "EE_WLxWL")
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
     fetched("elica")
-    return _files(description("elica"))
+    return read_files("elica")
 
 
 def test_negative_eigenvalues_and_few_simulations_by_hand(rng: np.random.Generator) -> None:

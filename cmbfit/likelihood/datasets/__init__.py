@@ -12,7 +12,7 @@ __all__ = ["check_reference", "dataset_names", "load_likelihood", "reference_of"
 
 def reference_of(name: str) -> dict[str, Any]:
     """Return the published number a data set checks itself against: spectrum, nuisance, log_like."""
-    return dict(description(name)["reference"])
+    return dict(description(name).get("reference", {}))
 
 
 def self_check(name: str) -> float | None:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from cmbfit.errors import DataError
-from cmbfit.likelihood.base import DataSetInfo
+from cmbfit.likelihood.archive import folder_of_archive
+from cmbfit.likelihood.base import DataSetInfo, Likelihood
 from cmbfit.likelihood.datasets.cosmomc import CosmoMCFile, read_cosmomc, read_spectra_table, sub_covariance
+from cmbfit.likelihood.datasets.source import Options, Source, data_set_info
 from cmbfit.likelihood.datasets.tables import read_numbers
 from cmbfit.likelihood.foregrounds import Bandpass, DustAndSynchrotron
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
@@ -101,3 +103,12 @@ def read_bicep(
     return HamimecheLewis(
         info, file.fields, windows, hat, fiducial, noise, covariance, files=sums, foregrounds=foregrounds
     )
+
+
+def read(source: Source, options: Options) -> Likelihood:
+    """Return a B-mode data set, released as files or as an ``archive`` with a ``folder``."""
+    info = data_set_info(source, source.spec["n_data"], options.without_cuts(source.name))
+    files, spec = source.files, source.spec
+    if "archive" in spec:
+        files = folder_of_archive(files[spec["archive"]], spec["archive"], spec["folder"])
+    return read_bicep(info, files, spec, source.sums)

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cmbfit.likelihood.base import DataSetInfo
+from cmbfit.likelihood.base import DataSetInfo, Likelihood
 from cmbfit.likelihood.datasets.cosmomc import read_cosmomc, read_spectra_table, sub_covariance
+from cmbfit.likelihood.datasets.source import Options, Source, data_set_info
 from cmbfit.likelihood.datasets.tables import read_numbers
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
 
@@ -60,3 +61,9 @@ def read_elica(
         signed=True,
         n_simulations=int(file.value("number_simulations")),
     )
+
+
+def read(source: Source, options: Options) -> Likelihood:
+    """Return the likelihood of a ``definition`` of the package."""
+    info = data_set_info(source, 0, options.without_cuts(source.name))
+    return read_elica(info, source.files, source.spec["definition"], source.sums)

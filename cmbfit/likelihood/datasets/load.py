@@ -4,57 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from fnmatch import fnmatch
-from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cmbfit import data
-from cmbfit.errors import ConfigError, LikelihoodError
+from cmbfit.errors import ConfigError, shown
+from cmbfit.io import reading
 from cmbfit.likelihood.base import Likelihood
-from cmbfit.likelihood.datasets.kinds import KINDS, Options, Source
+from cmbfit.likelihood.datasets.catalog import (
+    dataset_names,
+    description,
+    description_file,
+    read_files,
+    registry_group,
+)
+from cmbfit.likelihood.datasets.kinds import KINDS
+from cmbfit.likelihood.datasets.source import Options, Source, file_of
 from cmbfit.likelihood.priors import Prior, prior_from_config
 from cmbfit.theory.parameters import unknown_name
 
-_FOLDER = resources.files("cmbfit.likelihood.datasets")
-
-
-@cache
-def dataset_names() -> tuple[str, ...]:
-    """Names of all data sets, sorted."""
-    return tuple(sorted(f.name for f in _FOLDER.iterdir() if f.joinpath("dataset.yaml").is_file()))
-
-
-def description(name: str) -> dict[str, Any]:
-    """Return the contents of a data set's ``dataset.yaml``."""
-    if name not in dataset_names():
-        raise LikelihoodError(unknown_name("data set", name, dataset_names()))
-    return yaml.safe_load(_FOLDER.joinpath(name, "dataset.yaml").read_text(encoding="utf-8"))
-
-
-def nuisance_names(name: str) -> list[str]:
-    """Return the nuisance parameters of a data set without loading its data."""
-    spec = description(name)
-    return [*spec["nuisance"], *(n for row in spec.get("joint_priors", []) for n in row["names"])]
-
-
-def registry_group(name: str) -> str:
-    """Return the registry group of a data set's files; empty if it has none."""
-    return str(description(name).get("files", ""))
-
-
-def _files(spec: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the verified contents of a data set's files, by file name."""
-    if "files" not in spec:
-        return {}
-    wanted = spec.get("members", ["*"])
-    return {
-        file: data.read_bytes(entry.name)
-        for file, entry in data.load_registry().select(spec["files"]).items()
-        if any(fnmatch(file, pattern) for pattern in wanted)
-    }
+__all__ = ["dataset_names", "description", "load_likelihood", "options_from_config", "registry_group"]
 
 
 def load_likelihood(
@@ -70,7 +38,7 @@ def load_likelihood(
     Parameters
     ----------
     name : str
-        One of :func:`dataset_names`.
+        One of :func:`dataset_names`, or the path of a ``dataset.yaml``.
     cuts : mapping of str to (int, int), optional
         Pair to the first and last multipole that are kept; [0, 0] drops the pair. Bins with edges
         (plik-lite) are kept when they lie inside as a whole, windows with tails when their centre does.
@@ -96,18 +64,23 @@ def load_likelihood(
     >>> load_likelihood("planck2018_plik_lite_tt", cuts={"tt": (30, 999)}).info.sky
     {'planck': {'tt': (30, 999)}}
     """
-    spec = description(name)
-    if spec["kind"] not in KINDS:
-        raise LikelihoodError(f"{name}: unknown kind of data set {spec['kind']!r}; one of {', '.join(KINDS)}")
-    files = _files(spec)
+    spec, path = description(name), description_file(name)
+    read = KINDS.get(spec["kind"], path.parent)
+    files = read_files(name)
     sums = {file: hashlib.sha256(raw).hexdigest() for file, raw in files.items()}
+    label = name
+    if file_of(name):
+        label = spec.get("name", path.resolve().parent.name)
+        sums[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     options = Options(
         cuts={pair: (int(a), int(b)) for pair, (a, b) in (cuts or {}).items()},
         rename=dict(rename or {}),
         priors=dict(priors or {}),
         allow_overlap=allow_overlap,
     )
-    return KINDS[spec["kind"]](Source(name, spec, files, sums), options)
+    # a key that a kind needs and a description lacks, a file of another name
+    with reading(Path(name), f"a data set of kind {spec['kind']}"):
+        return read(Source(label, spec, files, sums), options)
 
 
 def options_from_config(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,6 +100,9 @@ def options_from_config(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(given)
     if unknown := [k for k in out if k not in known]:
         raise ConfigError(unknown_name(f"option of {name}", unknown[0], known))
+    for key in ("cuts", "rename", "priors"):
+        if not isinstance(out.get(key, {}), Mapping):
+            raise ConfigError(f"{name}: {key}: expected {{NAME: ...}}, found {shown(out[key])}")
     for pair, limits in out.get("cuts", {}).items():
         if not isinstance(limits, list | tuple) or len(limits) != 2 or any(int(x) != x for x in limits):
             raise ConfigError(

@@ -15,7 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbfit.errors import DataError
+from cmbfit.likelihood.bandpower_model import pair_blocks
+from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.datasets.source import Options, Source, calibration_of, data_set_info, refuse_idle
 from cmbfit.likelihood.datasets.tables import embed, read_numbers
+from cmbfit.likelihood.gaussian import GaussianBandpowers
 
 _SOURCES = ("tt", "ee", "te", "pp")  # columns of the response files, after l
 
@@ -86,3 +90,14 @@ def planck_lensing(files: Mapping[str, bytes], n_bins: int, *, with_cmb: bool) -
         for i, source in enumerate(sources)
     }
     return LensingData({"pp": windows}, leakage, bandpowers[:, 4] + fiducial[:, 1], covariance)
+
+
+def read(source: Source, options: Options) -> Likelihood:
+    """Return the lensing likelihood, with or without the CMB's corrections (``with_cmb``)."""
+    spec = source.spec
+    got = planck_lensing(source.files, spec["n_bins"], with_cmb=spec["with_cmb"])
+    info = data_set_info(source, len(got.data), options.without_cuts(source.name))
+    calibration = calibration_of(source, options, {})
+    refuse_idle(info, calibration)
+    blocks = pair_blocks(got.windows, got.leakage)
+    return GaussianBandpowers(info, blocks, got.data, got.covariance, calibration, source.sums)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.base import DataSetInfo
+from cmbfit.likelihood.base import DataSetInfo, Likelihood
+from cmbfit.likelihood.datasets.source import Options, Source, data_set_info, refuse_idle
 from cmbfit.likelihood.pixel.bandpowers import LowlBandpowers
 from cmbfit.likelihood.pixel.likelihood import PixelLikelihood
 from cmbfit.likelihood.pixel.summary import HarmonicSummary
@@ -43,3 +44,18 @@ def wmap9_likelihood(
 ) -> WmapLowlPolarisation:
     """Return the WMAP9 low-l polarisation likelihood of the released archive."""
     return WmapLowlPolarisation(info, read_wmap9_lowl(archive), files)
+
+
+def read_wmap7_pixels(source: Source, options: Options) -> Likelihood:
+    """Return the low-l TT likelihood of WMAP7 in the ``form`` that ``dataset.yaml`` names."""
+    info = data_set_info(source, 0, options.without_cuts(source.name))
+    refuse_idle(info, ())
+    return wmap7_likelihood(info, source.spec["form"], source.sums)
+
+
+def read_wmap9_polarisation(source: Source, options: Options) -> Likelihood:
+    """Return the low-l polarisation likelihood of WMAP9's archive."""
+    info = data_set_info(source, 0, options.without_cuts(source.name))
+    refuse_idle(info, ())
+    (archive,) = source.files.values()
+    return wmap9_likelihood(info, archive, source.sums)

@@ -15,13 +15,13 @@ amplitude, but is a few multipoles among thousands.
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_path, reading
+from cmbfit.shipped import read_shipped
 from cmbfit.theory.base import Theory, check_box
 from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.spectra import CMB_PAIRS, Spectra
@@ -224,18 +225,20 @@ def read_responses(path: str | Path | None = None) -> dict[float, Response]:
     """
     if path is None:
         return dict(_shipped())
-    return _read(Path(path))
+    with reading(path, "responses to evaporating holes"):
+        raw = Path(path).read_bytes()
+    return _read(raw, str(path))
 
 
 @cache
 def _shipped() -> dict[float, Response]:
-    with resources.as_file(resources.files("cmbfit.theory.hawking") / "injection_response.npz") as path:
-        return _read(path)
+    name = "theory/hawking/injection_response.npz"
+    return _read(read_shipped(name), name)
 
 
-def _read(path: Path) -> dict[float, Response]:
+def _read(raw: bytes, path: str) -> dict[float, Response]:
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as f:
             record = json.loads(f["record"].tobytes())
             found = [
                 Response(

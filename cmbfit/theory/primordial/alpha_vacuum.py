@@ -62,6 +62,7 @@ MODEL = PrimordialModel(
     ),
     citations=("Danielsson (2002), PRD 66, 023511; hep-th/0203198",),
     function=feature(modulation),
+    null={"log10_lambda": "high"},
     bound=_bound,
     note="Lambda near the Planck mass gives xi ~ 1e-5, which no CMB experiment can see",
     resolution=(130.0, 5.0),

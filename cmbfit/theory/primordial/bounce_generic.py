@@ -36,6 +36,7 @@ MODEL = PrimordialModel(
         "van Tent, Delgado & Durrer (2023), PRL 130, 191002; arXiv:2212.05977",
     ),
     function=feature(modulation),
+    null={"ln_kb": "low"},
     note=EXCLUSION,
     resolution=(60.0, 5.0),
 )

@@ -128,5 +128,6 @@ MODEL = PrimordialModel(
         "Zhu et al. (2017), PRD 96, 083520; arXiv:1705.07544 and 1607.06329",
     ),
     function=feature(modulation),
+    null={"ln_kb": "low"},
     note=EXCLUSION,
 )

@@ -26,5 +26,6 @@ MODEL = PrimordialModel(
     ),
     citations=("Contaldi et al. (2003), JCAP 07, 002; astro-ph/0303636",),
     function=feature(modulation),
+    null={"ln_kc": "low"},
     resolution=(60.0, 5.0),
 )

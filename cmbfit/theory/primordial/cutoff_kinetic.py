@@ -40,5 +40,6 @@ MODEL = PrimordialModel(
         "Hergt et al. (2019), PRD 100, 023501; arXiv:1809.07737",
     ),
     function=feature(modulation),
+    null={"ln_kc": "low"},
     resolution=(60.0, 5.0),
 )

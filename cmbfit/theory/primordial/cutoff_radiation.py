@@ -31,5 +31,6 @@ MODEL = PrimordialModel(
     parameters=(LOG_A, NS, LN_KC),
     citations=("Vilenkin & Ford (1982), PRD 26, 1231",),
     function=feature(modulation),
+    null={"ln_kc": "low"},
     resolution=(60.0, 5.0),
 )

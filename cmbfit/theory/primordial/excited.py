@@ -76,6 +76,7 @@ MODEL = PrimordialModel(
     ),
     citations=("Holman & Tolley (2008), JCAP 05, 001; arXiv:0710.1302",),
     function=feature(modulation),
+    null={"log10_quanta": "low"},
     bound=_bound,
     note="the energy of the quanta must stay below epsilon H^2 M_p^2: 2 A_s N0 (k_M/k_i)^4 < 1",
     resolution=(20.0, 10.0),

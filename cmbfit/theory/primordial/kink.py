@@ -40,5 +40,6 @@ MODEL = PrimordialModel(
     ),
     citations=("Starobinsky (1992), JETP Lett. 55, 489",),
     function=feature(modulation),
+    null={"slope_ratio": 1.0},
     resolution=(130.0, 5.0),
 )

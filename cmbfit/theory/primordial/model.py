@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -87,6 +87,9 @@ class PrimordialModel:
     bound : callable, optional
         Where the model makes sense besides P > 0: the same arguments to a mask of shape (batch, 1).
     kind : {"scalar", "tensor"}
+    null : mapping of str to float or {"low", "high"}
+        Where the model is the power law: parameter to its value there, or to the edge of its prior at which no data see
+        the feature. Empty where there is no such place.
     note : str
         What the data cannot say about this model, or what a fit must report with it.
     resolution : (float, float)
@@ -110,6 +113,7 @@ class PrimordialModel:
     function: Power
     bound: Power | None = None
     kind: Literal["scalar", "tensor"] = "scalar"
+    null: Mapping[str, float | Literal["low", "high"]] = field(default_factory=dict, hash=False)
     note: str = ""
     resolution: tuple[float, float] = (130.0, 130.0)
 

@@ -50,6 +50,7 @@ MODEL = PrimordialModel(
     ),
     citations=("Flauger et al. (2010), JCAP 06, 009; arXiv:0907.2916",),
     function=feature(modulation),
+    null={"depth": 0.0},
     bound=_bound,
     resolution=(130.0, 5.0),
 )

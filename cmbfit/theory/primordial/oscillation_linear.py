@@ -31,5 +31,6 @@ MODEL = PrimordialModel(
     ),
     citations=("Planck Collaboration X (2020), A&A 641, A10; arXiv:1807.06211",),
     function=feature(modulation),
+    null={"amplitude": 0.0},
     resolution=(20.0, 130.0),
 )

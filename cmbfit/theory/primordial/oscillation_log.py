@@ -33,6 +33,7 @@ MODEL = PrimordialModel(
     parameters=(LOG_A, NS, AMPLITUDE, LOG_FREQUENCY, PHASE),
     citations=_CITATIONS,
     function=feature(modulation),
+    null={"amplitude": 0.0},
     resolution=(130.0, 5.0),
 )
 RUNNING = PrimordialModel(
@@ -49,5 +50,6 @@ RUNNING = PrimordialModel(
     ),
     citations=_CITATIONS,
     function=feature(modulation),
+    null={"amplitude": 0.0},
     resolution=(130.0, 5.0),
 )

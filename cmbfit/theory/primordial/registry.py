@@ -1,60 +1,78 @@
-"""All primordial models by name."""
+"""All primordial models by name; each is imported when it is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from cmbfit.errors import ParameterError
-from cmbfit.theory.primordial import (
-    alpha_vacuum,
-    bounce_generic,
-    bounce_lqc,
-    cutoff_exponential,
-    cutoff_kinetic,
-    cutoff_radiation,
-    excited,
-    kink,
-    monodromy,
-    oscillation_linear,
-    oscillation_log,
-    powerlaw,
-    running,
-    starobinsky,
-    tensors,
-)
+from cmbfit.registry import Registry
 from cmbfit.theory.primordial.model import PrimordialModel
 
-_ALL = (
-    powerlaw.MODEL,
-    running.MODEL,
-    cutoff_exponential.MODEL,
-    cutoff_kinetic.MODEL,
-    cutoff_radiation.MODEL,
-    kink.MODEL,
-    oscillation_log.MODEL,
-    oscillation_log.RUNNING,
-    oscillation_linear.MODEL,
-    alpha_vacuum.MODEL,
-    monodromy.MODEL,
-    excited.MODEL,
-    bounce_generic.MODEL,
-    bounce_lqc.MODEL,
-    starobinsky.MODEL,
-    tensors.SINGLE_FIELD,
-    tensors.STRING_GAS,
-    tensors.FREE,
-    starobinsky.TENSOR,
+PRIMORDIAL_MODELS: Registry[PrimordialModel] = Registry(
+    "primordial model",
+    "cmbfit.primordial_models",
+    {
+        "power_law": "cmbfit.theory.primordial.powerlaw:MODEL",
+        "running": "cmbfit.theory.primordial.running:MODEL",
+        "cutoff_exponential": "cmbfit.theory.primordial.cutoff_exponential:MODEL",
+        "cutoff_kinetic": "cmbfit.theory.primordial.cutoff_kinetic:MODEL",
+        "cutoff_radiation": "cmbfit.theory.primordial.cutoff_radiation:MODEL",
+        "kink": "cmbfit.theory.primordial.kink:MODEL",
+        "oscillation_log": "cmbfit.theory.primordial.oscillation_log:MODEL",
+        "oscillation_running": "cmbfit.theory.primordial.oscillation_log:RUNNING",
+        "oscillation_linear": "cmbfit.theory.primordial.oscillation_linear:MODEL",
+        "alpha_vacuum": "cmbfit.theory.primordial.alpha_vacuum:MODEL",
+        "axion_monodromy": "cmbfit.theory.primordial.monodromy:MODEL",
+        "excited_state": "cmbfit.theory.primordial.excited:MODEL",
+        "bounce_generic": "cmbfit.theory.primordial.bounce_generic:MODEL",
+        "bounce_lqc": "cmbfit.theory.primordial.bounce_lqc:MODEL",
+        "starobinsky": "cmbfit.theory.primordial.starobinsky:MODEL",
+        "tensor_consistency": "cmbfit.theory.primordial.tensors:SINGLE_FIELD",
+        "tensor_string_gas": "cmbfit.theory.primordial.tensors:STRING_GAS",
+        "tensor_free": "cmbfit.theory.primordial.tensors:FREE",
+        "tensor_starobinsky": "cmbfit.theory.primordial.starobinsky:TENSOR",
+    },
+    attribute="MODEL",
+    error=ParameterError,
 )
-MODELS: dict[str, PrimordialModel] = {model.name: model for model in _ALL}
+
+
+class _Models(Mapping[str, PrimordialModel]):
+    """The registered models; iteration imports nothing, a look-up its model's module alone."""
+
+    def __getitem__(self, name: str) -> PrimordialModel:
+        if name not in PRIMORDIAL_MODELS:
+            raise KeyError(name)
+        return get_model(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PRIMORDIAL_MODELS.names())
+
+    def __len__(self) -> int:
+        return len(PRIMORDIAL_MODELS.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in PRIMORDIAL_MODELS
+
+
+MODELS: Mapping[str, PrimordialModel] = _Models()
 """Name to model."""
 
 
 def get_model(name: str) -> PrimordialModel:
-    """Return a model by name.
+    """Return a model by name, import path ``package.module:NAME`` or Python file (``./mymodel.py``, its `MODEL`).
 
     Raises
     ------
     ParameterError
-        If there is none; the message lists the names.
+        If there is none, with the names that there are; or if the file or module holds something else.
+    CodeNotAllowedError
+        If it is the user's own code and nobody allowed it to run.
     """
-    if name not in MODELS:
-        raise ParameterError(f"unknown primordial model {name!r}; expected one of {', '.join(MODELS)}")
-    return MODELS[name]
+    model = PRIMORDIAL_MODELS.get(name)
+    if not isinstance(model, PrimordialModel):
+        raise ParameterError(
+            f"primordial model {name!r}: expected a cmbfit.theory.primordial.PrimordialModel, found "
+            f"{type(model).__name__}"
+        )
+    return model

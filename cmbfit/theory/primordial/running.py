@@ -34,5 +34,6 @@ MODEL = PrimordialModel(
     ),
     citations=("Kosowsky & Turner (1995), PRD 52, 1739; astro-ph/9504071",),
     function=_power,
+    null={"nrun": 0.0, "nrunrun": 0.0},
     resolution=(20.0, 5.0),
 )

@@ -7,42 +7,35 @@ large that no data see it, and the edge serves. That is stated with the ratio.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from cmbfit.errors import ConfigError
-from cmbfit.likelihood.priors import Prior
 from cmbfit.theory.parameters import unknown_name
+from cmbfit.theory.primordial.registry import get_model
 
-NULL_POINTS: dict[str, dict[str, float | str]] = {
-    "running": {"nrun": 0.0, "nrunrun": 0.0},
-    "cutoff_exponential": {"ln_kc": "low"},
-    "cutoff_kinetic": {"ln_kc": "low"},
-    "cutoff_radiation": {"ln_kc": "low"},
-    "kink": {"slope_ratio": 1.0},
-    "oscillation_log": {"amplitude": 0.0},
-    "oscillation_running": {"amplitude": 0.0},
-    "oscillation_linear": {"amplitude": 0.0},
-    "alpha_vacuum": {"log10_lambda": "high"},
-    "axion_monodromy": {"depth": 0.0},
-    "excited_state": {"log10_quanta": "low"},
-    "bounce_generic": {"ln_kb": "low"},
-    "bounce_lqc": {"ln_kb": "low"},
-}
-"""Model to parameter to value; `low` and `high` are the edges of the prior."""
+
+class HasSupport(Protocol):
+    """What is asked of a prior: the interval outside of which it is zero."""
+
+    @property
+    def support(self) -> tuple[float, float]: ...  # noqa: D102
 
 
 def null_point(
-    model: str | None, priors: Mapping[str, Prior], given: Mapping[str, float | str] | None = None
+    model: str | None,
+    priors: Mapping[str, HasSupport],
+    given: Mapping[str, float | str] | None = None,
 ) -> dict[str, float]:
     """Return where a model becomes the smaller one, or nothing if that is not known.
 
     Parameters
     ----------
     model : str or None
-        Name of a primordial model; None for a fit without one.
-    priors : mapping of str to Prior
+        Name of a primordial model, which says so in `null`; None for a fit without one.
+    priors : mapping of str to HasSupport
         Of the fit.
     given : mapping, optional
-        The configuration's word, which goes before the table.
+        The configuration's word, which goes before the model's.
 
     Raises
     ------
@@ -55,8 +48,9 @@ def null_point(
     >>> null_point("cutoff_kinetic", {"ln_kc": Uniform(-12.0, -3.0)})
     {'ln_kc': -12.0}
     """
+    known: Mapping[str, float | str] = get_model(model).null if model else {}
     out: dict[str, float] = {}
-    for name, value in (given or NULL_POINTS.get(model or "", {})).items():
+    for name, value in (given or known).items():
         if name not in priors:
             raise ConfigError(f"nests: {unknown_name('parameter', name, priors)}")
         if isinstance(value, str):

@@ -1,0 +1,236 @@
+"""A content hash of the code that makes a product: modules, all that they import at any depth, and what these read.
+
+Snakemake watches a rule's text and its ``script:`` file, but not the library behind a shell command, so that rules and
+chains carry this hash. Comments, docstrings and formatting do not count, since the syntax tree is hashed. A file that is
+shipped in a package (a table, a template, YAML) counts for the modules that hold its name as text.
+
+Registries do not count as a whole: their tables are left out, and what a fit takes from them is named by
+:func:`cmbfit.provenance.uses.fit_uses`. A new primordial model therefore leaves the hashes of all other fits alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from cmbfit.registry import module_place
+
+_PACKAGES = ("cmbfit", "pipeline")
+_CODE = (".py", ".pyc", ".so")
+_BY_FIT = (
+    "likelihood/datasets/*/dataset.yaml",
+    "likelihood/datasets/combinations.yaml",
+    "theory/emulator/bundles/*/*",
+)
+"""Files of cmbfit that no module claims: a fit hashes those that it uses itself."""
+_NOT_COUNTED = ("shipped.json", "py.typed")
+"""Files of cmbfit that say nothing new: the sha256 of files that count themselves."""
+
+
+@cache
+def _folder(package: str, root: Path | None) -> Path | None:
+    """Return the folder of a top package: below a given root, or where Python would import it from."""
+    if root is not None:
+        return root / package if (root / package).is_dir() else None
+    place = module_place(package)
+    return Path(place.origin).parent if place and place.origin and place.submodule_search_locations else None
+
+
+def _module_file(module: str, root: Path | None) -> Path | None:
+    top, *rest = module.split(".")
+    folder = _folder(top, root)
+    if folder is None:
+        place = module_place(module) if root is None else None  # a module of one file
+        return Path(place.origin) if place and place.origin and place.origin.endswith(".py") else None
+    base = folder.joinpath(*rest)
+    candidates = (base / "__init__.py", *([base.with_suffix(".py")] if rest else []))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    """Return a file's syntax tree without docstrings, which say nothing to the machine, and tables of registries."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+            and isinstance(node.body[0].value, ast.Constant)
+            and isinstance(node.body[0].value.value, str)
+        ):
+            node.body[0].value.value = ""
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Registry":
+            node.args = [x for x in node.args if not isinstance(x, ast.Dict)]
+    return tree
+
+
+@cache
+def _texts(path: Path) -> frozenset[str]:
+    nodes = (n.value for n in ast.walk(_tree(path)) if isinstance(n, ast.Constant))
+    return frozenset(value for value in nodes if isinstance(value, str))
+
+
+@cache
+def _registered(path: Path) -> frozenset[str]:
+    """Return the modules that a file's registries name."""
+    calls = (n for n in ast.walk(ast.parse(path.read_bytes())) if isinstance(n, ast.Call))
+    tables = (
+        x
+        for n in calls
+        if isinstance(n.func, ast.Name) and n.func.id == "Registry"
+        for x in n.args
+        if isinstance(x, ast.Dict)
+    )
+    values = (v.value for table in tables for v in table.values if isinstance(v, ast.Constant))
+    return frozenset(v.rpartition(":")[0] for v in values if isinstance(v, str))
+
+
+@cache
+def _names(path: Path, package: tuple[str, ...]) -> frozenset[str]:
+    """Return the modules that a file of a package may import."""
+    names: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            names.add(module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
+
+
+def _followed(module: str, packages: Iterable[str], root: Path | None) -> dict[str, Path]:
+    """Return the files that run when a module is imported: importing a.b.c runs a, a.b and a.b.c."""
+    parts = module.split(".")
+    if parts[0] not in packages:
+        return {}
+    chain = {".".join(parts[: i + 1]): None for i in range(len(parts))}
+    found = {name: _module_file(name, root) for name in chain}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def code_files(
+    *modules: str, files: Iterable[str | Path] = (), registered: bool = False, root: str | Path | None = None
+) -> dict[str, Path]:
+    """Return every Python file that modules may run, by the module's name.
+
+    Parameters
+    ----------
+    *modules : str
+        ``package.module``, or ``package.module:attribute`` as registries write it.
+    files : iterable of path, optional
+        The user's own Python files, which stand under their path.
+    registered : bool
+        Follow the tables of registries too: all models and readers, not those of one fit.
+    root : path, optional
+        Folder that holds the packages; default: where Python imports them from.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such module.
+    """
+    root = None if root is None else Path(root)
+    starts = [module.partition(":")[0] for module in modules]
+    packages = {*_PACKAGES, *(module.partition(".")[0] for module in starts)}
+    seen = {str(path): Path(path) for path in files if str(path).endswith(".py")}
+    todo = {name for path in seen.values() for name in _names(path, ())}
+    for module in starts:
+        if _module_file(module, root) is None:
+            raise FileNotFoundError(f"no module {module} ({module.replace('.', '/')}.py)")
+        todo.add(module)
+    while todo:
+        for name, path in _followed(todo.pop(), packages, root).items():
+            if name in seen:
+                continue
+            seen[name] = path
+            own = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+            todo |= _names(path, tuple(own)) | (_registered(path) if registered else set())
+    return dict(sorted(seen.items()))
+
+
+@cache
+def resources_of(package: Path) -> frozenset[Path]:
+    """Return the files of a package that are no code, and that count."""
+    return frozenset(
+        path
+        for path in package.rglob("*")
+        if path.is_file()
+        and path.suffix not in _CODE
+        and "__pycache__" not in path.parts
+        and path.relative_to(package).as_posix() not in _NOT_COUNTED
+    )
+
+
+def chosen_by_fits(path: Path, package: Path) -> bool:
+    """Return whether a file counts for the fits that use it, and for no module."""
+    return any(path.relative_to(package).match(pattern) for pattern in _BY_FIT)
+
+
+@cache
+def claimed(path: Path, package: Path) -> tuple[Path, ...]:
+    """Return the resource files that a module names, sorted.
+
+    By a text that is the file's path, or that of a folder above it which is no package, from the module's own folder or
+    from the package's top.
+    """
+    texts = _texts(path)
+    out = set()
+    for resource in resources_of(package):
+        for base in {path.parent, package}:
+            if not resource.is_relative_to(base):
+                continue
+            places = [resource, *(p for p in resource.parents if p.is_relative_to(base) and p != base)]
+            plain = [p for p in places if not (p / "__init__.py").is_file()]
+            if any(p.relative_to(base).as_posix() in texts for p in plain):
+                out.add(resource)
+    return tuple(sorted(p for p in out if not chosen_by_fits(p, package)))
+
+
+@cache
+def _digest(path: Path) -> str:
+    if path.suffix == ".py":
+        return hashlib.sha256(ast.dump(_tree(path)).encode()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def code_hash(
+    *modules: str, files: Iterable[str | Path] = (), registered: bool = False, root: str | Path | None = None
+) -> str:
+    """Return the hash of modules, of all they import and of the shipped files that these name.
+
+    Parameters
+    ----------
+    *modules, files, registered, root
+        As for :func:`code_files`; files that are no Python count by their bytes.
+
+    Examples
+    --------
+    >>> len(code_hash("cmbfit.theory.spectra"))
+    16
+    """
+    root = None if root is None else Path(root)
+    files = list(files)
+    found = code_files(*modules, files=files, registered=registered, root=root)
+    lines = {name: _digest(path) for name, path in found.items()}
+    lines |= {str(path): _digest(Path(path)) for path in files}
+    lines |= {f"starts with {module}": "" for module in modules}
+    for name, path in found.items():
+        package = _folder(name.partition(".")[0], root)
+        if package is not None and path.is_relative_to(package):
+            everything = resources_of(package) if registered else frozenset[Path]()
+            own = {p for p in everything if chosen_by_fits(p, package)} | {*claimed(path, package)}
+            lines |= {f"{package.name}/{p.relative_to(package).as_posix()}": _digest(p) for p in own}
+    text = "".join(f"{name} {digest}\n" for name, digest in sorted(lines.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def forget() -> None:
+    """Read all files anew: for a process that outlives an edit of them."""
+    for function in (_folder, _tree, _texts, _registered, _names, resources_of, claimed, _digest):
+        function.cache_clear()
