@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,11 @@ from cmbfit.fit.defaults import default_start
 from cmbfit.fit.description import Fit
 from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
 from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.datasets import load_likelihood
-from cmbfit.likelihood.datasets.load import options_from_config
 from cmbfit.likelihood.posterior import Posterior, pick_device
-from cmbfit.likelihood.priors import prior_from_config
+from cmbfit.likelihood.priors import Uniform, prior_from_config
 from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.likelihood.selection import Selection, select
-from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
+from cmbfit.registry import THEORIES
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -46,6 +44,8 @@ def build_posterior(fit: Fit, device: str | torch.device = "cpu", *, fold: bool 
     likelihoods = build_likelihoods(fit)
     theory = build_theory(fit, lmax=max((like.lmax for like in likelihoods), default=0))
     priors = {p: prior_from_config(p, spec) for p, spec in fit.priors.items()}
+    for p in theory.parameters:  # of a user's own theory, whose parameters only its code knows
+        priors.setdefault(p, Uniform(*theory.box[p]))
     posterior = Posterior(theory, likelihoods, priors)
     if fold:
         posterior = compile_if_possible(posterior)
@@ -69,9 +69,7 @@ def build_theory(fit: Fit, lmax: int | None = None) -> Theory:
     """
     section = fit.theory
     if "class" in section:
-        from cmbfit.registry import THEORIES  # noqa: PLC0415 (a user's own code, only when it is asked for)
-
-        theory = THEORIES.get(section["class"])(**section.get("options", {}))
+        theory: Theory = THEORIES.get(section["class"])(**section.get("options", {}))
     elif "evaporation" in section:
         from cmbfit.theory.hawking.response import EvaporationTheory  # noqa: PLC0415 (as below)
 
@@ -139,30 +137,18 @@ def load_data(items: Sequence[Any], own_spectra: Mapping[str, Any] | None = None
 
 
 def _load(selection: Selection, own: Mapping[str, Any] | None) -> Likelihood:
-    match selection.kind:
-        case "own":
-            if not own:
-                raise ConfigError(
-                    "data: own_spectra, but nothing says where they are: they are made by a run"
-                )
-            if not Path(own["path"]).is_file():
-                raise ConfigError(
-                    f"data: own_spectra: {own['path']} is not there yet: it is made by the workflow (cmbfit run, snakemake)"
-                )
-            ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
-            return read_own_spectra(
-                own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges
-            )
-        case "dataset":
-            return load_likelihood(selection.name, **options_from_config(selection.name, selection.options))
-        case "candl":
-            reader: Callable[..., Likelihood] = read_user_candl
-        case _:
-            reader = read_user_sacc
-    try:
-        return reader(selection.name, **selection.options)
-    except TypeError as error:  # an unknown key
-        raise ConfigError(f"data: {{{selection.kind}: {selection.name}}}: {error}") from error
+    if selection.kind != "own":
+        return selection.load()
+    if not own:
+        raise ConfigError("data: own_spectra, but nothing says where they are: they are made by a run")
+    if not Path(own["path"]).is_file():
+        raise ConfigError(
+            f"data: own_spectra: {own['path']} is not there yet: it is made by the workflow (cmbfit run, snakemake)"
+        )
+    ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
+    return read_own_spectra(
+        own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges
+    )
 
 
 def _refuse_tau_twice(infos: Sequence[DataSetInfo], priors: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ def complete_fit(
     transfer: str | None = None,
     transfer_box: Box | None = None,
     own_spectra: Mapping[str, Any] | None = None,
+    run_code: bool = True,
 ) -> Fit:
     """Complete and check a fit's section of a configuration.
 
@@ -49,6 +50,8 @@ def complete_fit(
         Their range.
     own_spectra : mapping, optional
         See :class:`~cmbfit.fit.description.Fit`.
+    run_code : bool
+        False completes without running a user's own model, whose parameters stay unknown: to look, not to fit.
 
     Raises
     ------
@@ -57,9 +60,11 @@ def complete_fit(
     """
     where = f"fits.{name}"
     try:
-        plan = plan_theory(section.get("theory", {}), emulator, box, transfer, transfer_box)
+        plan = plan_theory(
+            section.get("theory", {}), emulator, box, transfer, transfer_box, run_code=run_code
+        )
         selections = select(section["data"])
-        nuisances = _nuisances(selections)
+        nuisances = None if plan.unknown else _nuisances(selections)
         priors = _priors(where, section.get("priors", {}), plan, nuisances)
         start = _start(where, section.get("start", {}), priors, plan, nuisances)
         sampler = _sampler(where, section.get("sampler", {}), plan.parameters, nuisances)

@@ -85,7 +85,7 @@ def complete_run(
     return replace(run, fits={name: fit_of_run(run, name, transfer) for name in names})
 
 
-def fit_of_run(run: Run, name: str, transfer: str | Path | None = None) -> Fit:
+def fit_of_run(run: Run, name: str, transfer: str | Path | None = None, *, run_code: bool = True) -> Fit:
     """Return a completed fit of a run's configuration, whether or not the run has it in ``run.fits``."""
     section, theory = run.config["fits"][name], run.config["theory"]
     if transfer is not None and "primordial" in section.get("theory", {}):
@@ -101,6 +101,7 @@ def fit_of_run(run: Run, name: str, transfer: str | Path | None = None) -> Fit:
         transfer=None if made is None else f"{run.folder}/theory/transfer",
         transfer_box=None if made is None else planned_box(made),
         own_spectra=own_spectra_of(run),
+        run_code=run_code,
     )
     _enough_draws(fit, theory["emulator"]["check"]["draws"])
     return fit

@@ -11,6 +11,7 @@ from typing import Any
 from cmbfit.errors import ConfigError
 from cmbfit.fit.defaults import Box
 from cmbfit.io import read_json
+from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class TheoryPlan:
         LCDM parameters that the model does not have, and why.
     narrowed : frozenset of str
         Parameters whose range is that of the transfer functions.
+    unknown : bool
+        Only the user's own code knows the parameters, and it does not run to find them out.
     """
 
     theory: dict[str, Any]
@@ -43,6 +46,7 @@ class TheoryPlan:
     starts: Mapping[str, float] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     narrowed: frozenset[str] = frozenset()
+    unknown: bool = False
 
     def bounds(self, parameter: str) -> str:
         """Name whose range a parameter's is."""
@@ -65,6 +69,8 @@ def plan_theory(
     box: Box | None = None,
     transfer: str | None = None,
     transfer_box: Box | None = None,
+    *,
+    run_code: bool = True,
 ) -> TheoryPlan:
     """Return the plan of a theory section; arguments as for :func:`~cmbfit.fit.complete.complete_fit`.
 
@@ -84,7 +90,13 @@ def plan_theory(
     if "evaporation" in section:
         return _evaporation(theory, base)
     if "class" in section:
-        return TheoryPlan(theory, f"theory {section['class']}", (), {})
+        return TheoryPlan(theory, f"theory {section['class']}", (), {}, unknown=True)
+    if not run_code and any(
+        k in section and section[k] not in PRIMORDIAL_MODELS for k in ("primordial", "tensors")
+    ):
+        for key in {"primordial", "tensors"} & set(section):
+            PRIMORDIAL_MODELS.where(section[key])  # it must be there
+        return TheoryPlan(theory, f"model {section['primordial']}", (), {}, unknown=True)
     if "primordial" in section:
         return _primordial(theory, base, transfer, transfer_box)
     extra = [p for p in base if p not in _lcdm()]
