@@ -136,7 +136,7 @@ def test_the_bytes_that_were_checked_are_the_ones_that_run(
 ) -> None:
     """A file that is exchanged between the check and the run changes nothing."""
     path = home / "mymodel.py"
-    path.write_text(MODEL)
+    path.write_text(MODEL + "# a file that has not run yet\n")
     trust.trust(path)
     checked = registry.require_allowed
 
