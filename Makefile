@@ -65,7 +65,7 @@ format: env
 # trains the emulator for ACT and SPT (832 backgrounds: about 80 minutes on two cores) and puts it into the package
 emulator: env
 	$(SNAKEMAKE) --configfile pipeline/config/train.yaml
-	$(BIN)/python -m pipeline.ship_emulator --emulator results/train/theory/emulator --held-out 0.1 \
+	$(BIN)/python -m pipeline ship_emulator --emulator results/train/theory/emulator --held-out 0.1 \
 	  --chunks results/train/theory/training/chunk_*.npz --data planck2018_plik_lite_ttteee \
 	  --output cmbfit/theory/emulator/bundles/lcdm_high
 

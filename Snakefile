@@ -21,7 +21,7 @@ include: "pipeline/rules/common.smk"
 include: "pipeline/rules/data.smk"
 
 
-if MANY:
+if PLAN.survey:
 
     include: "pipeline/rules/survey.smk"
 
@@ -34,22 +34,29 @@ include: "pipeline/rules/theory.smk"
 include: "pipeline/rules/primordial.smk"
 
 
-if LOWL:
+if PLAN.lowl:
 
     include: "pipeline/rules/lowl.smk"
 
 
 include: "pipeline/rules/spectra.smk"
-include: "pipeline/rules/likelihood.smk"
 include: "pipeline/rules/fits.smk"
 include: "pipeline/rules/exact.smk"
 include: "pipeline/rules/features.smk"
-include: "pipeline/rules/birefringence.smk"
 include: "pipeline/rules/evaporation.smk"
-include: "pipeline/rules/blackbody.smk"
 include: "pipeline/rules/comparison.smk"
 include: "pipeline/rules/figures.smk"
 include: "pipeline/rules/report.smk"
+
+
+# known when every rule is
+RULES = SECTIONS.path("rules", rules_of_the_run())
+HASHES = SECTIONS.path("code", CODE)
+
+
+# not in dry runs, and not in a cluster's jobs, which find the files there
+onstart:
+    SECTIONS.write()
 
 
 localrules:

@@ -1,9 +1,6 @@
-"""Posterior predictive checks of one fit: whether the model would have given such data."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,46 +12,67 @@ from cmbfit.inference.products import read_samples
 from cmbfit.io import provenance, write_json
 from cmbfit.likelihood.build import posterior_from_config
 from cmbfit.theory.select import theory_from_config
-from pipeline.run_stage import run_stage
+from pipeline.read import read_fit
 
 
-def main() -> None:
-    """Parse the arguments, replicate, test, plot, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
-    parser.add_argument("--samples", required=True)
-    parser.add_argument("--draws", type=int, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--figure", required=True, help="stem: .png, .pdf and .csv are added")
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+def check_predictive(
+    *,
+    name: str,
+    fit: Path,
+    emulator: Path,
+    samples: Path,
+    draws: int,
+    seed: int,
+    figure: Path,
+    output: Path,
+    transfer: Path | None = None,
+) -> None:
+    """Posterior predictive checks of one fit: whether the model would have given such data.
+
+    Parameters
+    ----------
+    name
+        Of the product.
+    fit
+        JSON: the fit, complete.
+    emulator
+        Manifest of the emulator's bundle.
+    samples
+        The fit's chain (publish_chains).
+    draws
+        How many.
+    seed
+        Of the random numbers.
+    figure
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    output
+        Where the record goes (JSON).
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    """
+    section = read_fit(fit)
     torch.set_num_threads(1)
-    posterior = posterior_from_config(args.fit, theory_from_config(args.fit, args.emulator, args.transfer))
-    samples, rng = read_samples(args.samples), np.random.default_rng(args.seed)
-    points = samples.joined[:, : samples.n_sampled]
-    replicas = replicate(posterior, points[rng.integers(len(points), size=args.draws)], rng)
+    posterior = posterior_from_config(
+        section, theory_from_config(section, emulator.parent, transfer and transfer.parent)
+    )
+    chain, rng = read_samples(samples), np.random.default_rng(seed)
+    points = chain.joined[:, : chain.n_sampled]
+    replicas = replicate(posterior, points[rng.integers(len(points), size=draws)], rng)
     tests = [test for replica in replicas for test in predictive_tests(replica)]
     records = [test.record() for test in tests]
     print(summary_text(records))
-    save_figure(plot_predictive(replicas, tests), args.figure, predictive_table(replicas))
+    save_figure(plot_predictive(replicas, tests), figure.with_suffix(""), predictive_table(replicas))
     write_json(
-        args.output,
+        output,
         {
-            "fit": args.name,
-            "title": args.fit["title"],
+            "fit": name,
+            "title": section["title"],
             "tests": records,
             "left_out": [
                 like.info.name
                 for like in posterior.likelihoods
                 if like.info.name not in {r["data_set"] for r in records}
             ],
-            "provenance": provenance(inputs=[args.samples], draws=args.draws, seed=args.seed),
+            "provenance": provenance(inputs=[str(samples)], draws=draws, seed=seed),
         },
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

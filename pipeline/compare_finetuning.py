@@ -1,9 +1,7 @@
-"""Measure the methods of fine-tuning against the number of Boltzmann runs, and plot the learning curve."""
-
 from __future__ import annotations
 
-import argparse
 import logging
+from pathlib import Path
 
 import numpy as np
 
@@ -17,35 +15,46 @@ from cmbfit.theory.emulator.finetune import METHODS, FineTuneSettings
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.train import split_by_background
 from cmbfit.theory.emulator.trainingset import read_training_set
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, measure, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", required=True)
-    parser.add_argument("--chunks", nargs="+", required=True)
-    parser.add_argument("--held-out", type=float, required=True)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--table", required=True, help="all numbers, JSON")
-    parser.add_argument("--output", required=True, help="stem of the figure: .png, .pdf and .csv are added")
-    args = parser.parse_args()
+def compare_finetuning(
+    *,
+    base: Path,
+    chunks: list[Path],
+    held_out: float,
+    table: Path,
+    output: Path,
+    methods: list[str] | None = None,
+) -> None:
+    """Measure the methods of fine-tuning against the number of Boltzmann runs, and plot the learning curve.
+
+    Parameters
+    ----------
+    base
+        Manifest of the emulator that is extended.
+    chunks
+        Training set (compute_theory).
+    held_out
+        Fraction of backgrounds kept for the test.
+    table
+        All numbers, JSON.
+    output
+        Stem of the figure: .png, .pdf and .csv are added.
+    methods
+        Of fine-tuning; all of them when omitted.
+    """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cmbfit").setLevel(logging.INFO)
-    base = load_emulator(args.base)
-    if not isinstance(base, LinearEmulator):
-        raise BundleError(f"{args.base} is itself corrected; start from a base emulator")
-    runs = read_training_set(args.chunks)
-    pool, held = split_by_background(runs, args.held_out)
+    start = load_emulator(base.parent)
+    if not isinstance(start, LinearEmulator):
+        raise BundleError(f"{base} is itself corrected; start from a base emulator")
+    runs = read_training_set(chunks)
+    pool, held = split_by_background(runs, held_out)
     design = runs.settings["design"]
     box = {**design["box"], **design["extension"]}
     n = len(np.unique(pool.background))
     sizes = sorted({max(10, n // k) for k in (8, 4, 2, 1)})
-    curve = finetuning_curve(base, pool, held, box, args.methods, sizes, FineTuneSettings())
-    write_json(args.table, curve)
+    curve = finetuning_curve(start, pool, held, box, methods or METHODS, sizes, FineTuneSettings())
+    write_json(table, curve)
     extension = ", ".join(design["extension"])
-    save_figure(plot_finetuning(curve, extension), args.output, finetuning_table(curve))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    save_figure(plot_finetuning(curve, extension), output.with_suffix(""), finetuning_table(curve))

@@ -1,9 +1,6 @@
-"""Compare the models of a run that were fitted to the same data: one table for each set of data."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,54 +10,62 @@ from cmbfit.inference.model_table import compare
 from cmbfit.inference.products import read_samples
 from cmbfit.io import provenance, read_json, write_json
 from cmbfit.theory.select import primordial_of
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, compare, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--groups", type=json.loads, required=True, help="JSON: lists of fields of Model")
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
-    parser.add_argument(
-        "--fits", nargs="+", required=True, help="names of the fits, in the order of --samples"
-    )
-    parser.add_argument("--samples", nargs="+", required=True)
-    parser.add_argument("--summaries", nargs="+", required=True)
-    parser.add_argument("--evidence", nargs="*", default=[], help="products of compute_evidence")
-    parser.add_argument("--look-elsewhere", help="product of search_features")
-    parser.add_argument("--closed", nargs="*", default=[], help="products with a table of their own")
-    parser.add_argument("--starts", type=int, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+def compare_fits(
+    *,
+    groups: Path,
+    files: Path,
+    emulator: Path,
+    starts: int,
+    seed: int,
+    output: Path,
+    transfer: Path | None = None,
+) -> None:
+    """Compare the models of a run that were fitted to the same data: one table for each set of data.
+
+    Parameters
+    ----------
+    groups
+        JSON: lists of fields of Model.
+    files
+        JSON: `fits` (samples and summary of each), products of compute_evidence (`evidence`) and search_features
+        (`look_elsewhere`), and products with a table of their own (`closed`).
+    emulator
+        Manifest of the emulator's bundle.
+    starts
+        Of the optimiser.
+    seed
+        Of the random numbers.
+    output
+        Where the record goes (JSON).
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    """
     torch.set_num_threads(1)
-    files = dict(zip(args.fits, zip(args.samples, args.summaries, strict=True), strict=True))
-    evidence = {record["model"]: record for record in map(read_json, args.evidence)}
-    searched = read_json(args.look_elsewhere)["models"] if args.look_elsewhere else {}
+    given = read_json(files)
+    evidence = {record["model"]: record for record in map(read_json, given["evidence"])}
+    searched = {k: x for path in given["look_elsewhere"] for k, x in read_json(path)["models"].items()}
     tables = []
-    for i, group in enumerate(args.groups):
+    for i, group in enumerate(read_json(groups)):
         candidates = []
         models = [Model(**spec) for spec in group]
-        posteriors = posteriors_of(models, args.emulator, args.transfer)
+        posteriors = posteriors_of(models, emulator.parent, transfer and transfer.parent)
         for model in models:
-            path, summary = files[model.fit_name]
+            fitted = given["fits"][model.fit_name]
             found = searched.get(primordial_of(model.fit))
             candidates.append(
                 candidate(
                     model,
                     posteriors[model.name],
-                    samples=read_samples(path),
-                    n_effective=read_json(summary)["convergence"]["effective_samples_min"],
+                    samples=read_samples(fitted["samples"]),
+                    n_effective=read_json(fitted["summary"])["convergence"]["effective_samples_min"],
                     evidence=evidence.get(model.name),
                     look_elsewhere=found and found["global"],
                 )
             )
-        tables.append(compare(candidates, np.random.default_rng([args.seed, i]), starts=args.starts))
-    tables += [read_json(path)["table"] for path in args.closed]
-    inputs = [*args.samples, *args.summaries, *args.evidence, *args.closed]
-    write_json(args.output, {"tables": tables, "provenance": provenance(inputs=inputs)})
-
-
-if __name__ == "__main__":
-    run_stage(main)
+        tables.append(compare(candidates, np.random.default_rng([seed, i]), starts=starts))
+    tables += [read_json(path)["table"] for path in given["closed"]]
+    inputs = [fit[key] for key in ("samples", "summary") for fit in given["fits"].values()]
+    inputs += [*given["evidence"], *given["closed"]]
+    write_json(output, {"tables": tables, "provenance": provenance(inputs=inputs)})

@@ -1,9 +1,5 @@
-"""Compute the evidence of one model: nested sampling, or importance sampling around the maximum or the chain."""
-
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 from pathlib import Path
 
@@ -11,39 +7,54 @@ import torch
 
 from cmbfit.inference.model_config import Model, evidence_record
 from cmbfit.inference.products import read_samples, write_samples
-from cmbfit.io import provenance, write_json
-from pipeline.run_stage import run_stage
+from cmbfit.io import provenance, read_json, write_json
 
 
-def main() -> None:
-    """Parse the arguments, compute, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=json.loads, required=True, help="JSON: fields of cmbfit's Model")
-    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: comparison.evidence")
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
-    parser.add_argument("--samples", help="the fit's chain, for the method of that name")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--checkpoint", required=True, help="folder of nested sampling's checkpoints")
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+def compute_evidence(
+    *,
+    model: Path,
+    settings: Path,
+    emulator: Path,
+    seed: int,
+    checkpoint: Path,
+    output: Path,
+    transfer: Path | None = None,
+    samples: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Compute the evidence of one model: nested sampling, or importance sampling around the maximum or the chain.
+
+    Parameters
+    ----------
+    model
+        JSON: fields of cmbfit's Model.
+    settings
+        JSON: comparison.evidence.
+    emulator
+        Manifest of the emulator's bundle.
+    seed
+        Of the random numbers.
+    checkpoint
+        Folder of nested sampling's checkpoints.
+    output
+        Where the record goes (JSON).
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    samples
+        The fit's chain, for the method of that name.
+    device
+        auto, cpu or cuda.
+    """
+    method = read_json(settings)
     torch.set_num_threads(1)
-    model = Model(**args.model)
-    posterior = model.posterior(args.emulator, args.transfer, args.device)
-    chain = read_samples(args.samples) if args.samples else None
-    record, samples = evidence_record(
-        model, posterior, args.settings, args.seed, chain=chain, checkpoint=args.checkpoint
+    candidate = Model(**read_json(model))
+    posterior = candidate.posterior(emulator.parent, transfer and transfer.parent, device)
+    chain = read_samples(samples) if samples else None
+    record, drawn = evidence_record(candidate, posterior, method, seed, chain=chain, checkpoint=checkpoint)
+    if drawn is not None:
+        write_samples(output.with_suffix(".samples.h5"), drawn)
+    record["provenance"] = provenance(
+        settings={"posterior": posterior.settings(), "evidence": method, "seed": seed}
     )
-    if samples is not None:
-        write_samples(Path(args.output).with_suffix(".samples.h5"), samples)
-    settings = {"posterior": posterior.settings(), "evidence": args.settings, "seed": args.seed}
-    write_json(
-        args.output,
-        {"model": model.name, "title": model.title, **record, "provenance": provenance(settings=settings)},
-    )
-    shutil.rmtree(args.checkpoint, ignore_errors=True)  # the evidence is published: it has served
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    write_json(output, {"model": candidate.name, "title": candidate.title, **record})
+    shutil.rmtree(checkpoint, ignore_errors=True)  # the evidence is published: it has served

@@ -1,9 +1,7 @@
-"""Compute exact CAMB spectra at draws from a fit's posterior, to judge the emulator and re-weight the chain."""
-
 from __future__ import annotations
 
-import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +9,6 @@ from cmbfit.errors import ConfigError
 from cmbfit.inference.products import Samples, read_samples
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.bundle import read_arrays
-from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
 from cmbfit.theory.hawking.exact import with_holes
 from cmbfit.theory.hawking.response import EvaporationTheory
@@ -19,7 +16,7 @@ from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.primordial_exact import compute_primordial
 from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.select import theory_from_config
-from pipeline.run_stage import run_stage
+from pipeline.read import read_fit
 
 
 def chosen_rows(samples: Samples, draws: int, seed: list[int]) -> np.ndarray:
@@ -31,25 +28,45 @@ def chosen_rows(samples: Samples, draws: int, seed: list[int]) -> np.ndarray:
     return np.random.default_rng(seed).choice(len(samples.joined), draws, replace=False)
 
 
-def main() -> None:
-    """Parse the arguments, draw, compute, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", required=True)
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
-    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
-    parser.add_argument("--draws", type=int, required=True, help="in all parts together")
-    parser.add_argument("--part", type=int, nargs=2, required=True, help="this part and the number of parts")
-    parser.add_argument("--seed", type=int, nargs="+", required=True)
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
-    samples = read_samples(args.samples)
-    theory = theory_from_config(args.fit, args.emulator, args.transfer)
-    rows = chosen_rows(samples, args.draws, args.seed)
-    part, parts = args.part
-    columns = [samples.names.index(name) for name in theory.parameters]
-    theta = samples.joined[rows[part::parts]][:, columns]
-    manifest, _ = read_arrays(bundle_folder(args.emulator))
+def compute_exact(
+    *,
+    samples: Path,
+    emulator: Path,
+    fit: Path,
+    draws: int,
+    part: tuple[int, int],
+    seed: list[int],
+    output: Path,
+    transfer: Path | None = None,
+) -> None:
+    """Compute exact CAMB spectra at draws from a fit's posterior, to judge the emulator and re-weight the chain.
+
+    Parameters
+    ----------
+    samples
+        The fit's chain (publish_chains).
+    emulator
+        Manifest of the emulator's bundle.
+    fit
+        JSON: the fit, complete.
+    draws
+        Points in all parts together.
+    part
+        This part and the number of parts.
+    seed
+        Of the random numbers.
+    output
+        Where the spectra go (NPZ).
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    """
+    chain = read_samples(samples)
+    theory = theory_from_config(read_fit(fit), emulator.parent, transfer and transfer.parent)
+    rows = chosen_rows(chain, draws, seed)
+    number, parts = part
+    columns = [chain.names.index(name) for name in theory.parameters]
+    theta = chain.joined[rows[number::parts]][:, columns]
+    manifest, _ = read_arrays(emulator.parent)
     trained = json.loads(json.dumps(manifest["settings"]["trained_on"]["camb"]))
     trained.pop("version")
     settings = CambSettings(**trained)
@@ -63,8 +80,4 @@ def main() -> None:
         exact = with_holes(compute_points(theta[:, : len(LCDM)], settings, log=log), theory, theta)
     else:
         exact = compute_points(theta, settings, log=log)
-    write_chunk(args.output, exact)
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    write_chunk(output, exact)

@@ -1,23 +1,23 @@
-"""Run CLASS at one cosmology with evaporating primordial black holes of several masses and fractions."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
-from cmbfit.theory.hawking.injection_runs import InjectionDesign, compute_injection, write_runs
-from pipeline.run_stage import run_stage
-
-
-def main() -> None:
-    """Parse the arguments, compute, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--design", type=json.loads, default={}, help="entries of InjectionDesign, as JSON")
-    parser.add_argument("--cosmology", type=int, required=True)
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
-    write_runs(args.output, compute_injection(InjectionDesign(**args.design), args.cosmology))
+from cmbfit.io import read_json
+from cmbfit.theory.hawking.injection_runs import InjectionDesign, write_runs
+from cmbfit.theory.hawking.injection_runs import compute_injection as compute
 
 
-if __name__ == "__main__":
-    run_stage(main)
+def compute_injection(*, cosmology: int, output: Path, design: Path | None = None) -> None:
+    """Run CLASS at one cosmology with evaporating primordial black holes of several masses and fractions.
+
+    Parameters
+    ----------
+    cosmology
+        Number of the cosmology.
+    output
+        Where the runs go (NPZ).
+    design
+        Entries of InjectionDesign, as JSON.
+    """
+    wanted = read_json(design) if design else {}
+    write_runs(output, compute(InjectionDesign(**wanted), cosmology))

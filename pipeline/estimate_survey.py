@@ -1,9 +1,6 @@
-"""Estimate all cross-spectra of a survey's fields, combine them, compare pairs of fields, publish."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
 from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.spectra import Bins, write_combined
@@ -11,7 +8,6 @@ from cmbfit.survey.analysis import analyse
 from cmbfit.survey.fields import FieldFiles, read_fields
 from cmbfit.survey.products import write_pairs
 from cmbfit.theory.textfile import read_arrays
-from pipeline.run_stage import run_stage
 
 
 def field_files(specs: list[dict]) -> list[FieldFiles]:
@@ -39,35 +35,52 @@ def bins_of(edges: list[str]) -> Bins:
     return Bins.planck(int(edges[1])) if edges[0] == "planck" else Bins([int(e) for e in edges])
 
 
-def main() -> None:
-    """Parse the arguments, estimate, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fields", type=json.loads, required=True, help="JSON: files of each field")
-    parser.add_argument("--fiducial", required=True, help="table of D_l (uK^2): ell tt te ee bb ...")
-    parser.add_argument("--edges", nargs="+", required=True, help="half-open bins, or: planck LMAX")
-    parser.add_argument("--lmax", type=int, required=True, help="of the mode coupling")
-    parser.add_argument("--pairs", type=json.loads, help="JSON: pairs of fields; all when omitted")
-    parser.add_argument("--cuts", type=json.loads, default={}, help="JSON: spectrum to pair to range")
-    parser.add_argument("--pairs-output", required=True, help="HDF5: all cross-spectra")
-    parser.add_argument("--checks", required=True, help="JSON: pairs of fields against each other")
-    parser.add_argument("--output", required=True, help="SACC: the combination")
-    args = parser.parse_args()
-    files, bins = field_files(args.fields), bins_of(args.edges)
-    pairs, combined, checks = analyse(
+def estimate_survey(
+    *,
+    fields: Path,
+    fiducial: Path,
+    edges: list[str],
+    lmax: int,
+    combine: Path,
+    pairs_output: Path,
+    checks: Path,
+    output: Path,
+) -> None:
+    """Estimate all cross-spectra of a survey's fields, combine them, compare pairs of fields, publish.
+
+    Parameters
+    ----------
+    fields
+        JSON: files of each field.
+    fiducial
+        Table of D_l (uK^2): ell tt te ee bb ...
+    edges
+        Half-open bins, or: planck LMAX.
+    lmax
+        Of the mode coupling.
+    combine
+        JSON: pairs of fields, all when null, and cuts: spectrum to pair to range.
+    pairs_output
+        HDF5: all cross-spectra.
+    checks
+        JSON: pairs of fields against each other.
+    output
+        SACC: the combination.
+    """
+    specs, wanted = read_json(fields), read_json(combine)
+    given = {"fields": specs, **wanted, "edges": edges, "lmax": lmax}
+    files, bins = field_files(specs), bins_of(edges)
+    estimated, combined, tests = analyse(
         read_fields(files, bins),
         bins,
-        read_arrays(args.fiducial),
-        lmax=args.lmax,
-        pairs=[(a, b) for a, b in args.pairs] if args.pairs else None,
-        cuts=args.cuts,
+        read_arrays(fiducial),
+        lmax=lmax,
+        pairs=[(a, b) for a, b in wanted["pairs"]] if wanted["pairs"] else None,
+        cuts=wanted["cuts"],
     )
-    inputs = [*inputs_of(files, args.fields), args.fiducial]
-    write_pairs(args.pairs_output, pairs)
-    publish_record(args.pairs_output, inputs=inputs, settings=vars(args))
-    write_json(args.checks, {"checks": checks})
-    write_combined(args.output, combined)
-    publish_record(args.output, inputs=inputs, settings=vars(args))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    inputs = [*inputs_of(files, specs), fiducial]
+    write_pairs(pairs_output, estimated)
+    publish_record(pairs_output, inputs=inputs, settings=given)
+    write_json(checks, {"checks": tests})
+    write_combined(output, combined)
+    publish_record(output, inputs=inputs, settings=given)

@@ -1,8 +1,6 @@
-"""Fit temperature, mu and y to the FIRAS monopole in closed form; the record and its figure."""
-
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
 import matplotlib as mpl
 
@@ -17,17 +15,23 @@ from cmbfit.theory.blackbody.firas import (
     fit_firas,
     load_firas,
 )
-from pipeline.run_stage import run_stage
+from pipeline.record import recorded
 
 
-def main() -> None:
-    """Parse the arguments, fit, plot, publish."""
+def fit_blackbody(*, amplitude_max: float, figure: Path, output: Path) -> None:
+    """Fit temperature, mu and y to the FIRAS monopole in closed form; the record and its figure.
+
+    Parameters
+    ----------
+    amplitude_max
+        Flat prior of mu and y.
+    figure
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    output
+        Where the record goes (JSON).
+    """
+    given = recorded(locals())
     mpl.use("Agg")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--amplitude-max", type=float, required=True, help="flat prior of mu and y")
-    parser.add_argument("--figure", required=True, help="stem: .png, .pdf and .csv are added")
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
     data = load_firas()
     fits = [fit_firas(data, p) for p in (("dT", "galaxy"), ("dT", "mu", "galaxy"), ("dT", "y", "galaxy"))]
     shift, error = float(fits[0].values[0]), float(fits[0].errors[0])
@@ -36,12 +40,8 @@ def main() -> None:
         "temperature_error": (error**2 + CALIBRATION_ERROR**2) ** 0.5,
         "fits": [fit.summary() for fit in fits],
         "published": list(PUBLISHED),
-        "table": blackbody_table(args.amplitude_max, data),
+        "table": blackbody_table(amplitude_max, data),
     }
-    save_figure(plot_firas(data, fits[1:]), args.figure, firas_table(data, fits[1:]))
-    write_json(args.output, record)
-    publish_record(args.output, settings=vars(args))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    save_figure(plot_firas(data, fits[1:]), figure.with_suffix(""), firas_table(data, fits[1:]))
+    write_json(output, record)
+    publish_record(output, settings=given)

@@ -1,9 +1,7 @@
-"""Limits on evaporating primordial black holes from the fits of all masses, with figures."""
-
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 from cmbfit.figures.evaporation import imprint_table, limits_table, plot_imprint, plot_limits
 from cmbfit.figures.style import save_figure
@@ -12,36 +10,38 @@ from cmbfit.inference.products import read_samples
 from cmbfit.io import read_json, write_json
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.hawking.response import FRACTION, response_of
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, compute the limits, plot, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fits", nargs="+", required=True)
-    parser.add_argument("--masses", nargs="+", type=float, required=True, help="of these fits, in grams")
-    parser.add_argument("--samples", nargs="+", required=True, help="of these fits, in this order")
-    parser.add_argument("--summaries", nargs="+", required=True, help="of these fits, in this order")
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--figures", required=True, help="stem of the limits' figure; _imprint is added")
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
-    limits = []
-    for fit, mass, path, summary in zip(args.fits, args.masses, args.samples, args.summaries, strict=True):
-        samples, record = read_samples(path), read_json(summary)
+def limit_evaporation(
+    *, fits: Path, emulator: Path, figure: Path, imprint_figure: Path, output: Path
+) -> None:
+    """Limits on evaporating primordial black holes from the fits of all masses, with figures.
+
+    Parameters
+    ----------
+    fits
+        JSON: name, mass_g, samples and summary of each fit.
+    emulator
+        Manifest of the emulator's bundle.
+    figure
+        Where the limits' figure goes (PNG); PDF and CSV are written beside it.
+    imprint_figure
+        Where that of the spectra goes, likewise.
+    output
+        Where the record goes (JSON).
+    """
+    limits, given = [], read_json(fits)
+    for fit in given:
+        samples, record, mass = read_samples(fit["samples"]), read_json(fit["summary"]), fit["mass_g"]
         top = response_of(mass).box[FRACTION][1]
         limit = upper_limit(
             samples.column(FRACTION), top, n_effective=record["convergence"]["effective_samples_min"]
         )
-        limits.append({"fit": fit, "mass_g": mass, **asdict(limit)})
+        limits.append({"fit": fit["name"], "mass_g": mass, **asdict(limit)})
     limits.sort(key=lambda entry: entry["mass_g"])
-    write_json(args.output, {"parameter": FRACTION, "limits": limits})
-    save_figure(plot_limits(limits), args.figures, limits_table(limits))
-    point = read_json(args.summaries[0])["best_fit"]["point"]
+    write_json(output, {"parameter": FRACTION, "limits": limits})
+    save_figure(plot_limits(limits), figure.with_suffix(""), limits_table(limits))
+    point = read_json(given[0]["summary"])["best_fit"]["point"]
     shown = {entry["mass_g"]: entry["flat"] for entry in limits}
-    table = imprint_table(load_emulator(args.emulator), shown, point)
-    save_figure(plot_imprint(table, shown), f"{args.figures}_imprint", table)
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    table = imprint_table(load_emulator(emulator.parent), shown, point)
+    save_figure(plot_imprint(table, shown), imprint_figure.with_suffix(""), table)

@@ -1,13 +1,8 @@
-"""Write stand-ins for the survey files that a configuration names, and the registry overlay that pins them.
-
-Serve the folder (python -m http.server --bind 127.0.0.1 --directory FOLDER PORT) and name the overlay in
-CMBFIT_REGISTRY: every file then comes through the real download code from the mirror at --url.
-"""
-
 from __future__ import annotations
 
-import argparse
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +33,6 @@ from cmbfit.sky.standins import (
     write_wmap_map,
 )
 from cmbfit.theory.textfile import read_arrays
-from pipeline.run_stage import run_stage
 from pipeline.survey_config import Band, Survey
 
 NSIDE = {"wmap9": 512, "planck_pr3": 2048}
@@ -50,37 +44,45 @@ LATITUDE = {  # Galactic cuts that leave about the sky fractions of the real mas
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Sky:
+    """What all maps show: D_l of the CMB, strength of the foregrounds, seed."""
+
+    theory: Mapping[str, Array]
+    foregrounds: float
+    seed: int
+
+
 class Maker:
     """Writes the files of one configuration below `folder`, each where its site has it."""
 
-    def __init__(self, args: argparse.Namespace, survey: Survey) -> None:
-        self.args, self.survey = args, survey
-        self.theory = {k: v for k, v in read_arrays(args.theory).items() if k != "pp"}
-        self.sky: tuple[Alm, list[Foreground]] | None = None
+    def __init__(self, sky: Sky, survey: Survey, folder: Path, nside: int | None) -> None:
+        self.sky, self.survey, self.folder, self.common_nside = sky, survey, folder, nside
+        self.drawn: tuple[Alm, list[Foreground]] | None = None
 
     def target(self, name: str) -> Path:
         """Return the place of a registered file: its address below the folder."""
         for source in load_registry()[name].sources:
             for site, folder in SITES.items():
                 if isinstance(source, HttpsSource) and source.url.startswith(site):
-                    return Path(self.args.folder) / folder / source.url[len(site) :]
+                    return self.folder / folder / source.url[len(site) :]
         raise ConfigError(f"{name}: no stand-in can be made of a file that is not on {', '.join(SITES)}")
 
     def nside(self, name: str) -> int:
         """Return the resolution of a file's survey, or the one asked for."""
-        return int(self.args.nside or NSIDE[name.split("/", maxsplit=1)[0]])
+        return int(self.common_nside or NSIDE[name.split("/", maxsplit=1)[0]])
 
     def signal(self, band: Band, nside: int, beam: Beam) -> Array:
         """Return I, Q, U of the sky that all maps show, through a band's beam, shape (3, npix)."""
-        if self.sky is None:
-            rng = stream(self.args.seed, "foregrounds")
+        if self.drawn is None:
+            rng = stream(self.sky.seed, "foregrounds")
             top = self.lmax(
                 max(self.nside(f) for b in self.survey.observed.values() for f in b.maps(b.splits[0]))
             )
             low = min(top, 383)
-            made = [f(rng, 128, low, scale=self.args.foregrounds) for f in (dust_sky, synchrotron_sky)]
-            self.sky = draw_alm(self.theory, top, stream(self.args.seed, "cmb")), made
-        cmb, foregrounds = self.sky
+            made = [f(rng, 128, low, scale=self.sky.foregrounds) for f in (dust_sky, synchrotron_sky)]
+            self.drawn = draw_alm(self.sky.theory, top, stream(self.sky.seed, "cmb")), made
+        cmb, foregrounds = self.drawn
         total = change_lmax(cmb, beam.lmax)
         for f in foregrounds:
             total = total + change_lmax(f.at(band.spec["frequency_ghz"]), beam.lmax)
@@ -91,7 +93,7 @@ class Maker:
 
     def lmax(self, nside: int) -> int:
         """Return the highest multipole of the sky at a resolution."""
-        return int(min(3 * nside - 1, self.theory["tt"].size - 1))
+        return int(min(3 * nside - 1, self.sky.theory["tt"].size - 1))
 
     def maps(self, band: Band) -> None:
         """Write the maps of all splits and detectors of a field or template."""
@@ -114,7 +116,7 @@ class Maker:
             calibration = {**band.spec.get("calibration", {}), **spec.get("calibration", {})}
             efficiency = calibration.get("efficiency", 1.0)
             for k, split in enumerate(band.splits):
-                rng = stream(self.args.seed, "noise", 0, detector, k)
+                rng = stream(self.sky.seed, "noise", 0, detector, k)
                 iqu = noise.draw(nside, rng)
                 iqu += signal
                 iqu[0] = (iqu[0] + dipole) / calibration.get("gain", 1.0)
@@ -154,18 +156,21 @@ class Maker:
         for name, members in archives.items():
             write_beam_archive(self.target(name), members, 4000)
 
-    def overlay(self) -> dict[str, Any]:
+    def overlay(self, url: str) -> dict[str, Any]:
         """Return the registry overlay: pins of what was written, mirrors of the sites."""
         pins, registry = {}, load_registry()
         for name in self.survey.files:
             if registry[name].sha256 is None:
                 path = self.target(name)
                 pins[name] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
-        url = self.args.url.rstrip("/")
-        return {"version": 1, "pins": pins, "mirrors": {s: f"{url}/{f}" for s, f in SITES.items()}}
+        return {
+            "version": 1,
+            "pins": pins,
+            "mirrors": {s: f"{url.rstrip('/')}/{f}" for s, f in SITES.items()},
+        }
 
 
-def merged(paths: list[str]) -> dict[str, Any]:
+def merged(paths: Sequence[Path]) -> dict[str, Any]:
     """Return configuration files merged in order, as Snakemake merges them."""
 
     def join(a: dict, b: dict) -> dict:
@@ -178,33 +183,49 @@ def merged(paths: list[str]) -> dict[str, Any]:
 
     out: dict[str, Any] = {}
     for path in paths:
-        out = join(out, yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        out = join(out, yaml.safe_load(path.read_text(encoding="utf-8")))
     return out
 
 
-def main() -> None:
-    """Parse the arguments, write, pin."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", nargs="+", required=True, help="configuration files, merged in order")
-    parser.add_argument("--theory", required=True, help="D_l of the sky (product of compute_fiducial)")
-    parser.add_argument("--folder", required=True, help="where to write; to be served")
-    parser.add_argument("--url", default="http://127.0.0.1:8765", help="where the folder will be served")
-    parser.add_argument("--nside", type=int, help="of all maps; the releases' own when omitted")
-    parser.add_argument(
-        "--foregrounds", type=float, default=1.0, help="strength; 1 is that of high latitudes"
-    )
-    parser.add_argument("--seed", type=int, default=20260101)
-    parser.add_argument("--overlay", required=True, help="output: overlay for CMBFIT_REGISTRY")
-    args = parser.parse_args()
-    maker = Maker(args, Survey(merged(args.config)["maps"]))
+def make_standins(
+    *,
+    config: list[Path],
+    theory: Path,
+    folder: Path,
+    overlay: Path,
+    url: str = "http://127.0.0.1:8765",
+    nside: int | None = None,
+    foregrounds: float = 1.0,
+    seed: int = 20260101,
+) -> None:
+    """Write stand-ins for the survey files that a configuration names, and the registry overlay that pins them.
+
+    Serve the folder (python -m http.server --bind 127.0.0.1 --directory FOLDER PORT) and name the overlay in
+    CMBFIT_REGISTRY: every file then comes through the real download code from the mirror at `url`.
+
+    Parameters
+    ----------
+    config
+        Configuration files, merged in order.
+    theory
+        D_l of the sky (product of compute_fiducial).
+    folder
+        Where to write; to be served.
+    overlay
+        Where the overlay for CMBFIT_REGISTRY goes.
+    url
+        Where the folder will be served.
+    nside
+        Of all maps; the releases' own when omitted.
+    foregrounds
+        Strength; 1 is that of high latitudes.
+    seed
+        Of the random numbers.
+    """
+    sky = Sky({k: v for k, v in read_arrays(theory).items() if k != "pp"}, foregrounds, seed)
+    maker = Maker(sky, Survey(merged(config)["maps"]), folder, nside)
     for band in maker.survey.observed.values():
         maker.maps(band)
     maker.masks()
     maker.beams()
-    write_text(args.overlay, yaml.safe_dump(maker.overlay(), sort_keys=False))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    write_text(overlay, yaml.safe_dump(maker.overlay(url), sort_keys=False))

@@ -1,35 +1,31 @@
-"""Measure whether pairs of data sets agree on a model's parameters."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
 import torch
 
-from cmbfit.inference.data_tension import TensionRequest, measure_tension
-from cmbfit.io import provenance, write_json
+from cmbfit.inference.data_tension import TensionRequest
+from cmbfit.inference.data_tension import measure_tension as measure
+from cmbfit.io import provenance, read_json, write_json
 from cmbfit.theory.emulator.bundle import load_emulator
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, measure, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--pairs", type=json.loads, required=True, help="JSON: name to fields of TensionRequest"
-    )
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+def measure_tension(*, pairs: Path, emulator: Path, seed: int, output: Path) -> None:
+    """Measure whether pairs of data sets agree on a model's parameters.
+
+    Parameters
+    ----------
+    pairs
+        JSON: name to fields of TensionRequest.
+    emulator
+        Manifest of the emulator's bundle.
+    seed
+        Of the random numbers.
+    output
+        Where the record goes (JSON).
+    """
+    wanted = read_json(pairs)
     torch.set_num_threads(1)
-    theory = load_emulator(args.emulator)
-    pairs = {
-        name: measure_tension(TensionRequest(**spec), theory, args.seed) for name, spec in args.pairs.items()
-    }
-    write_json(args.output, {"pairs": pairs, "provenance": provenance(settings=args.pairs, seed=args.seed)})
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    theory = load_emulator(emulator.parent)
+    measured = {name: measure(TensionRequest(**spec), theory, seed) for name, spec in wanted.items()}
+    write_json(output, {"pairs": measured, "provenance": provenance(settings=wanted, seed=seed)})

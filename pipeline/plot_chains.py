@@ -1,25 +1,24 @@
-"""Plot traces and autocorrelation times of a fit's ensembles."""
-
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
 from cmbfit.figures.chains import plot_traces, trace_table
 from cmbfit.figures.style import save_figure
 from cmbfit.inference.products import read_chain
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, plot, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--chains", nargs="+", required=True)
-    parser.add_argument("--tau-multiple", type=float, required=True)
-    parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
-    args = parser.parse_args()
-    chains = [read_chain(path)[0] for path in args.chains]
-    save_figure(plot_traces(chains, args.tau_multiple), args.output, trace_table(chains))
+def plot_chains(*, chains: list[Path], tau_multiple: float, output: Path) -> None:
+    """Plot traces and autocorrelation times of a fit's ensembles.
 
-
-if __name__ == "__main__":
-    run_stage(main)
+    Parameters
+    ----------
+    chains
+        All ensembles (sample_posterior), in order.
+    tau_multiple
+        Autocorrelation times that a chain must have.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    ensembles = [read_chain(path)[0] for path in chains]
+    figure = plot_traces(ensembles, tau_multiple)
+    save_figure(figure, output.with_suffix(""), trace_table(ensembles))

@@ -1,16 +1,22 @@
-"""Plot the comparison of polynomials and networks with the networks' loss curves."""
-
 from __future__ import annotations
 
-from cmbfit.figures.training import emulators_table, plot_emulators
-from pipeline.plot_records import plot_records
-from pipeline.run_stage import run_stage
+from pathlib import Path
+
+from cmbfit.figures.style import save_figure
+from cmbfit.figures.training import emulators_table
+from cmbfit.figures.training import plot_emulators as draw
+from cmbfit.io import read_json
 
 
-def main() -> None:
-    """Plot, publish."""
-    plot_records(__doc__, plot_emulators, emulators_table, comparison="product of compare_emulators")
+def plot_emulators(*, comparison: Path, output: Path) -> None:
+    """Plot the comparison of polynomials and networks with the networks' loss curves.
 
-
-if __name__ == "__main__":
-    run_stage(main)
+    Parameters
+    ----------
+    comparison
+        Product of compare_emulators.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    record = read_json(comparison)
+    save_figure(draw(record), output.with_suffix(""), emulators_table(record))

@@ -1,22 +1,22 @@
-"""Plot the compared models as a forest, with their table as CSV."""
-
 from __future__ import annotations
 
-from cmbfit.figures.models import plot_models
+from pathlib import Path
+
+from cmbfit.figures.models import plot_models as draw
+from cmbfit.figures.style import save_figure
 from cmbfit.inference.model_text import model_columns
-from pipeline.plot_records import plot_records
-from pipeline.run_stage import run_stage
+from cmbfit.io import read_json
 
 
-def main() -> None:
-    """Plot, publish."""
-    plot_records(
-        __doc__,
-        lambda record: plot_models(record["tables"]),
-        lambda record: model_columns(record["tables"]),
-        models="product of compare_fits",
-    )
+def plot_models(*, models: Path, output: Path) -> None:
+    """Plot the compared models as a forest, with their table as CSV.
 
-
-if __name__ == "__main__":
-    run_stage(main)
+    Parameters
+    ----------
+    models
+        Product of compare_fits.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    tables = read_json(models)["tables"]
+    save_figure(draw(tables), output.with_suffix(""), model_columns(tables))

@@ -1,32 +1,31 @@
-"""Plot a fit's corner plot with the published values."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
 import matplotlib as mpl
 
 from cmbfit.figures.posterior import marginal_table, plot_corner
 from cmbfit.figures.style import save_figure
 from cmbfit.inference.products import read_samples
-from pipeline.run_stage import run_stage
+from pipeline.read import read_fit
 
 
-def main() -> None:
-    """Parse the arguments, plot, publish."""
+def plot_posterior(*, samples: Path, fit: Path, output: Path) -> None:
+    """Plot a fit's corner plot with the published values.
+
+    Parameters
+    ----------
+    samples
+        The fit's chain (publish_chains).
+    fit
+        JSON: the fit, complete.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    section = read_fit(fit)
     mpl.use("Agg")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", required=True)
-    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
-    parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
-    args = parser.parse_args()
-    samples = read_samples(args.samples)
-    reference = {name: tuple(x) for name, x in args.fit["reference"]["parameters"].items()}
-    names = args.fit["show"]
-    fig = plot_corner(samples, names, reference, args.fit["title"], args.fit["reference"]["label"])
-    save_figure(fig, args.output, marginal_table(samples, names, reference))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    chain = read_samples(samples)
+    reference = {name: tuple(x) for name, x in section["reference"]["parameters"].items()}
+    names = section["show"]
+    fig = plot_corner(chain, names, reference, section["title"], section["reference"]["label"])
+    save_figure(fig, output.with_suffix(""), marginal_table(chain, names, reference))

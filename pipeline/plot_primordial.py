@@ -1,9 +1,6 @@
-"""Plot the posterior band of P(k) of a primordial model and its imprint on the spectra against the data."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -18,35 +15,42 @@ from cmbfit.likelihood import GaussianBandpowers
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.select import theory_from_config
-from pipeline.run_stage import run_stage
+from pipeline.read import read_fit
 
 _DRAWS = 2000
 
 
-def main() -> None:
-    """Parse the arguments, compute, plot, publish."""
+def plot_primordial(
+    *, samples: Path, summary: Path, fit: Path, emulator: Path, transfer: Path, output: Path
+) -> None:
+    """Plot the posterior band of P(k) of a primordial model and its imprint on the spectra against the data.
+
+    Parameters
+    ----------
+    samples
+        The fit's chain (publish_chains).
+    summary
+        The fit's summary (publish_chains).
+    fit
+        JSON: the fit, complete.
+    emulator
+        Manifest of the emulator's bundle.
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    section = read_fit(fit)
     mpl.use("Agg")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", required=True)
-    parser.add_argument("--summary", required=True)
-    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--transfer", required=True)
-    parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
-    args = parser.parse_args()
-    theory = theory_from_config(args.fit, args.emulator, args.transfer)
+    theory = theory_from_config(section, emulator.parent, transfer.parent)
     if not isinstance(theory, PrimordialTheory):
         raise ConfigError("plot_primordial: expected a fit of a primordial model")
-    samples, best = read_samples(args.samples), read_json(args.summary)["best_fit"]["point"]
-    columns = [samples.names.index(p) for p in theory.parameters]
-    theta = samples.joined[:, columns]
+    chain, best = read_samples(samples), read_json(summary)["best_fit"]["point"]
+    columns = [chain.names.index(p) for p in theory.parameters]
+    theta = chain.joined[:, columns]
     theta = theta[np.linspace(0, len(theta) - 1, min(_DRAWS, len(theta))).astype(int)]
-    likelihoods = [x for x in likelihoods_from_config(args.fit) if isinstance(x, GaussianBandpowers)]
+    likelihoods = [x for x in likelihoods_from_config(section) if isinstance(x, GaussianBandpowers)]
     nuisance = {n: torch.tensor([x], dtype=torch.float64) for n, x in best.items()}
     point = np.array([best[p] for p in theory.parameters])
     table = reconstruction(theory, theta, point, likelihoods, nuisance)
-    save_figure(plot_reconstruction(table, args.fit["title"]), args.output, table)
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    save_figure(plot_reconstruction(table, section["title"]), output.with_suffix(""), table)

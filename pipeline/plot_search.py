@@ -1,16 +1,22 @@
-"""Plot the search for the emulator's polynomials and its learning curve."""
-
 from __future__ import annotations
 
-from cmbfit.figures.training import plot_search, search_table
-from pipeline.plot_records import plot_records
-from pipeline.run_stage import run_stage
+from pathlib import Path
+
+from cmbfit.figures.style import save_figure
+from cmbfit.figures.training import plot_search as draw
+from cmbfit.figures.training import search_table
+from cmbfit.io import read_json
 
 
-def main() -> None:
-    """Plot, publish."""
-    plot_records(__doc__, plot_search, search_table, search="product of search_emulator")
+def plot_search(*, search: Path, output: Path) -> None:
+    """Plot the search for the emulator's polynomials and its learning curve.
 
-
-if __name__ == "__main__":
-    run_stage(main)
+    Parameters
+    ----------
+    search
+        Product of search_emulator.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    record = read_json(search)
+    save_figure(draw(record), output.with_suffix(""), search_table(record))

@@ -1,33 +1,38 @@
-"""Plot a spectrum product against a theory."""
-
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
-from cmbfit.figures.spectra import plot_spectra, spectra_table
+from cmbfit.figures.spectra import plot_spectra as draw
+from cmbfit.figures.spectra import spectra_table
 from cmbfit.figures.style import save_figure
 from cmbfit.spectra import read_spectra
 from cmbfit.spectra.checks import SIGNAL
 from cmbfit.theory.textfile import read_arrays
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, plot, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spectra", required=True, help="product of estimate_spectra")
-    parser.add_argument("--theory", required=True, help="table of D_l (uK^2): ell tt te ee bb ...")
-    parser.add_argument("--signal", nargs="+", default=list(SIGNAL), help="spectra compared with the theory")
-    parser.add_argument("--label", default="fiducial theory")
-    parser.add_argument("--output", required=True, help="stem: .png, .pdf and .csv are added")
-    args = parser.parse_args()
-    data, theory = read_spectra(args.spectra).combined(), read_arrays(args.theory)
-    save_figure(
-        plot_spectra(data, theory, args.label, args.signal),
-        args.output,
-        spectra_table(data, theory, args.signal),
-    )
+def plot_spectra(
+    *,
+    spectra: Path,
+    theory: Path,
+    output: Path,
+    signal: list[str] | None = None,
+    label: str = "fiducial theory",
+) -> None:
+    """Plot a spectrum product against a theory.
 
-
-if __name__ == "__main__":
-    run_stage(main)
+    Parameters
+    ----------
+    spectra
+        Product of estimate_spectra.
+    theory
+        Table of D_l (uK^2): ell tt te ee bb ...
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    signal
+        Spectra compared with the theory.
+    label
+        Of the theory.
+    """
+    data, dl = read_spectra(spectra).combined(), read_arrays(theory)
+    chosen = signal or SIGNAL
+    save_figure(draw(data, dl, label, chosen), output.with_suffix(""), spectra_table(data, dl, chosen))

@@ -1,16 +1,22 @@
-"""Plot quanta and entropy of squeezed pairs."""
-
 from __future__ import annotations
 
-from cmbfit.figures.quantum import plot_states, state_table
-from pipeline.plot_records import plot_records
-from pipeline.run_stage import run_stage
+from pathlib import Path
+
+from cmbfit.figures.quantum import plot_states as draw
+from cmbfit.figures.quantum import state_table
+from cmbfit.figures.style import save_figure
+from cmbfit.io import read_json
 
 
-def main() -> None:
-    """Plot, publish."""
-    plot_records(__doc__, plot_states, state_table, states="product of simulate_states")
+def plot_states(*, states: Path, output: Path) -> None:
+    """Plot quanta and entropy of squeezed pairs.
 
-
-if __name__ == "__main__":
-    run_stage(main)
+    Parameters
+    ----------
+    states
+        Product of simulate_states.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    record = read_json(states)
+    save_figure(draw(record), output.with_suffix(""), state_table(record))

@@ -1,21 +1,21 @@
-"""Plot pairs of data sets against each other, with the table as CSV."""
-
 from __future__ import annotations
 
+from pathlib import Path
+
+from cmbfit.figures.style import save_figure
 from cmbfit.figures.tension import plot_tensions, tension_table
-from pipeline.plot_records import plot_records
-from pipeline.run_stage import run_stage
+from cmbfit.io import read_json
 
 
-def main() -> None:
-    """Plot, publish."""
-    plot_records(
-        __doc__,
-        lambda record: plot_tensions(record["pairs"]),
-        lambda record: tension_table(record["pairs"]),
-        tension="product of measure_tension",
-    )
+def plot_tension(*, tension: Path, output: Path) -> None:
+    """Plot pairs of data sets against each other, with the table as CSV.
 
-
-if __name__ == "__main__":
-    run_stage(main)
+    Parameters
+    ----------
+    tension
+        Product of measure_tension.
+    output
+        Where the figure goes (PNG); PDF and CSV are written beside it.
+    """
+    pairs = read_json(tension)["pairs"]
+    save_figure(plot_tensions(pairs), output.with_suffix(""), tension_table(pairs))

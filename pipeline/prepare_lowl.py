@@ -1,11 +1,10 @@
-"""Low-l TT of two bands' maps: power by multipole, goodness of fit and the cleaned map, with checks."""
-
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
 import torch
 
+from cmbfit.errors import ConfigError
 from cmbfit.io import publish_record, require_sha256, write_json
 from cmbfit.likelihood import load_likelihood
 from cmbfit.likelihood.base import DataSetInfo
@@ -15,46 +14,65 @@ from cmbfit.likelihood.pixel.wmap7 import lowl_sky
 from cmbfit.sky import read_mask, read_stokes
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.textfile import read_arrays
-from pipeline.run_stage import run_stage
+from pipeline.record import recorded
 
 
-def main() -> None:
-    """Parse the arguments, measure, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--map-v", required=True, help="HEALPix FITS, WMAP V band")
-    parser.add_argument("--map-w", required=True, help="HEALPix FITS, WMAP W band")
-    parser.add_argument("--mask", required=True, help="HEALPix FITS")
-    parser.add_argument("--sha256", nargs=3, required=True, help="what the three files must be")
-    parser.add_argument("--unit", help="K, mK, uK, ... where the files do not say")
-    parser.add_argument("--coord", help="G, C or E where the files do not say")
-    parser.add_argument("--fiducial", required=True, help="table of D_l (uK^2): ell tt te ee bb ...")
-    parser.add_argument("--published", default="planck2018_lowl_tt_2bin", help="TT data set to compare with")
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--checks", required=True)
-    args = parser.parse_args()
-    for path, expected in zip((args.map_v, args.map_w, args.mask), args.sha256, strict=True):
+def prepare_lowl(
+    *,
+    map_v: Path,
+    map_w: Path,
+    mask: Path,
+    sha256: tuple[str, str, str],
+    fiducial: Path,
+    output: Path,
+    checks: Path,
+    unit: str | None = None,
+    coord: str | None = None,
+    published: str = "planck2018_lowl_tt_2bin",
+) -> None:
+    """Low-l TT of two bands' maps: power by multipole, goodness of fit and the cleaned map, with checks.
+
+    Parameters
+    ----------
+    map_v
+        HEALPix FITS, WMAP V band.
+    map_w
+        HEALPix FITS, WMAP W band.
+    mask
+        HEALPix FITS.
+    sha256
+        What the three files must be.
+    fiducial
+        Table of D_l (uK^2): ell tt te ee bb ...
+    output
+        Where the record goes (JSON).
+    checks
+        Where the checks go (JSON).
+    unit
+        K, mK, uK, ... where the files do not say.
+    coord
+        G, C or E where the files do not say.
+    published
+        TT data set to compare with.
+    """
+    given = recorded(locals())
+    for path, expected in zip((map_v, map_w, mask), sha256, strict=True):
         require_sha256(path, expected)
     v, w = (
-        read_stokes(path, name=name, unit=args.unit, coord=args.coord)
-        for path, name in ((args.map_v, "V"), (args.map_w, "W"))
+        read_stokes(path, name=name, unit=unit, coord=coord) for path, name in ((map_v, "V"), (map_w, "W"))
     )
-    sky = lowl_sky(v, w, read_mask(args.mask, name="mask", coord=args.coord))
-    fiducial = Spectra({"tt": torch.from_numpy(read_arrays(args.fiducial)["tt"])[None]})
+    sky = lowl_sky(v, w, read_mask(mask, name="mask", coord=coord))
+    theory = Spectra({"tt": torch.from_numpy(read_arrays(fiducial)["tt"])[None]})
     info = DataSetInfo("lowl", "low-l TT", {"wmap": {"tt": (sky.settings.lmin, sky.settings.lmax)}}, 0, "")
-    record = analyse(sky, sky.likelihood(info, fiducial), fiducial)
-    published = load_likelihood(args.published)
-    assert isinstance(published, GaussianBandpowers)  # noqa: S101
+    record = analyse(sky, sky.likelihood(info, theory), theory)
+    reference = load_likelihood(published)
+    if not isinstance(reference, GaussianBandpowers):
+        raise ConfigError(f"prepare_lowl: expected a data set of bandpowers, found {published}")
     record["published"] = {
-        "label": published.info.title,
-        "bins": band_amplitudes(published, fiducial.dl["tt"][0].numpy()),
+        "label": reference.info.title,
+        "bins": band_amplitudes(reference, theory.dl["tt"][0].numpy()),
     }
-    write_json(args.output, record)
-    checks = lowl_checks(record, record["published"]["bins"], published.info.title)
-    write_json(args.checks, {"checks": checks})
-    publish_record(
-        args.output, inputs=[args.map_v, args.map_w, args.mask, args.fiducial], settings=vars(args)
-    )
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    write_json(output, record)
+    tests = lowl_checks(record, record["published"]["bins"], reference.info.title)
+    write_json(checks, {"checks": tests})
+    publish_record(output, inputs=[map_v, map_w, mask, fiducial], settings=given)

@@ -1,44 +1,63 @@
-"""Read a mask, apodise it and publish it."""
-
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
+from typing import Literal
 
+from cmbfit.errors import ConfigError
 from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import apodise, galactic_cut, read_mask, write_mask
-from pipeline.run_stage import run_stage
+from pipeline.record import recorded
 
 
-def main() -> None:
-    """Parse the arguments, prepare, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--mask", help="HEALPix FITS")
-    source.add_argument("--galactic-cut", nargs=2, type=float, metavar=("NSIDE", "DEGREES"))
-    parser.add_argument("--name", default="mask")
-    parser.add_argument("--coord", help="G, C or E where the file does not say")
-    parser.add_argument("--ordering", help="RING or NESTED where the file does not say")
-    parser.add_argument("--apodisation-deg", type=float, default=0.0)
-    parser.add_argument("--apodisation-type", choices=["C1", "C2"], default="C2")
-    parser.add_argument("--mask-sha256", help="what the mask file must be")
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
-    if args.mask:
-        require_sha256(args.mask, args.mask_sha256)
-    if args.mask:
-        mask = read_mask(args.mask, name=args.name, coord=args.coord, ordering=args.ordering)
+def prepare_mask(
+    *,
+    output: Path,
+    mask: Path | None = None,
+    cut: tuple[float, float] | None = None,
+    name: str = "mask",
+    coord: str | None = None,
+    ordering: str | None = None,
+    apodisation_deg: float = 0.0,
+    apodisation_type: Literal["C1", "C2"] = "C2",
+    mask_sha256: str | None = None,
+) -> None:
+    """Read a mask, apodise it and publish it.
+
+    Parameters
+    ----------
+    output
+        Where the product goes (FITS).
+    mask
+        HEALPix FITS.
+    cut
+        A Galactic cut in place of a file: NSIDE and latitude in degrees.
+    name
+        Of the product.
+    coord
+        G, C or E where the file does not say.
+    ordering
+        RING or NESTED where the file does not say.
+    apodisation_deg
+        Width in degrees.
+    apodisation_type
+        C1 or C2, as NaMaster has them.
+    mask_sha256
+        What the mask file must be.
+    """
+    given = recorded(locals())
+    if mask is not None and cut is None:
+        require_sha256(mask, mask_sha256)
+        sky = read_mask(mask, name=name, coord=coord, ordering=ordering)
+    elif cut is not None and mask is None:
+        sky = galactic_cut(int(cut[0]), cut[1])
     else:
-        mask = galactic_cut(int(args.galactic_cut[0]), args.galactic_cut[1])
-    mask = apodise(mask, args.apodisation_deg, args.apodisation_type)
-    write_mask(args.output, mask)
+        raise ConfigError("prepare_mask: expected either a mask file or a Galactic cut, found both or none")
+    sky = apodise(sky, apodisation_deg, apodisation_type)
+    write_mask(output, sky)
     publish_record(
-        args.output,
-        inputs=[args.mask] if args.mask else [],
-        settings=vars(args),
-        fsky=mask.fsky,
-        fsky_modes=mask.fsky_modes,
+        output,
+        inputs=[mask] if mask else [],
+        settings=given,
+        fsky=sky.fsky,
+        fsky_modes=sky.fsky_modes,
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -1,9 +1,6 @@
-"""Re-weight a fit with exact theory: effective sample size, shifts, re-weighted chains, checks."""
-
 from __future__ import annotations
 
-import argparse
-import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +13,7 @@ from cmbfit.inference.reweight import (
     normalised_weights,
     summarise_reweighting,
 )
-from cmbfit.io import write_json
+from cmbfit.io import read_json, write_json
 from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
@@ -24,56 +21,78 @@ from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import extrapolate_spectra, extrapolate_to
 from cmbfit.theory.select import theory_from_config
 from pipeline.compute_exact import chosen_rows
-from pipeline.run_stage import run_stage
+from pipeline.read import read_fit
 
 
-def main() -> None:
-    """Parse the arguments, weigh, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
-    parser.add_argument("--exact", nargs="+", required=True, help="all parts of compute_exact, in order")
-    parser.add_argument("--samples", required=True)
-    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
-    parser.add_argument("--marks", type=json.loads, required=True, help="JSON: the config's section")
-    parser.add_argument("--seed", type=int, nargs="+", required=True)
-    parser.add_argument("--record", required=True)
-    parser.add_argument("--getdist-root", required=True)
-    parser.add_argument("--output", required=True, help="the checks")
-    args = parser.parse_args()
-    samples, likelihoods = read_samples(args.samples), likelihoods_from_config(args.fit)
-    theory = theory_from_config(args.fit, args.emulator, args.transfer)
-    emulator = extrapolate_to(theory, max(like.lmax for like in likelihoods))
-    computed = read_training_set(args.exact)
-    rows = chosen_rows(samples, args.marks["draws"], args.seed)
-    rows = np.concatenate([rows[i :: len(args.exact)] for i in range(len(args.exact))])
-    values = samples.joined[rows]
+def reweight(
+    *,
+    emulator: Path,
+    exact: list[Path],
+    samples: Path,
+    fit: Path,
+    marks: Path,
+    seed: list[int],
+    record: Path,
+    getdist_root: Path,
+    output: Path,
+    transfer: Path | None = None,
+) -> None:
+    """Re-weight a fit with exact theory: effective sample size, shifts, re-weighted chains, checks.
+
+    Parameters
+    ----------
+    emulator
+        Manifest of the emulator's bundle.
+    exact
+        All parts of compute_exact, in order.
+    samples
+        The fit's chain (publish_chains).
+    fit
+        JSON: the fit, complete.
+    marks
+        JSON: theory.emulator.check of the configuration.
+    seed
+        Of the random numbers.
+    record
+        Where the record goes (JSON).
+    getdist_root
+        Where GetDist's files go: their common stem.
+    output
+        The checks.
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    """
+    section, limits = read_fit(fit), read_json(marks)
+    chain, likelihoods = read_samples(samples), likelihoods_from_config(section)
+    theory = theory_from_config(section, emulator.parent, transfer and transfer.parent)
+    guessed = extrapolate_to(theory, max(like.lmax for like in likelihoods))
+    computed = read_training_set(exact)
+    rows = chosen_rows(chain, limits["draws"], seed)
+    rows = np.concatenate([rows[i :: len(exact)] for i in range(len(exact))])
+    values = chain.joined[rows]
     theta = computed.theta
-    if not np.array_equal(theta, values[:, [samples.names.index(p) for p in emulator.parameters]]):
-        raise DataError(
-            f"{args.exact[0]}: exact spectra of other points than this chain's; compute them again"
-        )
-    exact = extrapolate_spectra(spectra_of(computed), emulator.lmax)
+    if not np.array_equal(theta, values[:, [chain.names.index(p) for p in guessed.parameters]]):
+        raise DataError(f"{exact[0]}: exact spectra of other points than this chain's; compute them again")
+    truth = extrapolate_spectra(spectra_of(computed), guessed.lmax)
     nuisance = {
-        name: torch.from_numpy(values[:, i].copy())
-        for i, name in enumerate(samples.names[: samples.n_sampled])
+        name: torch.from_numpy(values[:, i].copy()) for i, name in enumerate(chain.names[: chain.n_sampled])
     }
-    guess = emulator.spectra(torch.from_numpy(theta))
-    ratios = log_likelihood_ratio(likelihoods, exact, guess, nuisance)
-    record = summarise_reweighting(samples.names, values, ratios)
+    guess = guessed.spectra(torch.from_numpy(theta))
+    ratios = log_likelihood_ratio(likelihoods, truth, guess, nuisance)
+    done = summarise_reweighting(chain.names, values, ratios)
     total = np.sum(list(ratios.values()), axis=0)
-    sampled = samples.names[: samples.n_sampled]
-    line = fit_linear_weights(sampled, values[:, : samples.n_sampled], total)
-    whole = [line(block[:, : samples.n_sampled]) for block in samples.values]
-    joined = normalised_weights(np.concatenate(whole)) * len(samples.joined)
+    sampled = chain.names[: chain.n_sampled]
+    line = fit_linear_weights(sampled, values[:, : chain.n_sampled], total)
+    whole = [line(block[:, : chain.n_sampled]) for block in chain.values]
+    joined = normalised_weights(np.concatenate(whole)) * len(chain.joined)
     weights = np.split(joined, np.cumsum([len(w) for w in whole])[:-1])
-    write_getdist(args.getdist_root, samples, weights)
-    record |= {
+    write_getdist(getdist_root, chain, weights)
+    done |= {
         "linear": {"residual": line.residual, "slope": dict(zip(sampled, line.slope.tolist(), strict=True))},
         "log_weights": total.tolist(),
     }
-    write_json(args.record, record)
-    write_checks(args.output, _checks(record, args.marks))
+    write_json(record, done)
+    write_checks(output, _checks(done, limits))
 
 
 def _checks(record: dict, marks: dict) -> list:
@@ -102,7 +121,3 @@ def _checks(record: dict, marks: dict) -> list:
             f"{widest}; Monte Carlo error {width['width_error']:.3f}",
         ),
     ]
-
-
-if __name__ == "__main__":
-    run_stage(main)

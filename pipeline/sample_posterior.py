@@ -1,10 +1,7 @@
-"""Run one independent chain of a fit until it has converged; resumes from its checkpoint."""
-
 from __future__ import annotations
 
-import argparse
-import json
 import logging
+from pathlib import Path
 
 import torch
 
@@ -13,32 +10,51 @@ from cmbfit.likelihood.build import posterior_from_config
 from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.select import theory_from_config
-from pipeline.run_stage import run_stage
+from pipeline.read import read_fit
 
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Parse the arguments, sample, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: the fit's configuration")
-    parser.add_argument("--emulator", required=True)
-    parser.add_argument("--transfer", help="folder of the transfer expansion, for primordial models")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, nargs="+", required=True, help="run seed and ensemble number")
-    parser.add_argument("--code", required=True, help="hash of the code; part of the checkpoint's identity")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+def sample_posterior(
+    *,
+    fit: Path,
+    emulator: Path,
+    seed: list[int],
+    code: str,
+    checkpoint: Path,
+    output: Path,
+    transfer: Path | None = None,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Run one independent chain of a fit until it has converged; resumes from its checkpoint.
+
+    Parameters
+    ----------
+    fit
+        JSON: the fit, complete.
+    emulator
+        Manifest of the emulator's bundle.
+    seed
+        Run seed and ensemble number.
+    code
+        Hash of the code; part of the checkpoint's identity.
+    checkpoint
+        Folder of the checkpoints.
+    output
+        Where the chain goes (HDF5).
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    device
+        auto, cpu or cuda.
+    threads
+        Of torch.
+    """
+    section = read_fit(fit)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
-    theory = theory_from_config(args.fit, args.emulator, args.transfer)
-    posterior = compile_if_possible(posterior_from_config(args.fit, theory))
-    log.info("relative difference of the folded ln L: %s; device %s", posterior.fold_difference, device)
-    sample_and_publish(posterior.to(device), args.fit, args.seed, args.checkpoint, args.code, args.output)
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    torch.set_num_threads(threads)
+    chosen = pick_device(device)
+    theory = theory_from_config(section, emulator.parent, transfer and transfer.parent)
+    posterior = compile_if_possible(posterior_from_config(section, theory))
+    log.info("relative difference of the folded ln L: %s; device %s", posterior.fold_difference, chosen)
+    sample_and_publish(posterior.to(chosen), section, seed, checkpoint, code, output)

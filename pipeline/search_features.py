@@ -1,11 +1,9 @@
-"""Search the data and simulated skies for oscillations of P(k) at every frequency."""
-
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import time
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,46 +12,63 @@ from cmbfit.errors import ConfigError
 from cmbfit.inference.linear_model import linearise, power_response
 from cmbfit.inference.look_elsewhere import FrequencySearch, search_record
 from cmbfit.inference.maximum import find_maximum
-from cmbfit.io import publish_record, write_json
+from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.likelihood.build import posterior_from_config, start_from_config
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.primordial import get_model
 from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.store import read_transfer
-from pipeline.run_stage import run_stage
+from pipeline.read import read_fit
+from pipeline.record import recorded
 
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Parse the arguments, fit LCDM, search, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fit", type=json.loads, required=True, help="JSON: data, priors, start")
-    parser.add_argument(
-        "--search",
-        type=json.loads,
-        required=True,
-        help="JSON: models, omega [low, high], frequencies, amplitude_max, simulations",
-    )
-    parser.add_argument("--emulator", required=True, help="folder or name of a bundle")
-    parser.add_argument("--transfer", required=True, help="folder of a transfer operator or expansion")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--curves", required=True, help="periodograms and histograms, for the figure")
-    args = parser.parse_args()
+def search_features(
+    *,
+    fit: Path,
+    search: Path,
+    emulator: Path,
+    transfer: Path,
+    seed: int,
+    output: Path,
+    curves: Path,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Search the data and simulated skies for oscillations of P(k) at every frequency.
+
+    Parameters
+    ----------
+    fit
+        JSON: the fit, complete.
+    search
+        JSON: models, omega [low, high], frequencies, amplitude_max, simulations.
+    emulator
+        Manifest of the emulator's bundle.
+    transfer
+        Manifest of the transfer expansion, which primordial models need.
+    seed
+        Of the random numbers.
+    output
+        Where the record goes (JSON).
+    curves
+        Periodograms and histograms, for the figure.
+    device
+        Where it runs.
+    """
+    given = recorded(locals())
+    section, settings = read_fit(fit), read_json(search)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    posterior = posterior_from_config(args.fit, load_emulator(args.emulator))
-    best = find_maximum(posterior, *start_from_config(args.fit, posterior))
-    transfer = read_transfer(args.transfer)
-    operator = transfer.at_centre() if isinstance(transfer, TransferExpansion) else transfer
+    posterior = posterior_from_config(section, load_emulator(emulator.parent))
+    best = find_maximum(posterior, *start_from_config(section, posterior))
+    read = read_transfer(transfer.parent)
+    operator = read.at_centre() if isinstance(read, TransferExpansion) else read
     model = linearise(posterior, best.point)
     smooth = get_model("power_law")
     power = smooth.power(operator.k, smooth.point({p: best.point[p] for p in smooth.parameter_names}))[0]
     response = power_response(model, operator, power)
-    device = pick_device(args.device)
-    settings = args.search
+    chosen = pick_device(device)
     low, high = settings["omega"]
     fastest = operator.settings["nodes"]
     if fastest is not None and high > (limit := min(fastest["log_frequency"], fastest["linear_frequency"])):
@@ -62,23 +77,19 @@ def main() -> None:
         )
     frequencies = torch.linspace(low, high, settings["frequencies"], dtype=torch.float64)
     searches = [
-        FrequencySearch(model, response, operator.k, name, frequencies, settings["amplitude_max"]).to(device)
+        FrequencySearch(model, response, operator.k, name, frequencies, settings["amplitude_max"]).to(chosen)
         for name in settings["models"]
     ]
     start = time.perf_counter()
-    record = search_record(searches, model, settings["simulations"], np.random.default_rng(args.seed))
+    record = search_record(searches, model, settings["simulations"], np.random.default_rng(seed))
     seconds = time.perf_counter() - start
     log.info(
         "%d fits on %s in %.1f s",
         settings["simulations"] * settings["frequencies"] * len(searches),
-        device,
+        chosen,
         seconds,
     )
     record["data"] = [like.info.name for like in posterior.likelihoods]
-    write_json(args.curves, record.pop("curves"))
-    write_json(args.output, record)
-    publish_record(args.output, inputs=[f"{args.transfer}/manifest.json"], settings=vars(args))
-
-
-if __name__ == "__main__":
-    run_stage(main)
+    write_json(curves, record.pop("curves"))
+    write_json(output, record)
+    publish_record(output, inputs=[transfer], settings=given | {"fit": section, "search": settings})

@@ -1,11 +1,5 @@
-"""Put a trained emulator into the package, with what its errors do to chi2 over the box on record.
-
-Not a rule: a likelihood in the training rule's code would train the emulator again at each edit of it.
-"""
-
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -19,25 +13,35 @@ from cmbfit.theory.emulator.accuracy import spectra_of
 from cmbfit.theory.emulator.bundle import load_emulator, read_arrays
 from cmbfit.theory.emulator.train import split_by_background
 from cmbfit.theory.emulator.trainingset import TrainingSet, read_training_set
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, measure, publish."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--emulator", required=True, help="folder of the trained bundle")
-    parser.add_argument("--chunks", nargs="+", required=True)
-    parser.add_argument("--held-out", type=float, required=True, help="as in training")
-    parser.add_argument("--data", nargs="+", required=True, help="data sets whose chi2 error is recorded")
-    parser.add_argument("--output", required=True, help="folder in the package")
-    args = parser.parse_args()
-    emulator, (manifest, _) = load_emulator(args.emulator), read_arrays(args.emulator)
-    _, held_out = split_by_background(read_training_set(args.chunks, unlensed=False), args.held_out)
-    manifest["accuracy"]["chi2"] = {name: _chi2_error(name, emulator, held_out) for name in args.data}
-    with atomic_path(Path(args.output) / "arrays.safetensors") as tmp:
-        shutil.copyfile(Path(args.emulator) / "arrays.safetensors", tmp)
-    write_json(Path(args.output) / "manifest.json", manifest)
-    load_emulator(args.output)
+def ship_emulator(
+    *, emulator: Path, chunks: list[Path], held_out: float, data: list[str], output: Path
+) -> None:
+    """Put a trained emulator into the package, with what its errors do to chi2 over the box on record.
+
+    Not a rule: a likelihood in the training rule's code would train the emulator again at each edit of it.
+
+    Parameters
+    ----------
+    emulator
+        Folder of the trained bundle.
+    chunks
+        Training set (compute_theory).
+    held_out
+        As in training.
+    data
+        Data sets whose chi2 error is recorded.
+    output
+        Folder in the package.
+    """
+    theory, (manifest, _) = load_emulator(emulator), read_arrays(emulator)
+    _, held = split_by_background(read_training_set(chunks, unlensed=False), held_out)
+    manifest["accuracy"]["chi2"] = {name: _chi2_error(name, theory, held) for name in data}
+    with atomic_path(Path(output) / "arrays.safetensors") as tmp:
+        shutil.copyfile(Path(emulator) / "arrays.safetensors", tmp)
+    write_json(Path(output) / "manifest.json", manifest)
+    load_emulator(output)
     print(manifest["accuracy"]["chi2"])
 
 
@@ -54,7 +58,3 @@ def _chi2_error(name: str, emulator: Theory, held_out: TrainingSet) -> dict[str,
         "max": float(p100),
         "median_chi2": float(truth.median()),
     }
-
-
-if __name__ == "__main__":
-    run_stage(main)

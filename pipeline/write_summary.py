@@ -1,9 +1,5 @@
-"""Join fits, checks and provenance into the run's summary.json."""
-
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 from pathlib import Path
@@ -12,27 +8,29 @@ from cmbfit.data import load_registry
 from cmbfit.io import provenance, read_json, sha256_json, write_json
 from cmbfit.likelihood.datasets.load import dataset_names, registry_group
 from cmbfit.report.checks import read_checks
-from pipeline.run_stage import run_stage
 
 
-def main() -> None:
-    """Parse the arguments, join, publish."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--names", nargs="+", required=True)
-    parser.add_argument("--fits", nargs="+", required=True)
-    parser.add_argument("--reweighted", nargs="+", required=True, help="products of reweight, one a fit")
-    parser.add_argument("--checks", nargs="+", required=True)
-    parser.add_argument("--sections", nargs="*", default=[], help="sections of the page with a product")
-    parser.add_argument("--products", nargs="*", default=[], help="their products, in the same order")
-    parser.add_argument("--rules", type=json.loads, required=True, help="outputs, log, benchmark by rule")
-    parser.add_argument("--emulator", required=True, help="manifest of the bundle")
-    parser.add_argument("--config", type=json.loads, required=True)
-    parser.add_argument("--files", nargs="+", required=True, help="registered files that the run used")
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args()
+def write_summary(*, config: Path, files: Path, rules: Path, emulator: Path, output: Path) -> None:
+    """Join fits, checks and provenance into the run's summary.json.
+
+    Parameters
+    ----------
+    config
+        JSON: the run's configuration.
+    files
+        JSON: `fits` (summary and reweight of each), `checks`, `products` by section of the page, and the `registered`
+        files that the run used.
+    rules
+        JSON: outputs, log and benchmark by rule.
+    emulator
+        Manifest of the emulator's bundle.
+    output
+        Where the summary goes (JSON).
+    """
+    settings, given = read_json(config), read_json(files)
     fits = {
-        name: read_json(fit) | {"reweighted": read_json(weights)}
-        for name, fit, weights in zip(args.names, args.fits, args.reweighted, strict=True)
+        name: read_json(fit["summary"]) | {"reweighted": read_json(fit["reweight"])}
+        for name, fit in given["fits"].items()
     }
     registry = load_registry()
     groups = {
@@ -41,7 +39,7 @@ def main() -> None:
         for info in fit["data"]
         if info["name"] in dataset_names()
     } - {""}
-    entries = [registry[name] for name in args.files]
+    entries = [registry[name] for name in given["registered"]]
     entries += [entry for group in sorted(groups) for entry in registry.select(group).values()]
     data = [
         {
@@ -54,26 +52,32 @@ def main() -> None:
         }
         for e in entries
     ]
-    manifest = read_json(args.emulator)
-    emulator = {k: manifest[k] for k in ("arrays_sha256", "box", "lmax", "settings", "accuracy")}
+    manifest = read_json(emulator)
+    trained = {k: manifest[k] for k in ("arrays_sha256", "box", "lmax", "settings", "accuracy")}
     record = provenance(
-        inputs=[*args.fits, *args.reweighted, *args.checks, *args.products],
-        settings=args.config,
-        config_sha256=sha256_json(args.config),
+        inputs=[
+            *(fit[key] for key in ("summary", "reweight") for fit in given["fits"].values()),
+            *given["checks"],
+            *given["products"].values(),
+        ],
+        settings=settings,
+        config_sha256=sha256_json(settings),
         data=data,
-        emulator=emulator,
+        emulator=trained,
         machine={"system": platform.platform(), "cores": os.cpu_count()},
     )
-    checks = read_checks(args.checks)
-    folder = Path(args.output).parent
+    checks = read_checks(given["checks"])
+    folder = output.parent
     for check in checks:
         check["file"] = str(Path(check["file"]).relative_to(folder))
-    products = {key: read_json(path) for key, path in zip(args.sections, args.products, strict=True)}
+    products = {key: read_json(path) for key, path in given["products"].items()}
     write_json(
-        args.output,
-        {"fits": fits, "checks": checks, "products": products, "rules": args.rules, "provenance": record},
+        output,
+        {
+            "fits": fits,
+            "checks": checks,
+            "products": products,
+            "rules": read_json(rules),
+            "provenance": record,
+        },
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

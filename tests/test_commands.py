@@ -69,10 +69,10 @@ ELSEWHERE = {
     "make unlock run": "tests/workflow/test_resume.py::test_a_killed_fit_resumes_to_the_same_chain",
     "pip install .": "tests/test_package.py::test_the_wheel_is_whole_and_fits",
     "python -m http.server --bind 127.0.0.1 --directory served 8765 &": "tests/workflow/standins.py::run_on_standins",
-    "python -m pipeline.compute_theory": "tests/workflow/conftest.py::tiny_run",
-    "python -m pipeline.make_standins --config pipeline/config/default.yaml pipeline/config/wmap9.yaml "
+    "python -m pipeline compute_theory": "tests/workflow/conftest.py::tiny_run",
+    "python -m pipeline make_standins --config pipeline/config/default.yaml pipeline/config/wmap9.yaml "
     "--theory FIDUCIAL.txt --folder served --overlay overlay.yaml": "tests/workflow/standins.py::run_on_standins",
-    "python -m pipeline.prepare_lowl": "tests/workflow/conftest.py::tiny_run",
+    "python -m pipeline prepare_lowl": "tests/workflow/conftest.py::tiny_run",
     "snakemake --cores 8 --configfile mine.yaml": "tests/workflow/test_features.py::test_sections_add_their_rules",
     "snakemake --configfile mine.yaml --workflow-profile pipeline/profiles/slurm": (
         "tests/slurm/test_slurm.py::test_losses_on_a_cluster_end_like_the_local_run"

@@ -2,7 +2,7 @@
 
 To add one: a line here, ``templates/<key>.html.jinja``, captions of its figures in
 :mod:`cmbfit.report.figures`, and, if it shows data of its own, a JSON product that the workflow hands
-to the summary under the same key (``PRODUCTS`` in pipeline/rules/report.smk).
+to the summary under the same key (``Plan.products`` in pipeline/plan.py).
 """
 
 from __future__ import annotations

@@ -14,4 +14,4 @@ rule fetch_data:
         sha256=lambda wc: data_hash(wc.name),
         code=code("fetch_data"),
     shell:
-        "python -m pipeline.fetch_data --name {wildcards.name} --output {output} > {log} 2>&1"
+        "python -m pipeline fetch_data --name={wildcards.name:q} --output={output:q} > {log:q} 2>&1"

@@ -1,46 +1,28 @@
 # Evaporating primordial black holes: limits from the fits of all masses together.
 
-EVAPORATION = {
-    fit: FITS[fit]["theory"]["evaporation"]
-    for fit in FITS
-    if "evaporation" in FITS[fit].get("theory", {})
-}
-EVAPORATION_PRODUCTS = (
-    {"evaporation": "<results>/evaporation/limits.json"} if EVAPORATION else {}
-)
-EVAPORATION_FIGURES = (
-    [
-        "<results>/figures/evaporation.png",
-        "<results>/figures/evaporation_imprint.png",
-    ]
-    if EVAPORATION
-    else []
-)
+
+HOLES = [
+    {"name": fit, "mass_g": PLAN.evaporation[fit], **files}
+    for fit, files in PLAN.fitted(*PLAN.evaporation).items()
+]
 
 
 rule limit_evaporation:
     input:
-        samples=expand("<results>/chains/{fit}.samples.h5", fit=EVAPORATION),
-        summaries=expand("<results>/chains/{fit}.summary.json", fit=EVAPORATION),
+        fits=[fit[key] for fit in HOLES for key in ("samples", "summary")],
         manifest=MANIFEST,
     output:
+        **figure(
+            "evaporation", "evaporation", "Models", "limits on evaporating black holes"
+        ),
+        **figure(
+            "evaporation_imprint",
+            "evaporation",
+            "Models",
+            "what holes at their limits change",
+            "imprint_",
+        ),
         limits="<results>/evaporation/limits.json",
-        png=report(
-            "<results>/figures/evaporation.png",
-            caption="../report/evaporation.rst",
-            category="Models",
-            labels={"figure": "limits on evaporating black holes"},
-        ),
-        pdf="<results>/figures/evaporation.pdf",
-        csv="<results>/figures/evaporation.csv",
-        imprint=report(
-            "<results>/figures/evaporation_imprint.png",
-            caption="../report/evaporation.rst",
-            category="Models",
-            labels={"figure": "what holes at their limits change"},
-        ),
-        imprint_pdf="<results>/figures/evaporation_imprint.pdf",
-        imprint_csv="<results>/figures/evaporation_imprint.csv",
     log:
         "<logs>/limit_evaporation.log",
     benchmark:
@@ -48,13 +30,11 @@ rule limit_evaporation:
     conda:
         ENVIRONMENT
     params:
-        fits=list(EVAPORATION),
-        masses=list(EVAPORATION.values()),
+        fits=SECTIONS.path("evaporation", HOLES),
         code=code("limit_evaporation"),
     shell:
-        "stem={output.png}; python -m pipeline.limit_evaporation --fits {params.fits} --masses {params.masses}"
-        " --samples {input.samples} --summaries {input.summaries} --emulator $(dirname {input.manifest})"
-        " --figures ${{stem%.png}} --output {output.limits} > {log} 2>&1"
+        "python -m pipeline limit_evaporation --fits={params.fits:q} --emulator={input.manifest:q} --figure={output.png:q}"
+        " --imprint-figure={output.imprint_png:q} --output={output.limits:q} > {log:q} 2>&1"
 
 
 # the shipped response's own making: snakemake ... results/<run>/evaporation/injection_response.npz (needs classy)
@@ -73,8 +53,7 @@ rule compute_injection:
     params:
         code=code("compute_injection"),
     shell:
-        "python -m pipeline.compute_injection --cosmology {wildcards.part}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline compute_injection --cosmology={wildcards.part:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule fit_injection:
@@ -91,4 +70,4 @@ rule fit_injection:
     params:
         code=code("fit_injection"),
     shell:
-        "python -m pipeline.fit_injection --runs {input} --base lcdm_high --output {output} > {log} 2>&1"
+        "python -m pipeline fit_injection --runs {input:q} --base=lcdm_high --output={output:q} > {log:q} 2>&1"

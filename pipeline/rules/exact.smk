@@ -1,13 +1,11 @@
 # Exact theory after a fit: CAMB at points of its chain judges the emulator and re-weights the chain.
 
-EXACT_PARTS = config["theory"]["emulator"]["check"]["parts"]
-
 
 rule compute_exact:
     input:
         samples="<results>/chains/{fit}.samples.h5",
         manifest=MANIFEST,
-        transfer=transfer_of,
+        transfer=lambda wc: PLAN.transfer_of(wc.fit),
     output:
         "<results>/theory/exact/{fit}.part{part}.npz",
     log:
@@ -19,25 +17,21 @@ rule compute_exact:
     resources:
         mem_mb=fit_memory,
     params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
-        transfer=transfer_option,
-        draws=EMULATOR["check"]["draws"],
-        parts=EXACT_PARTS,
-        seed=SEED,
+        fit=lambda wc: FITS[wc.fit],
+        transfer=transfer,
+        draws=PLAN.marks["draws"],
+        parts=PLAN.exact_parts,
+        seed=PLAN.seed,
         code=code("compute_exact"),
     shell:
-        "python -m pipeline.compute_exact --samples {input.samples} --emulator $(dirname {input.manifest})"
-        " --fit {params.fit:q} {params.transfer}"
-        " --draws {params.draws} --part {wildcards.part} {params.parts} --seed {params.seed}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline compute_exact --samples={input.samples:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        " --draws={params.draws:q} --part {wildcards.part:q} {params.parts:q} --seed {params.seed:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule check_emulator:
     input:
-        exact=exact_parts,
-        manifest=MANIFEST,
-        own=lambda wc: own_spectra(wc.fit),
-        transfer=transfer_of,
+        **posterior(exact=lambda wc: PLAN.exact(wc.fit)),
     output:
         checks="<results>/checks/emulator_{fit}.json",
         errors="<results>/theory/emulator_errors_{fit}.json",
@@ -50,24 +44,21 @@ rule check_emulator:
     resources:
         mem_mb=fit_memory,
     params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
-        transfer=transfer_option,
-        marks=as_json(EMULATOR["check"]),
+        fit=lambda wc: FITS[wc.fit],
+        transfer=transfer,
+        marks=MARKS,
         code=code("check_emulator"),
     shell:
-        "python -m pipeline.check_emulator --emulator $(dirname {input.manifest}) --exact {input.exact}"
-        " {params.transfer}"
-        " --fit {params.fit:q} --marks {params.marks:q} --errors {output.errors} --output {output.checks}"
-        " > {log} 2>&1"
+        "python -m pipeline check_emulator --exact {input.exact:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        " --marks={params.marks:q} --errors={output.errors:q} --output={output.checks:q} > {log:q} 2>&1"
 
 
 rule reweight:
     input:
-        exact=exact_parts,
-        samples="<results>/chains/{fit}.samples.h5",
-        manifest=MANIFEST,
-        own=lambda wc: own_spectra(wc.fit),
-        transfer=transfer_of,
+        **posterior(
+            exact=lambda wc: PLAN.exact(wc.fit),
+            samples="<results>/chains/{fit}.samples.h5",
+        ),
     output:
         record="<results>/chains/{fit}.reweight.json",
         getdist=directory("<results>/chains/getdist/{fit}_reweighted"),
@@ -81,13 +72,12 @@ rule reweight:
     resources:
         mem_mb=fit_memory,
     params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
-        transfer=transfer_option,
-        marks=as_json(EMULATOR["check"]),
-        seed=SEED,
+        fit=lambda wc: FITS[wc.fit],
+        transfer=transfer,
+        marks=MARKS,
+        seed=PLAN.seed,
         code=code("reweight"),
     shell:
-        "python -m pipeline.reweight --emulator $(dirname {input.manifest}) --exact {input.exact}"
-        " {params.transfer}"
-        " --samples {input.samples} --fit {params.fit:q} --marks {params.marks:q} --record {output.record}"
-        " --seed {params.seed} --getdist-root {output.getdist}/{wildcards.fit}_reweighted --output {output.checks} > {log} 2>&1"
+        "python -m pipeline reweight --exact {input.exact:q} --samples={input.samples:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        " --marks={params.marks:q} --seed {params.seed:q} --record={output.record:q}"
+        " --getdist-root={output.getdist:q}/{wildcards.fit:q}_reweighted --output={output.checks:q} > {log:q} 2>&1"

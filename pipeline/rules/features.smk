@@ -1,31 +1,12 @@
-# Look-elsewhere: the best oscillation of P(k) at any frequency, in the data and in simulated LCDM skies.
+# What needs no sampler: the search for oscillations of P(k), rotation, squeezed states, the FIRAS monopole.
 
-LOOK = config.get("look_elsewhere")
-LOOK_FIGURES = ["<results>/figures/look_elsewhere.png"] if LOOK else []
-LOOK_PRODUCTS = (
-    {"look_elsewhere": "<results>/features/look_elsewhere.json"} if LOOK else {}
-)
 
-if LOOK:
-    if not TRANSFER:
-        raise WorkflowError(
-            "look_elsewhere needs transfer functions: say with theory.transfer how they are made"
-            " (pipeline/config/early_universe.yaml)"
-        )
-
-    # a fit's priors and start with Gaussian data, such as tau_lowe in place of low-l EE
-    LOOK_FIT = {
-        **{
-            key: named(config["fits"], LOOK["fit"], "look_elsewhere.fit")[key]
-            for key in ("priors", "start")
-        },
-        "data": LOOK["data"],
-    }
+if PLAN.look:
 
     rule search_features:
         input:
             manifest=MANIFEST,
-            transfer=TRANSFER_MANIFEST,
+            transfer=PLAN.transfer_manifest,
         output:
             search="<results>/features/look_elsewhere.json",
             curves="<results>/features/look_elsewhere.curves.json",
@@ -36,32 +17,25 @@ if LOOK:
         conda:
             ENVIRONMENT
         resources:
-            gpu=1 if config["device"] == "cuda" else 0,
+            gpu=GPU,
             mem_mb=2500,
         params:
-            fit=as_json(LOOK_FIT),
-            search=as_json({k: x for k, x in LOOK.items() if k not in ("fit", "data")}),
-            device=config["device"],
-            seed=SEED,
+            fit=SECTIONS.path("look_elsewhere.fit", PLAN.look_fit()),
+            search=SECTIONS.path("look_elsewhere", PLAN.look),
+            device=PLAN.device,
+            seed=PLAN.seed,
             code=code("search_features"),
         shell:
-            "python -m pipeline.search_features --fit {params.fit:q} --search {params.search:q}"
-            " --emulator $(dirname {input.manifest}) --transfer $(dirname {input.transfer})"
-            " --device {params.device} --seed {params.seed} --output {output.search} --curves {output.curves} > {log} 2>&1"
+            "python -m pipeline search_features --fit={params.fit:q} --search={params.search:q} --emulator={input.manifest:q}"
+            " --transfer={input.transfer:q} --device={params.device:q} --seed={params.seed:q}"
+            " --output={output.search:q} --curves={output.curves:q} > {log:q} 2>&1"
 
     rule plot_features:
         input:
             search="<results>/features/look_elsewhere.json",
             curves="<results>/features/look_elsewhere.curves.json",
         output:
-            png=report(
-                "<results>/figures/look_elsewhere.png",
-                caption="../report/look_elsewhere.rst",
-                category="Models",
-                labels={"figure": "look-elsewhere"},
-            ),
-            pdf="<results>/figures/look_elsewhere.pdf",
-            csv="<results>/figures/look_elsewhere.csv",
+            **figure("look_elsewhere", "look_elsewhere", "Models", "look-elsewhere"),
         log:
             "<logs>/plot_features.log",
         conda:
@@ -69,5 +43,106 @@ if LOOK:
         params:
             code=code("plot_features"),
         shell:
-            "stem={output.png}; python -m pipeline.plot_features --search {input.search} --curves {input.curves}"
-            " --output ${{stem%.png}} > {log} 2>&1"
+            "python -m pipeline plot_features --search={input.search:q} --curves={input.curves:q} --output={output.png:q}"
+            " > {log:q} 2>&1"
+
+
+if PLAN.rotation:
+
+    rule fit_rotation:
+        input:
+            spectra=PLAN.own_spectra,
+            leakage=PLAN.leakage,
+            theory="<results>/theory/fiducial.txt",
+        output:
+            rotation="<results>/features/birefringence.json",
+            curves="<results>/features/birefringence.curves.json",
+        log:
+            "<logs>/fit_rotation.log",
+        benchmark:
+            "<benchmarks>/fit_rotation.jsonl"
+        conda:
+            ENVIRONMENT
+        params:
+            pairs=PLAN.rotation["pairs"],
+            calibration=PLAN.rotation["calibration_deg"],
+            simulations=PLAN.rotation["simulations"],
+            seed=PLAN.seed,
+            code=code("fit_rotation"),
+        shell:
+            "python -m pipeline fit_rotation --spectra={input.spectra:q} --theory={input.theory:q} --pairs {params.pairs:q}"
+            " --calibration-deg={params.calibration:q} --simulations={params.simulations:q} --seed={params.seed:q}"
+            " --output={output.rotation:q} --curves={output.curves:q} > {log:q} 2>&1"
+
+    rule plot_rotation:
+        input:
+            rotation="<results>/features/birefringence.json",
+            curves="<results>/features/birefringence.curves.json",
+        output:
+            **figure(
+                "birefringence", "birefringence", "Models", "rotation of polarisation"
+            ),
+        log:
+            "<logs>/plot_rotation.log",
+        conda:
+            ENVIRONMENT
+        params:
+            code=code("plot_rotation"),
+        shell:
+            "python -m pipeline plot_rotation --rotation={input.rotation:q} --curves={input.curves:q} --output={output.png:q}"
+            " > {log:q} 2>&1"
+
+
+if PLAN.quantum:
+
+    rule simulate_states:
+        output:
+            "<results>/features/quantum_states.json",
+        log:
+            "<logs>/simulate_states.log",
+        benchmark:
+            "<benchmarks>/simulate_states.jsonl"
+        conda:
+            ENVIRONMENT
+        params:
+            squeezing=PLAN.quantum["squeezing"],
+            levels=PLAN.quantum["levels"],
+            code=code("simulate_states"),
+        shell:
+            "python -m pipeline simulate_states --squeezing={params.squeezing:q} --levels={params.levels:q} --output={output:q}"
+            " > {log:q} 2>&1"
+
+    rule plot_states:
+        input:
+            "<results>/features/quantum_states.json",
+        output:
+            **figure("quantum_states", "quantum_states", "Models", "squeezed states"),
+        log:
+            "<logs>/plot_states.log",
+        conda:
+            ENVIRONMENT
+        params:
+            code=code("plot_states"),
+        shell:
+            "python -m pipeline plot_states --states={input:q} --output={output.png:q} > {log:q} 2>&1"
+
+
+if PLAN.blackbody:
+
+    rule fit_blackbody:
+        output:
+            **figure("firas", "firas", "Models", "FIRAS monopole"),
+            record="<results>/features/blackbody.json",
+        log:
+            "<logs>/fit_blackbody.log",
+        benchmark:
+            "<benchmarks>/fit_blackbody.jsonl"
+        conda:
+            ENVIRONMENT
+        params:
+            amplitude_max=PLAN.blackbody["amplitude_max"],
+            data=data_hash(FIRAS),
+            code=code("fit_blackbody"),
+        shell:
+            "python -m pipeline fit_blackbody --amplitude-max={params.amplitude_max:q} --figure={output.png:q} --output={output.record:q}"
+            " > {log:q} 2>&1"

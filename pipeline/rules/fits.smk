@@ -3,9 +3,7 @@
 
 rule sample_posterior:
     input:
-        manifest=MANIFEST,
-        own=lambda wc: own_spectra(wc.fit),
-        transfer=transfer_of,
+        **posterior(),
     output:
         "<results>/chains/{fit}.ensemble{ensemble}.h5",
     log:
@@ -16,29 +14,25 @@ rule sample_posterior:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=1 if config["device"] == "cuda" else 0,
+        gpu=GPU,
         mem_mb=fit_memory,
     params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
-        transfer=transfer_option,
-        data=lambda wc: data_hashes(wc.fit),
-        device=config["device"],
-        seed=SEED,
+        fit=lambda wc: FITS[wc.fit],
+        transfer=transfer,
+        data=lambda wc: PLAN.data_hashes(wc.fit),
+        device=PLAN.device,
+        seed=PLAN.seed,
+        checkpoint=lambda wc: f"{PLAN.folder}/checkpoints/{wc.fit}.ensemble{wc.ensemble}",
         code=code("sample_posterior"),
-        checkpoint=lambda wc: f"results/{config['run']['name']}/checkpoints/{wc.fit}.ensemble{wc.ensemble}",
     shell:
-        "python -m pipeline.sample_posterior --fit {params.fit:q} --emulator $(dirname {input.manifest})"
-        " {params.transfer}"
-        " --device {params.device} --seed {params.seed} {wildcards.ensemble} --code {params.code}"
-        " --threads {threads} --checkpoint {params.checkpoint} --output {output} > {log} 2>&1"
+        "python -m pipeline sample_posterior --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        " --device={params.device:q} --seed {params.seed:q} {wildcards.ensemble:q} --code={params.code:q}"
+        " --threads={threads:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule publish_chains:
     input:
-        chains=ensembles,
-        manifest=MANIFEST,
-        own=lambda wc: own_spectra(wc.fit),
-        transfer=transfer_of,
+        **posterior(chains=lambda wc: PLAN.chains(wc.fit)),
     output:
         samples="<results>/chains/{fit}.samples.h5",
         arviz="<results>/chains/{fit}.nc",
@@ -54,11 +48,10 @@ rule publish_chains:
     resources:
         mem_mb=fit_memory,
     params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
-        transfer=transfer_option,
+        fit=lambda wc: FITS[wc.fit],
+        transfer=transfer,
         code=code("publish_chains"),
     shell:
-        "python -m pipeline.publish_chains --fit {params.fit:q} --emulator $(dirname {input.manifest})"
-        " {params.transfer}"
-        " --chains {input.chains} --samples {output.samples} --getdist-root {output.getdist}/{wildcards.fit}"
-        " --arviz {output.arviz} --summary {output.summary} --checks {output.checks} > {log} 2>&1"
+        "python -m pipeline publish_chains --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        " --chains {input.chains:q} --samples={output.samples:q} --getdist-root={output.getdist:q}/{wildcards.fit:q}"
+        " --arviz={output.arviz:q} --summary={output.summary:q} --checks={output.checks:q} > {log:q} 2>&1"

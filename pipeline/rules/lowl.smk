@@ -1,13 +1,6 @@
 # Low-l TT: the pixel likelihood of the WMAP maps, beside the published low-l TT.
 
 
-LOWL_MAPS = [
-    f"wmap7/wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits" for band in "VW"
-] + ["wmap7/wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits"]
-LOWL_CHECKS = ["<results>/checks/lowl.json"]
-LOWL_FIGURES = ["<results>/figures/lowl.png", "<results>/figures/lowl_maps.png"]
-
-
 rule prepare_lowl:
     input:
         maps=[data_file(name) for name in LOWL_MAPS],
@@ -25,31 +18,16 @@ rule prepare_lowl:
         sha256=[data_hash(name) for name in LOWL_MAPS],
         code=code("prepare_lowl"),
     shell:
-        "python -m pipeline.prepare_lowl --map-v {input.maps[0]} --map-w {input.maps[1]} --mask {input.maps[2]}"
-        " --sha256 {params.sha256} --unit mK --coord G --fiducial {input.fiducial}"
-        " --output {output.lowl} --checks {output.checks} > {log} 2>&1"
+        "python -m pipeline prepare_lowl --map-v={input.maps[0]:q} --map-w={input.maps[1]:q} --mask={input.maps[2]:q} --sha256 {params.sha256:q}"
+        " --unit=mK --coord=G --fiducial={input.fiducial:q} --output={output.lowl:q} --checks={output.checks:q} > {log:q} 2>&1"
 
 
 rule plot_lowl:
     input:
         "<results>/spectra/lowl.json",
     output:
-        png=report(
-            "<results>/figures/lowl.png",
-            caption="../report/lowl.rst",
-            category="Spectra",
-            labels={"figure": "low-l TT"},
-        ),
-        pdf="<results>/figures/lowl.pdf",
-        csv="<results>/figures/lowl.csv",
-        map_png=report(
-            "<results>/figures/lowl_maps.png",
-            caption="../report/lowl_maps.rst",
-            category="Maps",
-            labels={"figure": "low-l map and templates"},
-        ),
-        map_pdf="<results>/figures/lowl_maps.pdf",
-        map_csv="<results>/figures/lowl_maps.csv",
+        **figure("lowl", "lowl", "Spectra", "low-l TT"),
+        **figure("lowl_maps", "lowl_maps", "Maps", "low-l map and templates", "map_"),
     log:
         "<logs>/plot_lowl.log",
     conda:
@@ -57,5 +35,4 @@ rule plot_lowl:
     params:
         code=code("plot_lowl"),
     shell:
-        "stem={output.png}; maps={output.map_png}; python -m pipeline.plot_lowl --lowl {input}"
-        " --output ${{stem%.png}} --map-output ${{maps%.png}} > {log} 2>&1"
+        "python -m pipeline plot_lowl --lowl={input:q} --output={output.png:q} --map-output={output.map_png:q} > {log:q} 2>&1"

@@ -1,13 +1,18 @@
 # Maps: masks and Stokes I, Q, U made ready, every step recorded in the product; cross-spectra of two bands.
 
 
-CUT = config["maps"].get("galactic_cut")
+PAIR = PLAN.spectra["pair"]
+SIMULATED = {
+    name: SECTIONS.path(f"simulate.{name}", band["simulate"])
+    for name, band in PLAN.bands.items()
+    if "simulate" in band
+}
 
 
 rule simulate_map:
     input:
         theory="<results>/theory/fiducial.txt",
-        window=data_file(config["maps"]["pixel_window"]),
+        window=data_file(PLAN.maps["pixel_window"]),
     output:
         "<results>/maps/simulated/{band}.fits",
     log:
@@ -17,19 +22,19 @@ rule simulate_map:
     conda:
         ENVIRONMENT
     params:
-        simulate=lambda wc: as_json(BANDS[wc.band]["simulate"]),
-        fwhm=lambda wc: BANDS[wc.band]["fwhm_arcmin"],
-        seed=SEED,
+        simulate=lambda wc: SIMULATED[wc.band],
+        fwhm=lambda wc: PLAN.bands[wc.band]["fwhm_arcmin"],
+        seed=PLAN.seed,
         code=code("simulate_map"),
     shell:
-        "python -m pipeline.simulate_map --theory {input.theory} --band {wildcards.band}"
-        " --simulate {params.simulate:q} --fwhm-arcmin {params.fwhm} --pixel-window {input.window}"
-        " --seed {params.seed} --output {output} > {log} 2>&1"
+        "python -m pipeline simulate_map --theory={input.theory:q} --band={wildcards.band:q} --simulate={params.simulate:q}"
+        " --fwhm-arcmin={params.fwhm:q} --pixel-window={input.window:q} --seed={params.seed:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule prepare_mask:
     input:
-        mask=[] if CUT else data_file(config["maps"]["mask"]),
+        [] if PLAN.maps.get("galactic_cut") else data_file(PLAN.maps["mask"]),
     output:
         "<results>/maps/mask.fits",
     log:
@@ -39,25 +44,20 @@ rule prepare_mask:
     conda:
         ENVIRONMENT
     params:
-        source=lambda wc, input: (
-            f"--galactic-cut {CUT['nside']} {CUT['latitude_deg']}"
-            if CUT
-            else f"--mask {input.mask} {declared('coord', 'ordering')} --mask-sha256 {data_hash(config['maps']['mask'])}"
-        ),
-        apodisation=config["maps"]["apodisation"],
+        source=mask_words,
+        apodisation=PLAN.maps["apodisation"],
         code=code("prepare_mask"),
     shell:
-        "python -m pipeline.prepare_mask {params.source}"
-        " --apodisation-deg {params.apodisation[degrees]} --apodisation-type {params.apodisation[type]}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline prepare_mask {params.source:q} --apodisation-deg={params.apodisation[degrees]:q}"
+        " --apodisation-type={params.apodisation[type]:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule prepare_maps:
     input:
         map=lambda wc: (
-            data_file(BANDS[wc.band]["map"])
-            if "map" in BANDS[wc.band]
-            else f"<results>/maps/simulated/{wc.band}.fits"
+            data_file(PLAN.bands[wc.band]["map"])
+            if "map" in PLAN.bands[wc.band]
+            else f"{PLAN.folder}/maps/simulated/{wc.band}.fits"
         ),
         mask="<results>/maps/mask.fits",
     output:
@@ -69,28 +69,22 @@ rule prepare_maps:
     conda:
         ENVIRONMENT
     params:
-        declared=declared("coord", "ordering", "unit", "polcconv"),
-        sha256=lambda wc: (
-            f"--map-sha256 {data_hash(BANDS[wc.band]['map'])}"
-            if "map" in BANDS[wc.band]
-            else ""
-        ),
+        declared=map_words,
         code=code("prepare_maps"),
     shell:
-        "python -m pipeline.prepare_maps --map {input.map} --mask {input.mask} --band {wildcards.band}"
-        " {params.declared} {params.sha256} --output {output} > {log} 2>&1"
+        "python -m pipeline prepare_maps --map={input.map:q} --mask={input.mask:q} --band={wildcards.band:q} {params.declared:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule estimate_spectra:
     input:
-        map_a="<results>/maps/{}.fits".format(config["spectra"]["pair"][0]),
-        map_b="<results>/maps/{}.fits".format(config["spectra"]["pair"][1]),
+        maps=[f"<results>/maps/{band}.fits" for band in PAIR],
         mask="<results>/maps/mask.fits",
-        window=data_file(config["maps"]["pixel_window"]),
+        window=data_file(PLAN.maps["pixel_window"]),
         fiducial="<results>/theory/fiducial.txt",
     output:
-        sacc=f"<results>/spectra/{PAIR}.sacc.fits",
-        leakage=f"<results>/spectra/{PAIR}.leakage.fits",
+        sacc=PLAN.own_spectra,
+        leakage=PLAN.leakage,
     log:
         "<logs>/estimate_spectra.log",
     benchmark:
@@ -98,14 +92,14 @@ rule estimate_spectra:
     conda:
         ENVIRONMENT
     params:
-        names=config["spectra"]["pair"],
-        fwhm=[BANDS[band]["fwhm_arcmin"] for band in config["spectra"]["pair"]],
-        edges=config["spectra"]["edges"],
-        window_sha256=data_hash(config["maps"]["pixel_window"]),
+        names=PAIR,
+        fwhm=[PLAN.bands[band]["fwhm_arcmin"] for band in PAIR],
+        edges=PLAN.edges,
+        window_sha256=data_hash(PLAN.maps["pixel_window"]),
         code=code("estimate_spectra"),
     shell:
-        "python -m pipeline.estimate_spectra --map-a {input.map_a} --map-b {input.map_b}"
-        " --name-a {params.names[0]} --name-b {params.names[1]} --mask {input.mask}"
-        " --fiducial {input.fiducial} --pixel-window {input.window}"
-        " --fwhm-arcmin-a {params.fwhm[0]} --fwhm-arcmin-b {params.fwhm[1]}"
-        " --pixel-window-sha256 {params.window_sha256} --edges {params.edges} --output {output.sacc} > {log} 2>&1"
+        "python -m pipeline estimate_spectra --map-a={input.maps[0]:q} --map-b={input.maps[1]:q} --mask={input.mask:q}"
+        " --name-a={params.names[0]:q} --name-b={params.names[1]:q} --fiducial={input.fiducial:q}"
+        " --pixel-window={input.window:q} --pixel-window-sha256={params.window_sha256:q}"
+        " --fwhm-arcmin-a={params.fwhm[0]:q} --fwhm-arcmin-b={params.fwhm[1]:q} --edges {params.edges:q}"
+        " --output={output.sacc:q} > {log:q} 2>&1"

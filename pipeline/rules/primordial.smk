@@ -1,26 +1,15 @@
 # Primordial models: transfer functions around a fit, from which any P(k) gives spectra.
 
-TRANSFER = config["theory"].get("transfer", {})
-TRANSFER_PARTS = TRANSFER.get("parts", 5)
-PRIMORDIAL_FITS = [fit for fit in FITS if "primordial" in FITS[fit].get("theory", {})]
-TRANSFER_MANIFEST = "<results>/theory/transfer/manifest.json"
 
-TENSORS = any("tensors" in FITS[fit]["theory"] for fit in PRIMORDIAL_FITS)
-
-OWN_TRANSFER = [f for f in PRIMORDIAL_FITS if "transfer" not in FITS[f]["theory"]]
-
-if OWN_TRANSFER and not TRANSFER:
-    raise WorkflowError(
-        f"fit {OWN_TRANSFER[0]} has a primordial model: say with theory.transfer how its transfer functions are made"
-        " (pipeline/config/early_universe.yaml)"
-    )
+EXPANSION = SECTIONS.path("transfer", PLAN.transfer)
+CENTRE = "<results>/theory/transfer_runs/centre.safetensors"
 
 
 rule compute_transfer_centre:
     input:
         manifest=MANIFEST,
     output:
-        temp("<results>/theory/transfer_runs/centre.safetensors"),
+        temp(CENTRE),
     log:
         "<logs>/compute_transfer_centre.log",
     benchmark:
@@ -30,17 +19,17 @@ rule compute_transfer_centre:
     resources:
         mem_mb=6500,
     params:
-        plan=as_json(TRANSFER),
+        plan=EXPANSION,
         code=code("compute_transfer"),
     shell:
-        "python -m pipeline.compute_transfer --plan {params.plan:q} --emulator {input.manifest}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline compute_transfer --plan={params.plan:q} --emulator={input.manifest:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule compute_transfer:
     input:
         manifest=MANIFEST,
-        centre="<results>/theory/transfer_runs/centre.safetensors",
+        centre=CENTRE,
     output:
         temp("<results>/theory/transfer_runs/part{part}.safetensors"),
     log:
@@ -52,29 +41,29 @@ rule compute_transfer:
     resources:
         mem_mb=1500,
     params:
-        plan=as_json(TRANSFER),
-        parts=TRANSFER_PARTS,
+        plan=EXPANSION,
+        parts=PLAN.transfer_parts,
         code=code("compute_transfer"),
     shell:
-        "python -m pipeline.compute_transfer --plan {params.plan:q} --emulator {input.manifest}"
-        " --centre {input.centre} --part {wildcards.part} {params.parts} --output {output} > {log} 2>&1"
+        "python -m pipeline compute_transfer --plan={params.plan:q} --emulator={input.manifest:q} --centre={input.centre:q}"
+        " --part {wildcards.part:q} {params.parts:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule join_transfer:
     input:
         manifest=MANIFEST,
-        centre="<results>/theory/transfer_runs/centre.safetensors",
+        centre=CENTRE,
         parts=expand(
             "<results>/theory/transfer_runs/part{part}.safetensors",
-            part=range(TRANSFER_PARTS),
+            part=range(PLAN.transfer_parts),
         ),
     output:
         **(
             {"tensors": directory("<results>/theory/transfer/tensors")}
-            if TENSORS
+            if PLAN.tensors
             else {}
         ),
-        manifest=TRANSFER_MANIFEST,
+        manifest=PLAN.transfer_manifest,
         arrays="<results>/theory/transfer/arrays.safetensors",
     log:
         "<logs>/join_transfer.log",
@@ -85,30 +74,27 @@ rule join_transfer:
     resources:
         mem_mb=2500,
     params:
-        plan=as_json(TRANSFER),
-        tensors="--tensors" if TENSORS else "",
+        plan=EXPANSION,
+        tensors=["--tensors"] if PLAN.tensors else [],
         code=code("join_transfer"),
     shell:
-        "python -m pipeline.join_transfer --plan {params.plan:q} --emulator {input.manifest} {params.tensors}"
-        " --centre {input.centre} --parts {input.parts} --output $(dirname {output.manifest}) > {log} 2>&1"
+        "python -m pipeline join_transfer --plan={params.plan:q} --emulator={input.manifest:q} {params.tensors:q} --centre={input.centre:q}"
+        " --parts {input.parts:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule plot_primordial:
     input:
-        samples="<results>/chains/{fit}.samples.h5",
-        summary="<results>/chains/{fit}.summary.json",
-        manifest=MANIFEST,
-        transfer=transfer_of,
-        own=lambda wc: own_spectra(wc.fit),
-    output:
-        png=report(
-            "<results>/figures/primordial_{fit}.png",
-            caption="../report/primordial.rst",
-            category="Fits",
-            labels={"figure": "primordial spectrum and imprint", "fit": "{fit}"},
+        **posterior(
+            samples="<results>/chains/{fit}.samples.h5",
+            summary="<results>/chains/{fit}.summary.json",
         ),
-        pdf="<results>/figures/primordial_{fit}.pdf",
-        csv="<results>/figures/primordial_{fit}.csv",
+    output:
+        **figure(
+            "primordial_{fit}",
+            "primordial",
+            "Fits",
+            "primordial spectrum and imprint",
+        ),
     log:
         "<logs>/plot_primordial/{fit}.log",
     conda:
@@ -116,9 +102,9 @@ rule plot_primordial:
     resources:
         mem_mb=fit_memory,
     params:
-        fit=lambda wc: as_json(FITS[wc.fit]),
+        fit=lambda wc: FITS[wc.fit],
+        transfer=transfer,
         code=code("plot_primordial"),
     shell:
-        "stem={output.png}; python -m pipeline.plot_primordial --samples {input.samples} --summary {input.summary}"
-        " --fit {params.fit:q} --emulator $(dirname {input.manifest}) --transfer $(dirname {input.transfer})"
-        " --output ${{stem%.png}} > {log} 2>&1"
+        "python -m pipeline plot_primordial --samples={input.samples:q} --summary={input.summary:q}"
+        " --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q} --output={output.png:q} > {log:q} 2>&1"

@@ -1,55 +1,15 @@
 # Report: one summary, one page, the record of the run, and the gate that fails when a check does.
 
-# JSON products that a section of the page shows, by the section's key (cmbfit/report/sections.py)
-PRODUCTS = {
-    **COMPARISON_PRODUCTS,
-    **LOOK_PRODUCTS,
-    **ROTATION_PRODUCTS,
-    **EVAPORATION_PRODUCTS,
-    **BLACKBODY_PRODUCTS,
-}
-
-CHECKS = [
-    "<results>/checks/spectra.json",
-    *SURVEY_CHECKS,
-    *(LOWL_CHECKS if LOWL else []),
-    "<results>/checks/likelihood.json",
-    *[
-        f"<results>/checks/{kind}_{fit}.json"
-        for fit in FITS
-        for kind in ("chains", "emulator", "reweight")
-    ],
-]
-FIGURES = [
-    *COMPARISON_FIGURES,
-    "<results>/figures/maps.png",
-    "<results>/figures/mask.png",
-    "<results>/figures/spectra.png",
-    *SURVEY_FIGURES,
-    *LOOK_FIGURES,
-    *ROTATION_FIGURES,
-    *EVAPORATION_FIGURES,
-    *BLACKBODY_FIGURES,
-    *TRAINING_FIGURES,
-    *(LOWL_FIGURES if LOWL else []),
-    *[
-        f"<results>/figures/{kind}_{fit}.png"
-        for fit in FITS
-        for kind in ("residuals", "corner", "traces", "emulator", "reweight")
-    ],
-    *[f"<results>/figures/primordial_{fit}.png" for fit in PRIMORDIAL_FITS],
-]
-
-
-FOLDER = f"results/{config['run']['name']}/"
-
 
 rule write_summary:
     input:
-        fits=[f"<results>/chains/{fit}.summary.json" for fit in FITS],
-        reweighted=[f"<results>/chains/{fit}.reweight.json" for fit in FITS],
-        checks=CHECKS,
-        products=list(PRODUCTS.values()),
+        fits=[
+            fit[key]
+            for fit in PLAN.fitted(*PLAN.fits).values()
+            for key in ("summary", "reweight")
+        ],
+        checks=PLAN.checks,
+        products=list(PLAN.products.values()),
         manifest=MANIFEST,
     output:
         "<results>/summary.json",
@@ -59,28 +19,24 @@ rule write_summary:
     conda:
         ENVIRONMENT
     params:
-        config=lambda wc: as_json(config),  # it may hold {wildcards} of its own
-        names=list(FITS),
-        sections=list(PRODUCTS),
-        rules=lambda wc: as_json(rules_of_the_run()),
-        files=sorted(set(MAP_FILES)),
-        data=[data_hashes(fit) for fit in FITS],
+        config=SECTIONS.path("config", config),
+        files=SECTIONS.path("summary", PLAN.summary_files()),
+        rules=lambda wc: RULES,
+        data=lambda wc: [PLAN.data_hashes(fit) for fit in PLAN.fits],
         code=code("write_summary"),
     shell:
-        "python -m pipeline.write_summary --names {params.names} --fits {input.fits} --reweighted {input.reweighted} --checks {input.checks}"
-        " --sections {params.sections} --products {input.products} --rules {params.rules:q}"
-        " --emulator {input.manifest} --config {params.config:q} --files {params.files}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline write_summary --config={params.config:q} --files={params.files:q} --rules={params.rules:q} --emulator={input.manifest:q}"
+        " --output={output:q} > {log:q} 2>&1"
 
 
 rule write_report:
     input:
         summary="<results>/summary.json",
-        figures=FIGURES,
+        figures=PLAN.figures,
     output:
         report(
             "<results>/report/index.html",
-            caption=f"{CAPTIONS}/index.rst",
+            caption="../report/index.rst",
             category="Summary",
             labels={"figure": "first page: parameters and checks"},
         ),
@@ -90,11 +46,12 @@ rule write_report:
     conda:
         ENVIRONMENT
     params:
-        benchmarks=f"results/{config['run']['name']}/benchmarks",
+        figures=SECTIONS.path("figures", PLAN.figures),
+        benchmarks=f"{PLAN.folder}/benchmarks",
         code=code("write_report"),
     shell:
-        "python -m pipeline.write_report --summary {input.summary} --figures {input.figures}"
-        " --benchmarks {params.benchmarks} --output {output} > {log} 2>&1"
+        "python -m pipeline write_report --summary={input.summary:q} --figures={params.figures:q} --benchmarks={params.benchmarks:q}"
+        " --output={output:q} > {log:q} 2>&1"
 
 
 rule write_crate:
@@ -113,11 +70,11 @@ rule write_crate:
     conda:
         ENVIRONMENT
     params:
-        hashes=lambda wc: as_json(CODE),
+        hashes=lambda wc: HASHES,
         code=code("write_crate"),
     shell:
-        "python -m pipeline.write_crate --summary {input.summary} --code {params.hashes:q}"
-        " --output {output.crate} > {log} 2>&1"
+        "python -m pipeline write_crate --summary={input.summary:q} --code={params.hashes:q} --output={output.crate:q}"
+        " > {log:q} 2>&1"
 
 
 rule gate:
@@ -135,4 +92,4 @@ rule gate:
     params:
         code=code("gate"),
     shell:
-        "python -m pipeline.gate --summary {input.summary} --output {output} 2>&1 | tee {log}"
+        "python -m pipeline gate --summary={input.summary:q} --output={output:q} 2>&1 | tee {log:q}"

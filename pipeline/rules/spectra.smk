@@ -1,10 +1,10 @@
-# Spectra: checks of the run's own spectra.
+# Checks of the run's own spectra, and of every data set against published numbers.
 
 
 rule check_spectra:
     input:
-        spectra=f"<results>/spectra/{PAIR}.sacc.fits",
-        leakage=f"<results>/spectra/{PAIR}.leakage.fits",
+        spectra=PLAN.own_spectra,
+        leakage=PLAN.leakage,
         fiducial="<results>/theory/fiducial.txt",
     output:
         "<results>/checks/spectra.json",
@@ -13,9 +13,25 @@ rule check_spectra:
     conda:
         ENVIRONMENT
     params:
-        signal=config["spectra"]["signal"],
-        remark=config["spectra"]["remark"],
+        signal=PLAN.spectra["signal"],
+        remark=lambda wc: PLAN.spectra["remark"],
         code=code("check_spectra"),
     shell:
-        "python -m pipeline.check_spectra --spectra {input.spectra} --theory {input.fiducial}"
-        " --signal {params.signal} --remark {params.remark:q} --output {output} > {log} 2>&1"
+        "python -m pipeline check_spectra --spectra={input.spectra:q} --theory={input.fiducial:q} --signal {params.signal:q}"
+        " --remark={params.remark:q} --output={output:q} > {log:q} 2>&1"
+
+
+rule check_likelihood:
+    output:
+        "<results>/checks/likelihood.json",
+    log:
+        "<logs>/check_likelihood.log",
+    benchmark:
+        "<benchmarks>/check_likelihood.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        reference=SECTIONS.path("reference", PLAN.reference),
+        code=code("check_likelihood"),
+    shell:
+        "python -m pipeline check_likelihood --reference={params.reference:q} --output={output:q} > {log:q} 2>&1"

@@ -1,23 +1,81 @@
 # Survey: many maps. Splits of fields, masks, beams, templates, coefficients, all cross-spectra, nulls.
 # Used in place of the two-map rules where the configuration has maps.fields.
 
-EDGES = config["spectra"]["edges"]
-EDGES = ["planck", config["spectra"]["lmax_bins"]] if EDGES == "planck" else EDGES
+
+SURVEY = PLAN.survey
+
+
+def field_section(name, bands):
+    """Where the files of each field lie."""
+    return SECTIONS.path(name, PLAN.resolved([SURVEY.field_spec(f) for f in bands]))
+
+
+FIELDS = field_section("fields", SURVEY.fields)
+FIELD_FILES = [x for field in SURVEY.fields for x in SURVEY.field_inputs(field)]
+BANDS = {
+    name: SECTIONS.path(f"band.{name}", {"spec": band.spec, "declared": band.declared})
+    for name, band in SURVEY.bands.items()
+}
+MASKS = {
+    name: SECTIONS.path(
+        f"mask.{name}", {"spec": spec, "declared": PLAN.maps["declare"]}
+    )
+    for name, spec in SURVEY.masks.items()
+}
+DETECTORS = {
+    name: SECTIONS.path(
+        f"beam.{name}",
+        [
+            {"beam": beam, "weight": 1 / detector.get("sigma0_uk", 1.0) ** 2}
+            for beam, detector in zip(band.beams, band.spec["detectors"].values())
+        ],
+    )
+    for name, band in SURVEY.observed.items()
+}
+JOINED_BANDS = {
+    name: SECTIONS.path(
+        f"join.{name}",
+        {
+            "channels": list(band.joins),
+            "fwhm_arcmin": band.spec["fwhm_arcmin"],
+            "ranges": band.spec.get("ranges", {}),
+            "difference": name in SURVEY.differences,
+        },
+    )
+    for name, band in SURVEY.joined.items()
+}
+SOURCES = {
+    name: SECTIONS.path(
+        f"templates.{name}",
+        PLAN.resolved(
+            {
+                "field": SURVEY.template_spec(name),
+                "templates": [
+                    SURVEY.template_spec(name, t) for t in SURVEY.templates_of(name)
+                ],
+            }
+        ),
+    )
+    for name in SURVEY.cleaning["fields"]
+}
 
 
 def masks_of(wildcards):
-    """Return the masks of a field: of T, and of Q and U where they have their own."""
+    """The masks of a field: of T, and of Q and U where they have their own."""
     return [f"<results>/maps/mask_{m}.fits" for m in SURVEY.masks_of(wildcards.field)]
 
 
-def mask_options(wildcards, input):
-    """Return the masks as the transforms take them."""
-    return " ".join(f"{o} {m}" for o, m in zip(("--mask", "--mask-p"), input.masks))
+def channels_of(wildcards):
+    return [SURVEY.channels[c] for c in SURVEY.joined[wildcards.band].joins]
+
+
+def mask_files(wildcards):
+    return SURVEY.masks[wildcards.mask].get("files", [])
 
 
 def survey_memory(gigabytes):
-    """Return a job's memory [MB], given what it takes for Planck's maps at lmax 2600: maps and matrices go as lmax^2."""
-    share = (config["spectra"]["lmax"] / 2600) ** 2
+    """A job's memory [MB], given what it takes for Planck's maps at lmax 2600: maps and matrices go as lmax^2."""
+    share = (PLAN.spectra["lmax"] / 2600) ** 2
     return lambda wildcards, attempt: int(attempt * (600 + 1000 * gigabytes * share))
 
 
@@ -36,26 +94,18 @@ rule transform_channel:
     resources:
         mem_mb=survey_memory(4.4),
     params:
-        lmax=config["spectra"]["lmax"],
+        lmax=PLAN.spectra["lmax"],
         code=code("transform_channel"),
     shell:
-        "python -m pipeline.transform_channel --split {input.split} --beam {input.beam}"
-        " --name {wildcards.channel}.{wildcards.split} --lmax {params.lmax} --output {output} > {log} 2>&1"
+        "python -m pipeline transform_channel --split={input.split:q} --beam={input.beam:q} --name={wildcards.channel:q}.{wildcards.split:q}"
+        " --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule join_channels:
     input:
-        alms=lambda wc: [
-            SURVEY.channels[c].channel_file(wc.split)
-            for c in SURVEY.joined[wc.band].joins
-        ],
-        splits=lambda wc: [
-            SURVEY.channels[c].split_file(wc.split)
-            for c in SURVEY.joined[wc.band].joins
-        ],
-        beams=lambda wc: [
-            f"<results>/maps/{c}.beam.txt" for c in SURVEY.joined[wc.band].joins
-        ],
+        alms=lambda wc: [c.channel_file(wc.split) for c in channels_of(wc)],
+        splits=lambda wc: [c.split_file(wc.split) for c in channels_of(wc)],
+        beams=lambda wc: [f"<results>/maps/{c.name}.beam.txt" for c in channels_of(wc)],
     output:
         "<results>/maps/{band}.{split}.fits",
     log:
@@ -69,16 +119,12 @@ rule join_channels:
     resources:
         mem_mb=survey_memory(5.7),
     params:
-        channels=lambda wc: SURVEY.joined[wc.band].joins,
-        fwhm=lambda wc: SURVEY.joined[wc.band].spec["fwhm_arcmin"],
-        ranges=lambda wc: as_json(SURVEY.joined[wc.band].spec.get("ranges", {})),
-        difference=lambda wc: ("--difference" if wc.band in SURVEY.differences else ""),
-        lmax=config["spectra"]["lmax"],
+        band=lambda wc: JOINED_BANDS[wc.band],
+        lmax=PLAN.spectra["lmax"],
         code=code("join_channels"),
     shell:
-        "python -m pipeline.join_channels --alms {input.alms} --splits {input.splits} --beams {input.beams}"
-        " --channels {params.channels} --name {wildcards.band}.{wildcards.split} --fwhm-arcmin {params.fwhm}"
-        " --ranges {params.ranges:q} {params.difference} --lmax {params.lmax} --output {output} > {log} 2>&1"
+        "python -m pipeline join_channels --alms {input.alms:q} --splits {input.splits:q} --beams {input.beams:q} --band={params.band:q}"
+        " --name={wildcards.band:q}.{wildcards.split:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule gaussian_beam:
@@ -92,11 +138,11 @@ rule gaussian_beam:
         ENVIRONMENT
     params:
         fwhm=lambda wc: SURVEY.joined[wc.band].spec["fwhm_arcmin"],
-        lmax=config["spectra"]["lmax"],
+        lmax=PLAN.spectra["lmax"],
         code=code("gaussian_beam"),
     shell:
-        "python -m pipeline.gaussian_beam --fwhm-arcmin {params.fwhm} --lmax {params.lmax}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline gaussian_beam --fwhm-arcmin={params.fwhm:q} --lmax={params.lmax:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule prepare_split:
@@ -115,19 +161,17 @@ rule prepare_split:
     resources:
         mem_mb=survey_memory(6.1),
     params:
-        band=lambda wc: as_json(SURVEY.bands[wc.band].spec),
-        declared=lambda wc: as_json(SURVEY.bands[wc.band].declared),
+        band=lambda wc: BANDS[wc.band],
         sha256=lambda wc: [data_hash(f) for f in SURVEY.bands[wc.band].maps(wc.split)],
         code=code("prepare_split"),
     shell:
-        "python -m pipeline.prepare_split --maps {input.maps} --sha256 {params.sha256}"
-        " --name {wildcards.band}.{wildcards.split} --band {params.band:q} --declared {params.declared:q}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline prepare_split --maps {input.maps:q} --sha256 {params.sha256:q} --name={wildcards.band:q}.{wildcards.split:q}"
+        " --band={params.band:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule prepare_survey_mask:
     input:
-        masks=lambda wc: [data_file(f) for f in SURVEY.masks[wc.mask].get("files", [])],
+        masks=lambda wc: [data_file(f) for f in mask_files(wc)],
         splits=lambda wc: [
             s
             for f in SURVEY.masked
@@ -145,14 +189,12 @@ rule prepare_survey_mask:
     resources:
         mem_mb=survey_memory(3.2),
     params:
-        mask=lambda wc: as_json(SURVEY.masks[wc.mask]),
-        declared=as_json(config["maps"]["declare"]),
-        sha256=lambda wc: [data_hash(f) for f in SURVEY.masks[wc.mask].get("files", [])],
+        mask=lambda wc: MASKS[wc.mask],
+        sha256=lambda wc: [data_hash(f) for f in mask_files(wc)],
         code=code("prepare_survey_mask"),
     shell:
-        "python -m pipeline.prepare_survey_mask --masks {input.masks} --sha256 {params.sha256}"
-        " --splits {input.splits} --name {wildcards.mask} --mask {params.mask:q}"
-        " --declared {params.declared:q} --output {output} > {log} 2>&1"
+        "python -m pipeline prepare_survey_mask --masks {input.masks:q} --sha256 {params.sha256:q} --splits {input.splits:q}"
+        " --name={wildcards.mask:q} --mask={params.mask:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule prepare_beam:
@@ -169,21 +211,16 @@ rule prepare_beam:
         ENVIRONMENT
     params:
         sha256=lambda wc: [data_hash(b["file"]) for b in SURVEY.bands[wc.band].beams],
-        specs=lambda wc: as_json(SURVEY.bands[wc.band].beams),
-        weights=lambda wc: [
-            1 / d.get("sigma0_uk", 1.0) ** 2
-            for d in SURVEY.bands[wc.band].spec["detectors"].values()
-        ],
+        detectors=lambda wc: DETECTORS[wc.band],
         lmax=lambda wc: (
             SURVEY.cleaning["window"][1]
             if wc.band in SURVEY.templates
-            else config["spectra"]["lmax"]
+            else PLAN.spectra["lmax"]
         ),
         code=code("prepare_beam"),
     shell:
-        "python -m pipeline.prepare_beam --beams {input.beams} --sha256 {params.sha256}"
-        " --specs {params.specs:q} --weights {params.weights} --pixel-window {input.window}"
-        " --lmax {params.lmax} --output {output} > {log} 2>&1"
+        "python -m pipeline prepare_beam --beams {input.beams:q} --sha256 {params.sha256:q} --detectors={params.detectors:q}"
+        " --pixel-window={input.window:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule transform_split:
@@ -201,12 +238,11 @@ rule transform_split:
     resources:
         mem_mb=survey_memory(3.2),
     params:
-        masks=mask_options,
-        lmax=config["spectra"]["lmax"],
+        lmax=PLAN.spectra["lmax"],
         code=code("transform_split"),
     shell:
-        "python -m pipeline.transform_split --split {input.split} {params.masks}"
-        " --name {wildcards.field}.{wildcards.split} --lmax {params.lmax} --output {output} > {log} 2>&1"
+        "python -m pipeline transform_split --split={input.split:q} --masks {input.masks:q} --name={wildcards.field:q}.{wildcards.split:q}"
+        " --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule transform_sky:
@@ -225,8 +261,8 @@ rule transform_sky:
         window=lambda wc: SURVEY.cleaning["window"],
         code=code("transform_sky"),
     shell:
-        "python -m pipeline.transform_sky --split {input.split} --beam {input.beam}"
-        " --window {params.window} --output {output} > {log} 2>&1"
+        "python -m pipeline transform_sky --split={input.split:q} --beam={input.beam:q} --window {params.window:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule transform_template:
@@ -247,15 +283,13 @@ rule transform_template:
         ENVIRONMENT
     params:
         cmb=lambda wc: (
-            "" if SURVEY.templates[wc.template].spec["has_cmb"] else "--without-cmb"
+            [] if SURVEY.templates[wc.template].spec["has_cmb"] else ["--without-cmb"]
         ),
-        masks=mask_options,
-        lmax=config["spectra"]["lmax"],
+        lmax=PLAN.spectra["lmax"],
         code=code("transform_template"),
     shell:
-        "python -m pipeline.transform_template --own {input.own} --template {input.template}"
-        " --beam {input.beam} {params.cmb} {params.masks} --lmax {params.lmax}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline transform_template --own={input.own:q} --template={input.template:q} --beam={input.beam:q} {params.cmb:q}"
+        " --masks {input.masks:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule fit_templates:
@@ -281,25 +315,21 @@ rule fit_templates:
     conda:
         ENVIRONMENT
     params:
-        field=lambda wc: resolved(SURVEY.template_spec(wc.field)),
-        templates=lambda wc: resolved(
-            [SURVEY.template_spec(wc.field, t) for t in SURVEY.templates_of(wc.field)]
-        ),
+        sources=lambda wc: SOURCES[wc.field],
         nside=lambda wc: SURVEY.cleaning["nside"],
         code=code("fit_templates"),
     shell:
-        "python -m pipeline.fit_templates --field {params.field:q} --templates {params.templates:q}"
-        " --mask {input.mask} --fiducial {input.fiducial} --nside {params.nside}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline fit_templates --sources={params.sources:q} --mask={input.mask:q} --fiducial={input.fiducial:q} --nside={params.nside:q}"
+        " --output={output:q} > {log:q} 2>&1"
 
 
 rule estimate_survey:
     input:
-        files=[f for field in SURVEY.fields for f in SURVEY.field_inputs(field)],
+        files=FIELD_FILES,
         fiducial="<results>/theory/fiducial.txt",
     output:
-        sacc=OWN_SPECTRA,
-        leakage=OWN_SPECTRA.removesuffix(".sacc.fits") + ".leakage.fits",
+        sacc=PLAN.own_spectra,
+        leakage=PLAN.leakage,
         pairs="<results>/spectra/pairs.h5",
         checks="<results>/checks/pairs.json",
     log:
@@ -311,23 +341,28 @@ rule estimate_survey:
     resources:
         mem_mb=survey_memory(6.4),
     params:
-        fields=resolved([SURVEY.field_spec(f) for f in SURVEY.fields]),
-        edges=EDGES,
-        lmax=config["spectra"]["lmax"],
-        pairs=as_json(config["spectra"].get("pairs")),
-        cuts=as_json(config["spectra"].get("cuts", {})),
+        fields=FIELDS,
+        edges=PLAN.edges,
+        lmax=PLAN.spectra["lmax"],
+        combine=SECTIONS.path(
+            "combine",
+            {
+                "pairs": PLAN.spectra.get("pairs"),
+                "cuts": PLAN.spectra.get("cuts", {}),
+            },
+        ),
         code=code("estimate_survey"),
     shell:
-        "python -m pipeline.estimate_survey --fields {params.fields:q} --fiducial {input.fiducial}"
-        " --edges {params.edges} --lmax {params.lmax} --pairs {params.pairs:q} --cuts {params.cuts:q}"
-        " --pairs-output {output.pairs} --checks {output.checks} --output {output.sacc} > {log} 2>&1"
+        "python -m pipeline estimate_survey --fields={params.fields:q} --fiducial={input.fiducial:q} --edges {params.edges:q} --lmax={params.lmax:q}"
+        " --combine={params.combine:q} --pairs-output={output.pairs:q} --checks={output.checks:q} --output={output.sacc:q}"
+        " > {log:q} 2>&1"
 
 
 rule check_nulls:
     input:
-        files=[f for field in SURVEY.masked for f in SURVEY.field_inputs(field)],
-        spectra=OWN_SPECTRA,
-        leakage=OWN_SPECTRA.removesuffix(".sacc.fits") + ".leakage.fits",
+        files=[x for field in SURVEY.masked for x in SURVEY.field_inputs(field)],
+        spectra=PLAN.own_spectra,
+        leakage=PLAN.leakage,
         fiducial="<results>/theory/fiducial.txt",
     output:
         "<results>/checks/nulls.json",
@@ -340,11 +375,11 @@ rule check_nulls:
     resources:
         mem_mb=survey_memory(7.9),
     params:
-        fields=resolved([SURVEY.field_spec(f) for f in SURVEY.fields]),
-        differences=resolved([SURVEY.field_spec(f) for f in SURVEY.differences]),
-        edges=EDGES,
-        lmax=config["spectra"]["lmax"],
+        fields=FIELDS,
+        differences=field_section("differences", SURVEY.differences),
+        edges=PLAN.edges,
+        lmax=PLAN.spectra["lmax"],
         code=code("check_nulls"),
     shell:
-        "python -m pipeline.check_nulls --fields {params.fields:q} --differences {params.differences:q} --spectra {input.spectra}"
-        " --fiducial {input.fiducial} --edges {params.edges} --lmax {params.lmax} --output {output} > {log} 2>&1"
+        "python -m pipeline check_nulls --fields={params.fields:q} --differences={params.differences:q} --spectra={input.spectra:q}"
+        " --fiducial={input.fiducial:q} --edges {params.edges:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"

@@ -1,22 +1,10 @@
 # Theory: the fiducial spectra, the emulator (shipped, or trained here from CAMB runs) and its errors.
 
-EMULATOR = config["theory"]["emulator"]
-TRAIN = EMULATOR.get("train")
 
-if TRAIN:
-    _per_chunk = TRAIN["design"]["per_chunk"]
-    _backgrounds = TRAIN["design"]["n_backgrounds"] + TRAIN["design"].get("n_focus", 0)
-    N_CHUNKS = -(-_backgrounds // _per_chunk)
-    BUNDLE = "<results>/theory/emulator"
-    MANIFEST = f"{BUNDLE}/manifest.json"
-else:
-    N_CHUNKS = 0
-    BUNDLE = shipped_or_own_bundle(EMULATOR["bundle"])
-    MANIFEST = f"{BUNDLE}/manifest.json"
-    refuse_other_physics(read_json(MANIFEST)["settings"]["trained_on"]["camb"])
-
-
-check_configuration(TRAIN["design"]["box"] if TRAIN else read_json(MANIFEST)["box"])
+CHUNKS = expand(
+    "<results>/theory/training/chunk_{chunk}.npz", chunk=range(PLAN.n_chunks)
+)
+DESIGN = SECTIONS.path("design", PLAN.train["design"] if PLAN.train else {})
 
 
 rule compute_fiducial:
@@ -29,12 +17,12 @@ rule compute_fiducial:
     conda:
         ENVIRONMENT
     params:
-        parameters=as_json(config["theory"]["fiducial"]),
-        camb=as_json(config["theory"]["camb"]),
+        parameters=SECTIONS.path("fiducial", PLAN.theory["fiducial"]),
+        camb=CAMB,
         code=code("compute_fiducial"),
     shell:
-        "python -m pipeline.compute_fiducial --parameters {params.parameters:q} --camb {params.camb:q}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline compute_fiducial --parameters={params.parameters:q} --camb={params.camb:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule compute_theory:
@@ -47,17 +35,14 @@ rule compute_theory:
     conda:
         ENVIRONMENT
     params:
-        design=as_json(TRAIN["design"] if TRAIN else {}),
-        camb=as_json(config["theory"]["camb"]),
+        design=DESIGN,
+        camb=CAMB,
         code=code("compute_theory"),
     shell:
-        "python -m pipeline.compute_theory --design {params.design:q} --camb {params.camb:q}"
-        " --chunk {wildcards.chunk} --output {output} > {log} 2>&1"
+        "python -m pipeline compute_theory --design={params.design:q} --camb={params.camb:q} --chunk={wildcards.chunk:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
-CHUNKS = expand("<results>/theory/training/chunk_{chunk}.npz", chunk=range(N_CHUNKS))
-TRAINING_FIGURES = []
-
-if TRAIN:
+if PLAN.train:
 
     include: "training.smk"

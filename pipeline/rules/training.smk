@@ -1,21 +1,19 @@
 # Training: the search for the polynomials, the emulator, networks beside it, and its extensions.
 
-EXTENDED = TRAIN.get("extensions", {})
-SEARCH = "<results>/theory/search.json" if "search" in TRAIN else []
-TRAINING_FIGURES = [
-    f"<results>/figures/emulator_{figure}.png"
-    for key, figure in (("search", "search"), ("network", "comparison"))
-    if key in TRAIN
-]
+
+LEARNT = SECTIONS.path("train.fit", PLAN.train["fit"])
+SEARCH = [f"{PLAN.folder}/theory/search.json"] if "search" in PLAN.train else []
+DESIGNS = {
+    name: SECTIONS.path(f"design.{name}", design)
+    for name, design in PLAN.extensions.items()
+}
 
 
 def extension_chunks(wildcards):
-    design = EXTENDED[wildcards.extension]
+    design = PLAN.extensions[wildcards.extension]
     chunks = -(-design["n_backgrounds"] // design["per_chunk"])
-    return expand(
-        f"<results>/theory/extensions/{wildcards.extension}/chunk_{{chunk}}.npz",
-        chunk=range(chunks),
-    )
+    folder = f"{PLAN.folder}/theory/extensions/{wildcards.extension}"
+    return [f"{folder}/chunk_{i}.npz" for i in range(chunks)]
 
 
 rule search_emulator:
@@ -31,27 +29,25 @@ rule search_emulator:
         ENVIRONMENT
     threads: 4
     params:
-        fit=as_json(TRAIN["fit"]),
-        candidates=as_json(TRAIN.get("search", [])),
-        held_out=TRAIN["held_out"],
+        fit=LEARNT,
+        candidates=SECTIONS.path("search", PLAN.train.get("search", [])),
+        held_out=PLAN.train["held_out"],
         code=code("search_emulator"),
     shell:
-        "python -m pipeline.search_emulator --chunks {input} --fit {params.fit:q}"
-        " --candidates {params.candidates:q} --held-out {params.held_out} --output {output} > {log} 2>&1"
+        "python -m pipeline search_emulator --chunks {input:q} --fit={params.fit:q} --candidates={params.candidates:q}"
+        " --held-out={params.held_out:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule plot_search:
     input:
         "<results>/theory/search.json",
     output:
-        png=report(
-            "<results>/figures/emulator_search.png",
-            caption="../report/emulator_search.rst",
-            category="Emulator",
-            labels={"figure": "search and learning curve"},
+        **figure(
+            "emulator_search",
+            "emulator_search",
+            "Emulator",
+            "search and learning curve",
         ),
-        pdf="<results>/figures/emulator_search.pdf",
-        csv="<results>/figures/emulator_search.csv",
     log:
         "<logs>/plot_search.log",
     benchmark:
@@ -61,8 +57,7 @@ rule plot_search:
     params:
         code=code("plot_search"),
     shell:
-        "stem={output.png}; python -m pipeline.plot_search --search {input}"
-        " --output ${{stem%.png}} > {log} 2>&1"
+        "python -m pipeline plot_search --search={input:q} --output={output.png:q} > {log:q} 2>&1"
 
 
 rule train_emulator:
@@ -80,13 +75,13 @@ rule train_emulator:
         ENVIRONMENT
     threads: 4
     params:
-        fit=as_json(TRAIN["fit"]),
-        search=lambda wildcards, input: f"--search {input.search}" if SEARCH else "",
-        held_out=TRAIN["held_out"],
+        fit=LEARNT,
+        search=[w for path in SEARCH for w in words(search=path)],
+        held_out=PLAN.train["held_out"],
         code=code("train_emulator"),
     shell:
-        "python -m pipeline.train_emulator --chunks {input.chunks} --fit {params.fit:q} {params.search}"
-        " --held-out {params.held_out} --output $(dirname {output.manifest}) > {log} 2>&1"
+        "python -m pipeline train_emulator --chunks {input.chunks:q} --fit={params.fit:q} {params.search:q} --held-out={params.held_out:q}"
+        " --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule compare_emulators:
@@ -103,26 +98,24 @@ rule compare_emulators:
         ENVIRONMENT
     threads: 4
     params:
-        network=as_json(TRAIN.get("network", {})),
-        held_out=TRAIN["held_out"],
+        network=SECTIONS.path("network", PLAN.train.get("network", {})),
+        held_out=PLAN.train["held_out"],
         code=code("compare_emulators"),
     shell:
-        "python -m pipeline.compare_emulators --emulator $(dirname {input.manifest}) --chunks {input.chunks}"
-        " --network {params.network:q} --held-out {params.held_out} --output {output} > {log} 2>&1"
+        "python -m pipeline compare_emulators --emulator={input.manifest:q} --chunks {input.chunks:q} --network={params.network:q}"
+        " --held-out={params.held_out:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule plot_emulators:
     input:
         "<results>/theory/emulator_comparison.json",
     output:
-        png=report(
-            "<results>/figures/emulator_comparison.png",
-            caption="../report/emulator_comparison.rst",
-            category="Emulator",
-            labels={"figure": "polynomials and networks"},
+        **figure(
+            "emulator_comparison",
+            "emulator_comparison",
+            "Emulator",
+            "polynomials and networks",
         ),
-        pdf="<results>/figures/emulator_comparison.pdf",
-        csv="<results>/figures/emulator_comparison.csv",
     log:
         "<logs>/plot_emulators.log",
     benchmark:
@@ -132,12 +125,7 @@ rule plot_emulators:
     params:
         code=code("plot_emulators"),
     shell:
-        "stem={output.png}; python -m pipeline.plot_emulators --comparison {input}"
-        " --output ${{stem%.png}} > {log} 2>&1"
-
-
-wildcard_constraints:
-    extension="|".join(EXTENDED) or "none",
+        "python -m pipeline plot_emulators --comparison={input:q} --output={output.png:q} > {log:q} 2>&1"
 
 
 rule compute_extension:
@@ -150,12 +138,12 @@ rule compute_extension:
     conda:
         ENVIRONMENT
     params:
-        design=lambda wc: as_json(EXTENDED[wc.extension]),
-        camb=as_json(config["theory"]["camb"]),
+        design=lambda wc: DESIGNS[wc.extension],
+        camb=CAMB,
         code=code("compute_theory"),
     shell:
-        "python -m pipeline.compute_theory --design {params.design:q} --camb {params.camb:q}"
-        " --chunk {wildcards.chunk} --output {output} > {log} 2>&1"
+        "python -m pipeline compute_theory --design={params.design:q} --camb={params.camb:q} --chunk={wildcards.chunk:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule compare_finetuning:
@@ -175,12 +163,11 @@ rule compare_finetuning:
         ENVIRONMENT
     threads: 4
     params:
-        held_out=TRAIN["held_out"],
+        held_out=PLAN.train["held_out"],
         code=code("compare_finetuning"),
     shell:
-        "stem={output.png}; python -m pipeline.compare_finetuning --base $(dirname {input.manifest})"
-        " --chunks {input.chunks} --held-out {params.held_out} --table {output.json}"
-        " --output ${{stem%.png}} > {log} 2>&1"
+        "python -m pipeline compare_finetuning --base={input.manifest:q} --chunks {input.chunks:q} --held-out={params.held_out:q}"
+        " --table={output.json:q} --output={output.png:q} > {log:q} 2>&1"
 
 
 rule finetune_emulator:
@@ -197,22 +184,24 @@ rule finetune_emulator:
     conda:
         ENVIRONMENT
     params:
-        held_out=TRAIN["held_out"],
+        held_out=PLAN.train["held_out"],
         code=code("finetune_emulator"),
     shell:
-        "python -m pipeline.finetune_emulator --base $(dirname {input.manifest}) --chunks {input.chunks}"
-        " --held-out {params.held_out} --output $(dirname {output.manifest}) > {log} 2>&1"
+        "python -m pipeline finetune_emulator --base={input.manifest:q} --chunks {input.chunks:q} --held-out={params.held_out:q}"
+        " --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule extensions:
     input:
-        expand("<results>/figures/finetuning_{extension}.png", extension=EXTENDED),
+        expand(
+            "<results>/figures/finetuning_{extension}.png", extension=PLAN.extensions
+        ),
         expand(
             "<results>/theory/emulator_{extension}/manifest.json",
-            extension=EXTENDED,
+            extension=PLAN.extensions,
         ),
 
 
 rule training:
     input:
-        TRAINING_FIGURES,
+        PLAN.training_figures,

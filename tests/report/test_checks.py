@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import pytest
 
 from cmbfit.errors import DataError
 from cmbfit.report.checks import Check, above, below, between, read_checks, write_checks
-from pipeline import gate
+from pipeline.gate import gate
 
 NAN, INF = math.nan, math.inf
 
@@ -62,26 +61,24 @@ def test_a_file_that_holds_no_checks_is_refused_by_name(tmp_path: Path, text: st
         read_checks([tmp_path / "absent.json"])
 
 
-def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: list[Check]) -> Path:
+def judge(tmp_path: Path, checks: list[Check]) -> Path:
     write_checks(tmp_path / "checks.json", checks)
     summary = tmp_path / "summary.json"
     summary.write_text(json.dumps({"checks": read_checks([tmp_path / "checks.json"])}))
-    words = ["gate", "--summary", str(summary), "--output", str(tmp_path / "passed.txt")]
-    monkeypatch.setattr(sys, "argv", words)
-    gate.main()
+    gate(summary=summary, output=tmp_path / "passed.txt")
     return tmp_path / "passed.txt"
 
 
-def test_the_gate_opens_when_all_checks_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    output = judge(tmp_path, monkeypatch, [below("a", 0, 1), above("b", 2, 1)])
+def test_the_gate_opens_when_all_checks_pass(tmp_path: Path) -> None:
+    output = judge(tmp_path, [below("a", 0, 1), above("b", 2, 1)])
     assert output.read_text() == "2 checks passed\n"
 
 
 @pytest.mark.parametrize("bad", [[below("a", 0, 1), below("b", NAN, 1)], [below("b", 2, 1)], []])
 def test_the_gate_stays_shut_for_a_failure_for_nan_and_for_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bad: list[Check]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: list[Check]
 ) -> None:
     with pytest.raises(SystemExit, match=f"{min(len(bad), 1)} of {len(bad)} checks failed"):
-        judge(tmp_path, monkeypatch, bad)
+        judge(tmp_path, bad)
     assert not (tmp_path / "passed.txt").exists()
     assert ("FAILED checks: b" in capsys.readouterr().out) == bool(bad)

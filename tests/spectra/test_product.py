@@ -241,8 +241,8 @@ def test_entry_points(tmp_path) -> None:
     columns = np.column_stack([np.arange(2, 101)] + [dl[k][2:] for k in ("tt", "te", "ee", "bb")])
     np.savetxt(fiducial, columns, header="ell tt te ee bb")
 
-    def run(module: str, *words: object) -> None:
-        command = [sys.executable, "-W", "error", "-m", f"pipeline.{module}", *map(str, words)]
+    def run(stage: str, *words: object) -> None:
+        command = [sys.executable, "-W", "error", "-m", "pipeline", stage, *map(str, words)]
         done = subprocess.run(
             command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
         )
@@ -260,9 +260,9 @@ def test_entry_points(tmp_path) -> None:
         "--fiducial", fiducial, "--pixel-window", window, "--fwhm-arcmin-a", 21, "--fwhm-arcmin-b", 13.2,
         "--edges", *EDGES, "--output", out)  # fmt: skip
     run("check_spectra", "--spectra", out, "--theory", fiducial, "--output", tmp_path / "checks.json")
-    run("plot_spectra", "--spectra", out, "--theory", fiducial, "--output", tmp_path / "spectra")
+    run("plot_spectra", "--spectra", out, "--theory", fiducial, "--output", tmp_path / "spectra.png")
     run("plot_maps", "--maps", tmp_path / "V.fits", tmp_path / "W.fits", "--names", "V", "W", "--mask", mask,
-        "--output", tmp_path / "maps", "--mask-output", tmp_path / "maskfig")  # fmt: skip
+        "--output", tmp_path / "maps.png", "--mask-output", tmp_path / "maskfig.png")  # fmt: skip
     checks = json.loads((tmp_path / "checks.json").read_text())["checks"]
     assert len(checks) == 11
     assert all(c["pass"] for c in checks)

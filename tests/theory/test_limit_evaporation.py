@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cmbfit.inference.products import Samples, write_samples
+from cmbfit.io import write_json
+from cmbfit.theory.emulator.bundle import bundle_folder
 from cmbfit.theory.hawking.response import response_of
-from pipeline import limit_evaporation
+from pipeline.limit_evaporation import limit_evaporation
 
 POINT = {"ombh2": 0.02237, "omch2": 0.1200, "theta_mc": 1.04092, "tau": 0.0544, "logA": 3.044, "ns": 0.9649}
 
 
-def test_each_chain_keeps_its_mass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_chain_keeps_its_mass(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     # by name the heavier holes would come first: order must not come from sorting
     fits = {"b_light": 1e14, "a_heavy": 1e16}
@@ -29,14 +30,18 @@ def test_each_chain_keeps_its_mass(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write_samples(tmp_path / f"{fit}.h5", samples)
         record = {"convergence": {"effective_samples_min": 8000}, "best_fit": {"point": POINT}}
         (tmp_path / f"{fit}.json").write_text(json.dumps(record))
-    arguments = ["--fits", *fits, "--masses", *(str(m) for m in fits.values())]
-    arguments += ["--samples", *(str(tmp_path / f"{fit}.h5") for fit in fits)]
-    arguments += ["--summaries", *(str(tmp_path / f"{fit}.json") for fit in fits)]
-    arguments += ["--emulator", "lcdm_planck2018", "--figures", str(tmp_path / "figure")]
-    monkeypatch.setattr(
-        sys, "argv", ["limit_evaporation", *arguments, "--output", str(tmp_path / "out.json")]
+    given = [
+        {"name": fit, "mass_g": mass, "samples": f"{tmp_path}/{fit}.h5", "summary": f"{tmp_path}/{fit}.json"}
+        for fit, mass in fits.items()
+    ]
+    write_json(tmp_path / "fits.json", given)
+    limit_evaporation(
+        fits=tmp_path / "fits.json",
+        emulator=bundle_folder("lcdm_planck2018") / "manifest.json",
+        figure=tmp_path / "figure.png",
+        imprint_figure=tmp_path / "figure_imprint.png",
+        output=tmp_path / "out.json",
     )
-    limit_evaporation.main()
     limits = json.loads((tmp_path / "out.json").read_text())["limits"]
     assert [(x["fit"], x["mass_g"]) for x in limits] == list(fits.items())  # ascending in mass
     for x in limits:  # the half-normal's 95% quantile

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cmbfit.io import write_json
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.design import LCDM_BOX
 from cmbfit.theory.emulator.trainingset import TrainingSet, write_chunk
 from cmbfit.theory.parameters import LCDM
+from pipeline.__main__ import main
 from tests.theory.synthetic import LMAX, Universe
 
 BOX = {name: list(limits) for name, limits in LCDM_BOX.items()}
@@ -22,9 +23,8 @@ FIT = {"coordinates": "tau", "cmb_components": 5, "lensing_components": 5, "bb_c
 CANDIDATES = [{"degree": 1, "weights": [1] * 6}, {"degree": 2, "weights": [1] * 6}]
 
 
-def stage(monkeypatch: pytest.MonkeyPatch, name: str, *words: str | Path) -> None:
-    monkeypatch.setattr("sys.argv", [name, *map(str, words)])
-    importlib.import_module(f"pipeline.{name}").main()
+def stage(name: str, *words: str | Path) -> None:
+    assert main([name, *map(str, words)]) == 0
 
 
 def rows(stem: Path) -> list[dict[str, str]]:
@@ -53,40 +53,47 @@ def chunks(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "lcdm.npz", tmp_path / "mnu.npz"
 
 
-def test_from_chunks_to_figures(
-    chunks: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_chunks_to_figures(chunks: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="the optional dependency optuna")
     lcdm, mnu = chunks
     held = ("--held-out", "0.1")
-    search, bundle, comparison = tmp_path / "search.json", tmp_path / "base", tmp_path / "comparison.json"
 
-    stage(monkeypatch, "search_emulator", "--chunks", lcdm, "--fit", json.dumps(FIT),
-          "--candidates", json.dumps(CANDIDATES), *held, "--output", search)  # fmt: skip
+    def section(name: str, value: object) -> Path:
+        write_json(tmp_path / f"{name}.section.json", value)
+        return tmp_path / f"{name}.section.json"
+
+    search, bundle, comparison = (
+        tmp_path / "search.json",
+        tmp_path / "base/manifest.json",
+        tmp_path / "comparison.json",
+    )
+
+    stage("search_emulator", "--chunks", lcdm, "--fit", section("fit", FIT),
+          "--candidates", section("candidates", CANDIDATES), *held, "--output", search)  # fmt: skip
     record = json.loads(search.read_text())
     assert record["chosen"]["degree"] == 2  # what the spectra are made of
     assert record["power_law"]["cmb"]["exponent"] < -0.5  # 1e-5 with all spectra, 0.1 with an eighth of them
-    stage(monkeypatch, "plot_search", "--search", search, "--output", tmp_path / "search")
+    stage("plot_search", "--search", search, "--output", tmp_path / "search.png")
     assert [r["kind"] for r in rows(tmp_path / "search")].count("candidate") == 2
 
-    stage(monkeypatch, "train_emulator", "--chunks", lcdm, "--search", search, *held, "--output", bundle)
+    stage("train_emulator", "--chunks", lcdm, "--search", search, *held, "--output", bundle)
     network = {"trials": 1, "trial_steps": 20, "steps": 60}
-    stage(monkeypatch, "compare_emulators", "--emulator", bundle, "--chunks", lcdm, *held,
-          "--network", json.dumps(network), "--output", comparison)  # fmt: skip
+    stage("compare_emulators", "--emulator", bundle, "--chunks", lcdm, *held,
+          "--network", section("network", network), "--output", comparison)  # fmt: skip
     models = json.loads(comparison.read_text())["models"]
     assert set(models["polynomial"]["errors"]) == {"box", "focus"}
     assert models["polynomial"]["errors"]["box"]["tt"][1] < 1e-3 < models["network"]["errors"]["box"]["tt"][1]
-    stage(monkeypatch, "plot_emulators", "--comparison", comparison, "--output", tmp_path / "comparison")
+    stage("plot_emulators", "--comparison", comparison, "--output", tmp_path / "comparison.png")
     table = rows(tmp_path / "comparison")
     shown = [r for r in table if (r["model"], r["part"], r["pair_or_step"]) == ("network", "focus", "ee")]
     assert float(shown[0]["max_or_validation"]) == models["network"]["errors"]["focus"]["ee"][2]
     assert sum(r["part"] == "loss" for r in table) == 2 * len(models["network"]["history"]["step"])
 
-    stage(monkeypatch, "compare_finetuning", "--base", bundle, "--chunks", mnu, *held, "--methods", "quadratic",
-          "--table", tmp_path / "curve.json", "--output", tmp_path / "finetuning")  # fmt: skip
+    stage("compare_finetuning", "--base", bundle, "--chunks", mnu, *held, "--methods", "quadratic",
+          "--table", tmp_path / "curve.json", "--output", tmp_path / "finetuning.png")  # fmt: skip
     curve = json.loads((tmp_path / "curve.json").read_text())
     assert [row["runs"] for row in curve] == [20, 30, 62, 126]
     assert [float(r["tt_99"]) for r in rows(tmp_path / "finetuning")] == [r["errors"]["tt"][1] for r in curve]
-    stage(monkeypatch, "finetune_emulator", "--base", bundle, "--chunks", mnu, *held,
-          "--output", tmp_path / "mnu")  # fmt: skip
+    stage("finetune_emulator", "--base", bundle, "--chunks", mnu, *held,
+          "--output", tmp_path / "mnu/manifest.json")  # fmt: skip
     assert load_emulator(tmp_path / "mnu").parameters == (*LCDM, "mnu")

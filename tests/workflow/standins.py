@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.make_standins import merged
+from cmbfit.io import write_json
+from pipeline.compute_fiducial import compute_fiducial
+from pipeline.make_standins import make_standins, merged
 
 from .conftest import ROOT
-from .inprocess import jobs_of, run_here
+from .graph import graph_of
+from .inprocess import run_here
 
 DEFAULT = ROOT / "pipeline/config/default.yaml"
 
@@ -60,11 +58,14 @@ class Run:
     cache: Path
 
 
-def call(module: str, *words: str) -> None:
-    """Run an entry point in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [module, *words])
-        importlib.import_module(f"pipeline.{module}").main()
+def fiducial_spectra(folder: Path, config: dict[str, Any]) -> Path:
+    """Compute a configuration's fiducial spectra, of which the stand-ins are made."""
+    parts = {}
+    for key in ("fiducial", "camb"):
+        parts[key] = folder / f"{key}.json"
+        write_json(parts[key], config["theory"][key])
+    compute_fiducial(parameters=parts["fiducial"], camb=parts["camb"], output=folder / "theory.txt")
+    return folder / "theory.txt"
 
 
 def run_on_standins(
@@ -82,26 +83,26 @@ def run_on_standins(
     patch.setenv("CMBFIT_CACHE", str(folder / "cache"))
     patch.delenv("CMBFIT_DATA", raising=False)
     patch.delenv("CMBFIT_REGISTRY", raising=False)
-    files = [str(p) for p in (DEFAULT, *configs)]
-    config, theory, served = merged(files), folder / "theory.txt", folder / "served"
-    name = config["run"]["name"]
-    parameters, camb = json.dumps(config["theory"]["fiducial"]), json.dumps(config["theory"]["camb"])
-    call("compute_fiducial", "--parameters", parameters, "--camb", camb, "--output", str(theory))
+    files = [DEFAULT, *configs]
+    config, served = merged(files), folder / "served"
+    name, theory = config["run"]["name"], fiducial_spectra(folder, config)
     served.mkdir()
     with serving(served) as url:
-        call(
-            "make_standins", "--config", *files, "--theory", str(theory), "--folder", str(served),
-            *(["--nside", str(nside)] if nside else []),
-            "--foregrounds", str(foregrounds), "--overlay", str(folder / "overlay.yaml"), "--url", url,
-        )  # fmt: skip
-        patch.setenv("CMBFIT_REGISTRY", str(folder / "overlay.yaml"))
-        graph = subprocess.run(
-            [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run",
-             "--printshellcmds", *(f"results/{name}/{t}" for t in targets), "--configfile", *map(str, configs)],
-            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert graph.returncode == 0, (graph.stdout + graph.stderr)[-3000:]
-        jobs = jobs_of(graph.stdout + graph.stderr)
+        overlay = folder / "overlay.yaml"
+        make_standins(
+            config=files,
+            theory=theory,
+            folder=served,
+            overlay=overlay,
+            url=url,
+            nside=nside,
+            foregrounds=foregrounds,
+        )
+        patch.setenv("CMBFIT_REGISTRY", str(overlay))
+        graph = graph_of(folder, configs, [f"results/{name}/{t}" for t in targets])
+        jobs = graph.jobs
+        patch.chdir(folder)
+        graph.sections.write()
         # the theory of the sky is that of the run: computed once
         (fiducial,) = [j for j in jobs if j.rule == "compute_fiducial"]
         (folder / fiducial.outputs[0]).parent.mkdir(parents=True)

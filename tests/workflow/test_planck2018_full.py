@@ -25,7 +25,7 @@ from pipeline.make_standins import merged
 from pipeline.survey_config import Survey
 
 from .conftest import ROOT
-from .standins import DEFAULT, Once, serving
+from .standins import DEFAULT, Once, fiducial_spectra, serving
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.timeout(10800)]
 CONFIG = ROOT / "pipeline/config/planck2018.yaml"
@@ -70,21 +70,10 @@ def make_files(folder: Path) -> None:
     if (folder / "overlay.yaml").exists():
         return
     shutil.rmtree(folder / "served", ignore_errors=True)
-    config = merged([str(DEFAULT), str(CONFIG)])
-    parameters, camb = (json.dumps(config["theory"][k]) for k in ("fiducial", "camb"))
-    run(
-        folder,
-        "pipeline.compute_fiducial",
-        "--parameters",
-        parameters,
-        "--camb",
-        camb,
-        "--output",
-        "theory.txt",
-    )
+    fiducial_spectra(folder, merged([DEFAULT, CONFIG]))
     # the configuration has no model of foregrounds
     run(
-        folder, "pipeline.make_standins", "--config", str(DEFAULT), str(CONFIG), "--theory", "theory.txt",
+        folder, "pipeline", "make_standins", "--config", str(DEFAULT), str(CONFIG), "--theory", "theory.txt",
         "--folder", "served", "--foregrounds", "0", "--overlay", "overlay.yaml",
     )  # fmt: skip
 
@@ -98,7 +87,7 @@ def snakemake(folder: Path, *targets: str) -> None:
 
 def fetch_files(folder: Path) -> None:
     """Download everything from a server on this machine; neither its copies nor the cache's are kept."""
-    names = Survey(merged([str(DEFAULT), str(CONFIG)])["maps"]).files
+    names = Survey(merged([DEFAULT, CONFIG])["maps"]).files
     wanted = [f"{RESULTS}/data/{n}" for n in names]
     if all((folder / w).exists() for w in wanted):
         return
@@ -156,7 +145,7 @@ def test_full_size(tmp_path: Path) -> None:
         say(f"{c['name']}: {c['value']:.4g} {c['pass']} {c.get('comment', '')}")
     samples = read_samples(results / f"chains/{FIT}.samples.h5")
     values = np.concatenate(samples.values)[:, : samples.n_sampled]
-    parameters = merged([str(DEFAULT), str(CONFIG)])["theory"]["fiducial"]
+    parameters = merged([DEFAULT, CONFIG])["theory"]["fiducial"]
     delta = values.mean(axis=0) - [parameters[n] for n in samples.names[: samples.n_sampled]]
     chi2 = float(delta @ np.linalg.solve(np.cov(values.T), delta))
     say(f"{samples.names[: samples.n_sampled]}, mean - truth: chi2 {chi2:.1f} / {delta.size}")

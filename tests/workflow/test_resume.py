@@ -62,7 +62,7 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, killed: str)
     elif killed == "driver":
         driver.kill()
     else:
-        os.kill(_process(driver.pid, "pipeline.sample_posterior"), signal.SIGKILL)
+        os.kill(_process(driver.pid, "pipeline sample_posterior"), signal.SIGKILL)
     code = driver.wait(timeout=120)
     if killed != "driver":
         time.sleep(1)

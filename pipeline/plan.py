@@ -1,0 +1,327 @@
+"""What a run consists of: the fits, products, figures and checks that a configuration asks for.
+
+The rules read it and nothing else of the configuration; it knows nothing of Snakemake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cmbfit.data import load_registry
+from cmbfit.errors import ConfigError
+from cmbfit.inference.model_config import models_by_data
+from cmbfit.io import read_json
+from cmbfit.likelihood.model_defaults import complete_fit
+from cmbfit.likelihood.selection import select
+from cmbfit.theory.emulator.manifest import bundle_folder
+from pipeline.check_config import check_edges, check_fit
+from pipeline.survey_config import Survey
+
+_ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
+_TRANSFER = "say with theory.transfer how they are made (pipeline/config/early_universe.yaml)"
+LOWL_MAPS = (
+    *(f"wmap7/wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits" for band in "VW"),
+    "wmap7/wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits",
+)
+FIRAS = "firas/firas_monopole_spec_v1.txt"
+
+
+class Plan:
+    """A run.
+
+    Parameters
+    ----------
+    config : mapping
+        The whole configuration, as the schema has it.
+
+    Raises
+    ------
+    ConfigError
+        If names or numbers do not fit together.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.seed, self.device = config["run"]["seed"], config["device"]
+        self.folder = f"results/{config['run']['name']}"
+        self.maps, self.spectra, self.theory = config["maps"], config["spectra"], config["theory"]
+        self.comparison, self.reference = config["comparison"], config["likelihood"]["reference"]
+        self.look, self.rotation = config.get("look_elsewhere"), config.get("birefringence")
+        self.blackbody, self.quantum = config.get("blackbody"), config.get("quantum_states")
+        self._plan_maps()
+        self._plan_emulator()
+        self.fits = {name: self._fit(name) for name in config["run"]["fits"]}
+        self._plan_transfer()
+        self._plan_comparison()
+        self.check()
+
+    # maps and spectra
+
+    def _plan_maps(self) -> None:
+        self.survey = Survey(self.maps) if "fields" in self.maps else None
+        bands = () if self.survey else self.spectra["pair"]
+        self.bands = {b: named(self.maps["bands"], b, "spectra.pair") for b in bands}
+        # the low-l pixel likelihood runs on the maps that the default run has anyway
+        self.lowl = any(band.get("map", "").startswith("wmap7/") for band in self.bands.values())
+        pair = "combined" if self.survey else "x".join(self.spectra["pair"])
+        self.own_spectra = f"{self.folder}/spectra/{pair}.sacc.fits"
+        self.leakage = f"{self.folder}/spectra/{pair}.leakage.fits"
+        edges = self.spectra["edges"]
+        self.edges = ["planck", self.spectra["lmax_bins"]] if edges == "planck" else edges
+
+    @property
+    def map_files(self) -> list[str]:
+        """Registered files that the maps are made of."""
+        if self.survey:
+            return sorted(set(self.survey.files))
+        window = self.maps["pixel_window"]
+        found = [band["map"] for band in self.bands.values() if "map" in band]
+        return sorted({window, self.maps["mask"] or window, *found})
+
+    def resolved(self, value: Any) -> Any:
+        """Return a value with <results> at the head of its paths written out, as Snakemake does for its files."""
+        if isinstance(value, Mapping):
+            return {k: self.resolved(x) for k, x in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.resolved(x) for x in value]
+        if isinstance(value, str) and value.startswith("<results>/"):
+            return self.folder + value.removeprefix("<results>")
+        return value
+
+    # theory
+
+    def _plan_emulator(self) -> None:
+        emulator = self.theory["emulator"]
+        self.marks, self.train = emulator["check"], emulator.get("train")
+        self.exact_parts = self.marks["parts"]
+        if self.train:
+            design = self.train["design"]
+            backgrounds = design["n_backgrounds"] + design.get("n_focus", 0)
+            self.n_chunks = -(-backgrounds // design["per_chunk"])
+            self.manifest, self.box = f"{self.folder}/theory/emulator/manifest.json", design["box"]
+            self.extensions = self.train.get("extensions", {})
+        else:
+            self.n_chunks, self.extensions = 0, {}
+            self.manifest = str(bundle_folder(emulator["bundle"]) / "manifest.json")
+            bundle = read_json(self.manifest)
+            self.box = bundle["box"]
+            self._refuse_other_physics(bundle["settings"]["trained_on"]["camb"])
+
+    def _refuse_other_physics(self, trained: Mapping[str, Any]) -> None:
+        for key, value in self.theory["camb"].items():
+            if key not in _ACCURACY and trained[key] != value:
+                raise ConfigError(
+                    f"theory.camb.{key} is {value}, but the emulator of the fits was trained with {trained[key]}; "
+                    "train one (theory.emulator.train, as in pipeline/config/train.yaml) or change it back"
+                )
+
+    def _plan_transfer(self) -> None:
+        self.transfer = self.theory.get("transfer", {})
+        self.transfer_parts = self.transfer.get("parts", 5)
+        self.transfer_manifest = f"{self.folder}/theory/transfer/manifest.json"
+        self.primordial_fits = [n for n, f in self.fits.items() if "primordial" in f.get("theory", {})]
+        theories = {n: self.fits[n]["theory"] for n in self.primordial_fits}
+        self.tensors = any("tensors" in theory for theory in theories.values())
+        for name, theory in theories.items():
+            if "transfer" not in theory and not self.transfer:
+                raise ConfigError(
+                    f"fit {name} has a primordial model and needs transfer functions: {_TRANSFER}"
+                )
+        if self.look and not self.transfer:
+            raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
+
+    def transfer_of(self, fit: str) -> list[str]:
+        """Return the manifest of a fit's transfer expansion, if it needs one."""
+        if fit not in self.primordial_fits:
+            return []
+        given = self.fits[fit]["theory"].get("transfer")
+        return [f"{given}/manifest.json" if given else self.transfer_manifest]
+
+    # fits
+
+    def _fit(self, name: str) -> dict[str, Any]:
+        """Return a fit, complete, with the run's own spectra where it uses them."""
+        section = complete_fit(named(self.config["fits"], name, "run.fits"))
+        if "own_spectra" in section["data"]:
+            options = named(self.spectra, "likelihood", "spectra")
+            survey = self.config["run"]["name"]
+            section["own_spectra"] = {**options, "path": self.own_spectra, "survey": survey}
+        return section
+
+    def own_of(self, fit: str) -> list[str]:
+        """Return the run's own spectra, if a fit uses them."""
+        return [self.own_spectra, self.leakage] if "own_spectra" in self.fits[fit] else []
+
+    def data_hashes(self, fit: str) -> dict[str, str]:
+        """Return the sha256 of every file behind a fit's data sets."""
+        chosen = select(self.fits[fit]["data"])
+        groups = sorted({s.registry_group for s in chosen} - {""})
+        entries = [entry for g in groups for entry in load_registry().select(g).values()]
+        return {e.name: str(e.sha256) for e in entries} | {
+            k: x for s in chosen for k, x in s.user_hashes().items()
+        }
+
+    def chains(self, fit: str) -> list[str]:
+        """Return a fit's ensembles."""
+        return [f"{self.folder}/chains/{fit}.ensemble{i}.h5" for i in range(self.fits[fit]["ensembles"])]
+
+    def exact(self, fit: str) -> list[str]:
+        """Return the parts of a fit's exact spectra."""
+        return [f"{self.folder}/theory/exact/{fit}.part{i}.npz" for i in range(self.exact_parts)]
+
+    def fitted(self, *names: str) -> dict[str, dict[str, str]]:
+        """Return chain, summary and re-weighting of fits."""
+        stem = f"{self.folder}/chains"
+        return {
+            n: {
+                "samples": f"{stem}/{n}.samples.h5",
+                "summary": f"{stem}/{n}.summary.json",
+                "reweight": f"{stem}/{n}.reweight.json",
+            }
+            for n in names
+        }
+
+    @property
+    def evaporation(self) -> dict[str, float]:
+        """Mass in grams of each fit with evaporating black holes."""
+        masses = {name: fit.get("theory", {}).get("evaporation") for name, fit in self.fits.items()}
+        return {name: mass for name, mass in masses.items() if mass is not None}
+
+    # comparison
+
+    def _plan_comparison(self) -> None:
+        groups = models_by_data({**self.config, "fits": {**self.config["fits"], **self.fits}})
+        self.models = {model.name: model for group in groups for model in group}
+        self.compared = [group for group in groups if len(group) > 1]
+        names = [model.name for group in self.compared for model in group]
+        self.compared_fits = [name for name in names if name in self.fits]
+        self.pairs, self.predictive = self.comparison["tension"], self.comparison["predictive"]
+        asked = self.comparison["evidence"] or {}
+        self.evidence_method = asked.get("method")
+        self.evidences = [f"{self.folder}/evidence/{name}.json" for name in names] if asked else []
+
+    def tension_requests(self) -> dict[str, dict[str, Any]]:
+        """Return the requests of measure_tension: with priors and start of the fit that a pair names."""
+        out = {}
+        for name, spec in self.pairs.items():
+            fit = named(self.config["fits"], spec["fit"], f"comparison.tension.{name}.fit")
+            own = {k: x for k, x in spec.items() if k != "fit"}
+            out[name] = {"priors": fit["priors"], "start": fit["start"], **own}
+        return out
+
+    def look_fit(self) -> dict[str, Any]:
+        """Return a fit's priors and start with Gaussian data, such as tau_lowe in place of low-l EE."""
+        assert self.look is not None  # noqa: S101 - its rule exists only then
+        fit = named(self.config["fits"], self.look["fit"], "look_elsewhere.fit")
+        return {"priors": fit["priors"], "start": fit["start"], "data": self.look["data"]}
+
+    def comparison_files(self) -> dict[str, Any]:
+        """Return the products that compare_fits joins."""
+        closed = [self.products[key] for key in ("blackbody", "birefringence") if key in self.products]
+        return {
+            "fits": self.fitted(*self.compared_fits),
+            "evidence": self.evidences,
+            "look_elsewhere": [self.products["look_elsewhere"]] if self.look else [],
+            "closed": closed,
+        }
+
+    # the report
+
+    @property
+    def products(self) -> dict[str, str]:
+        """JSON products that a section of the page shows, by the section's key (cmbfit/report/sections.py)."""
+        asked = {
+            "comparison/models": self.compared,
+            "comparison/predictive": self.predictive,
+            "comparison/tension": self.pairs,
+            "features/look_elsewhere": self.look,
+            "features/birefringence": self.rotation,
+            "features/quantum_states": self.quantum,
+            "evaporation/limits": self.evaporation,
+            "features/blackbody": self.blackbody,
+        }
+        keys = {"evaporation/limits": "evaporation"}
+        return {
+            keys.get(p, p.split("/")[1]): f"{self.folder}/{p}.json" for p, wanted in asked.items() if wanted
+        }
+
+    @property
+    def checks(self) -> list[str]:
+        """Every product with checks."""
+        kinds = ("chains", "emulator", "reweight")
+        names = [
+            "spectra",
+            *(["pairs", "nulls"] if self.survey else []),
+            *(["lowl"] if self.lowl else []),
+            "likelihood",
+            *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+        ]
+        cleaned = self.survey.cleaning["fields"] if self.survey else []
+        return [f"{self.folder}/checks/{n}.json" for n in names] + [
+            f"{self.folder}/maps/{field}.templates.json" for field in cleaned
+        ]
+
+    @property
+    def training_figures(self) -> list[str]:
+        """Figures of the target `training`."""
+        drawn = (("search", "search"), ("network", "comparison"))
+        return [f"{self.folder}/figures/emulator_{f}.png" for key, f in drawn if key in (self.train or {})]
+
+    @property
+    def figures(self) -> list[str]:
+        """Every figure of the page, in its order."""
+        kinds = ("residuals", "corner", "traces", "emulator", "reweight")
+        names = [
+            *(["models"] if self.compared else []),
+            *(f"predictive_{fit}" for fit in self.fits if self.predictive),
+            *(["tension"] if self.pairs else []),
+            *("maps", "mask", "spectra"),
+            *(["nulls"] if self.survey else []),
+            *(["look_elsewhere"] if self.look else []),
+            *(["birefringence"] if self.rotation else []),
+            *(["quantum_states"] if self.quantum else []),
+            *(["evaporation", "evaporation_imprint"] if self.evaporation else []),
+            *(["firas"] if self.blackbody else []),
+        ]
+        late = [
+            *(["lowl", "lowl_maps"] if self.lowl else []),
+            *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+            *(f"primordial_{fit}" for fit in self.primordial_fits),
+        ]
+        drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
+        return [*drawn[0], *self.training_figures, *drawn[1]]
+
+    def summary_files(self) -> dict[str, Any]:
+        """Return the products that write_summary joins."""
+        fits = self.fitted(*self.fits)
+        products, registered = self.products, self.map_files
+        return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
+
+    # what the schema cannot see
+
+    def check(self) -> None:
+        """Raise :class:`ConfigError` unless names and numbers fit together."""
+        check_edges(self.spectra["edges"])
+        registry = load_registry()
+        for name in self.map_files:
+            _ = registry[name]  # or an error that says which is meant
+        for name, fit in self.fits.items():
+            check_fit(name, fit, {**self.box, **self._transfer_box(name)})
+
+    def _transfer_box(self, fit: str) -> dict[str, tuple[float, float]]:
+        """Return where a primordial fit's transfer functions are valid, within the emulator's box."""
+        if fit not in self.primordial_fits:
+            return {}
+        # CAMB takes a second to import, and few runs have such fits
+        from cmbfit.theory.transfer.plan import plan_from_config  # noqa: PLC0415
+
+        own = plan_from_config(self.transfer, {}).box
+        return {p: (max(low, self.box[p][0]), min(high, self.box[p][1])) for p, (low, high) in own.items()}
+
+
+def named(section: Mapping[str, Any], name: str, where: str) -> Any:
+    """Return a named part of a section, or raise :class:`ConfigError` with the names there are."""
+    if name not in section:
+        raise ConfigError(f"{where}: unknown name {name!r}; the configuration has {', '.join(section)}")
+    return section[name]

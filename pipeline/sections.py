@@ -1,0 +1,47 @@
+"""Parts of a configuration as files: rules hand stages a path, and Snakemake sees in it when the content changes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cmbfit.errors import ConfigError
+from cmbfit.io import sha256_json, write_json
+
+
+class Sections:
+    """The JSON files of one run's configuration.
+
+    Parameters
+    ----------
+    folder : str
+        Where they lie, ``results/<run>/config``.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._values: dict[str, Any] = {}
+
+    def path(self, name: str, value: Any) -> str:
+        """Remember a JSON-able value; return the path of its file, which changes with the content.
+
+        Raises
+        ------
+        ConfigError
+            If the name is no file name that any shell and file system takes.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+            raise ConfigError(f"{name!r}: expected a name of letters, digits, dots, dashes and underscores")
+        path = f"{self.folder}/{name}.{sha256_json(value)[:12]}.json"
+        self._values[path] = value
+        return path
+
+    def write(self) -> None:
+        """Write what is missing and remove the files of an earlier configuration."""
+        for path, value in self._values.items():
+            if not Path(path).exists():
+                write_json(path, value)
+        for path in Path(self.folder).glob("*.json"):
+            if str(path) not in self._values:
+                path.unlink()

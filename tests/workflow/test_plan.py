@@ -1,0 +1,82 @@
+"""What a run consists of, without Snakemake."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from cmbfit.errors import ConfigError
+from pipeline.make_standins import merged
+from pipeline.plan import Plan
+from pipeline.sections import Sections
+
+from .conftest import ROOT
+
+CONFIGS = ROOT / "pipeline/config"
+
+
+def config(*names: str) -> dict[str, Any]:
+    return merged([CONFIGS / f"{name}.yaml" for name in ("default", *names)])
+
+
+def test_the_default_run_has_its_fit_its_maps_and_their_checks() -> None:
+    plan = Plan(config())
+    fits = config()["run"]["fits"]
+    assert list(plan.fits) == fits
+    assert plan.own_spectra.endswith("/spectra/VxW.sacc.fits")
+    assert plan.lowl
+    assert {f"{plan.folder}/checks/{n}.json" for n in ("spectra", "lowl", "likelihood")} < set(plan.checks)
+    assert len(plan.checks) == 3 + 3 * len(fits)
+
+
+def test_a_survey_has_its_own_checks_and_figures() -> None:
+    plan = Plan(config("wmap9"))
+    assert plan.survey is not None
+    assert plan.own_spectra.endswith("/spectra/combined.sacc.fits")
+    assert f"{plan.folder}/checks/nulls.json" in plan.checks
+    assert f"{plan.folder}/maps/V.templates.json" in plan.checks
+    assert f"{plan.folder}/figures/nulls.png" in plan.figures
+    assert plan.resolved({"a": ["<results>/maps/x", "in <results>/"]}) == {
+        "a": [f"{plan.folder}/maps/x", "in <results>/"]
+    }
+
+
+def test_primordial_fits_share_the_runs_transfer_functions() -> None:
+    plan = Plan(config("early_universe"))
+    manifests = {path for fit in plan.primordial_fits for path in plan.transfer_of(fit)}
+    assert manifests == {f"{plan.folder}/theory/transfer/manifest.json"}
+    assert len(plan.primordial_fits) == len(plan.fits) - 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("run", "fits"), ["mine"], "mine"),
+        (("spectra", "pair"), ["V", "Q"], "'Q'"),
+        (("theory", "camb", "mnu"), 0.12, "trained with 0.06"),
+        (("comparison", "tension"), {"a_b": {"fit": "mine", "a": [], "b": []}}, "comparison.tension.a_b.fit"),
+    ],
+)
+def test_names_that_are_not_there_are_refused(path: tuple[str, ...], value: Any, named: str) -> None:
+    changed = copy.deepcopy(config())
+    place = changed
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(ConfigError, match=named):
+        Plan(changed).tension_requests()
+
+
+def test_a_section_is_written_once_and_those_of_other_configurations_go(tmp_path: Any) -> None:
+    sections = Sections(str(tmp_path / "config"))
+    one, same, other = (sections.path("fit", x) for x in ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 2}))
+    assert one == same != other
+    assert not (tmp_path / "config").exists()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/fit.of_another.json").write_text("{}")
+    sections.write()
+    assert {str(p) for p in (tmp_path / "config").iterdir()} == {one, other}
+    with pytest.raises(ConfigError, match="expected a name"):
+        sections.path("a/b", {})
