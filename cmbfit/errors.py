@@ -32,6 +32,10 @@ class ConfigError(CmbfitError):
     """A configuration value is missing, unknown or out of range."""
 
 
+class CodeNotAllowedError(ConfigError):
+    """A configuration names code of the user's own, and nobody has allowed it to run."""
+
+
 class MissingCodeError(CmbfitError):
     """An optional external code was asked for and is not installed."""
 

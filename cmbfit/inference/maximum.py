@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import minimize
 
 from cmbfit.errors import SamplerError
+from cmbfit.inference.support import support_of
 from cmbfit.likelihood.posterior import Posterior
 
 _LOOK_AT = 20_000
@@ -170,13 +171,8 @@ def _value_and_gradient(posterior: Posterior, theta: np.ndarray) -> tuple[np.nda
 
 
 def _ascend(posterior: Posterior, origin: np.ndarray, width: np.ndarray, first: np.ndarray) -> Any:
-    bounds = []
-    for i, p in enumerate(posterior.parameters):
-        low, high = posterior.priors[p].support
-        box_low, box_high = posterior.theory.box.get(p, (-np.inf, np.inf))
-        bounds.append(
-            ((max(low, box_low) - origin[i]) / width[i], (min(high, box_high) - origin[i]) / width[i])
-        )
+    walls = np.array(list(support_of(posterior).values()))
+    bounds = ((walls - origin[:, None]) / width[:, None]).tolist()
 
     def minus_log_prob(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = _value_and_gradient(posterior, (origin + width * x)[None])

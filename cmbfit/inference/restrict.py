@@ -137,3 +137,8 @@ class FixedPosterior(Posterior):
     def to(self, device: torch.device | str) -> FixedPosterior:
         """Return a copy that computes on `device`."""
         return FixedPosterior(self.whole.to(device), self.fixed)
+
+
+def restrict(posterior: Posterior, fixed: Mapping[str, float]) -> FixedPosterior:
+    """Return the posterior with some parameters held fixed; see :class:`FixedPosterior`."""
+    return FixedPosterior(posterior, fixed)
