@@ -8,21 +8,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cmbfit.figures.style import SECOND, THEORY, new_figure, style
+from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import burn_in
-from cmbfit.inference.ensemble import Chain
 from cmbfit.theory.parameters import latex_label
 
 _COLOURS = (THEORY, SECOND, "0.35", "0.6")
 
 
-def plot_traces(chains: Sequence[Chain], tau_multiple: float) -> Figure:
+def plot_traces(chains: Sequence[Chain], tau_multiple: float | None = None) -> Figure:
     """Return walker means and 68% bands against step, and tau against chain length.
 
     Parameters
     ----------
     chains : sequence of Chain
         Independent ensembles.
-    tau_multiple : float
+    tau_multiple : float, optional
         Chain length asked for in units of tau; drawn in the last panel.
     """
     names = chains[0].parameters
@@ -46,11 +46,11 @@ def plot_traces(chains: Sequence[Chain], tau_multiple: float) -> Figure:
             steps = np.array([n for n, _ in chain.tau_history])
             tau = np.array([t for _, t in chain.tau_history])
             ax.plot(steps, tau.max(1), "o-", ms=3, color=_COLOURS[k % 4])
-        end = max(c.steps for c in chains)
-        line = np.array([0, end])
-        ax.plot(line, line / tau_multiple, "k--", lw=0.8, label=f"steps / {tau_multiple:g}")
+        if tau_multiple is not None:
+            line = np.array([0, max(c.steps for c in chains)])
+            ax.plot(line, line / tau_multiple, "k--", lw=0.8, label=f"steps / {tau_multiple:g}")
+            ax.legend(loc="upper left", fontsize=8)
         ax.set(ylabel=r"longest $\tau$ [steps]", xlabel="step")
-        ax.legend(loc="upper left", fontsize=8)
         axes[0].legend(loc="upper right", fontsize=8, ncols=2)
         for extra in axes[n_panels:]:
             extra.set_visible(False)

@@ -32,7 +32,7 @@ def plot_corner(
     names: Sequence[str],
     reference: Mapping[str, tuple[float, float | None]],
     label: str,
-    reference_label: str,
+    reference_label: str = "",
 ) -> Figure:
     """Return GetDist's triangle plot; published means and widths as dashed curves and cross-lines.
 
@@ -42,7 +42,7 @@ def plot_corner(
     names : sequence of str
         Parameters shown.
     reference : mapping of str to (mean, sigma)
-        Published marginal posteriors, drawn as Gaussians; without a sigma only the lines.
+        Published marginal posteriors, drawn as Gaussians; without a sigma only the lines. May be empty.
     label, reference_label : str
         Entries of the legend.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -101,6 +101,31 @@ def complete_fit(
     )
 
 
+def with_data(fit: Fit, items: Sequence[Any]) -> Fit:
+    """Return a completed fit of the same theory, priors and start to other data.
+
+    What the fit says of nuisance parameters that the other data lack is left out.
+
+    Parameters
+    ----------
+    fit : Fit
+    items : sequence
+        As a fit's ``data``.
+    """
+    own = _nuisances(select(fit.data))
+    nuisances = _nuisances(select(items))
+    gone = set(own or ()) - set(nuisances or own or ())
+    section: dict[str, Any] = {
+        "data": list(items),
+        "priors": {p: x for p, x in fit.priors.items() if p not in gone},
+        "start": {p: x for p, x in fit.start.items() if p not in gone},
+        "theory": {k: x for k, x in fit.theory.items() if k != "emulator"},
+        "sampler": fit.sampler,
+        "ensembles": fit.ensembles,
+    }
+    return complete_fit(fit.name, section, fit.theory["emulator"], own_spectra=fit.own_spectra)
+
+
 def _nuisances(selections: Iterable[Selection]) -> list[str] | None:
     """Return the nuisance parameters' names; None where only a user's own code knows them."""
     out: list[str] = []
@@ -178,14 +203,10 @@ def _within(prior: Prior, limits: tuple[float, float] | None) -> Prior:
 def _sampler(
     where: str, given: Mapping[str, Any], parameters: tuple[str, ...], nuisances: list[str] | None
 ) -> dict[str, Any]:
-    from cmbfit.inference.sampling import settings_of  # noqa: PLC0415 (samplers lie further down the road)
+    from cmbfit.inference.samplers import settings_of  # noqa: PLC0415 (samplers lie further down the road)
 
     out = {"kind": "emcee", **given}
-    settings = settings_of(out, f"{where}.sampler")
-    n = len(parameters) + len(nuisances or ())
-    needed = 2 * n if out["kind"] == "emcee" else 0
-    if (walkers := getattr(settings, "walkers", needed)) < needed:
-        raise ConfigError(f"{where}.sampler.walkers: {n} parameters need {needed}, found {walkers}")
+    settings_of(out, f"{where}.sampler", len(parameters) + len(nuisances or ()))
     return out
 
 

@@ -81,8 +81,15 @@ def complete_run(
     for name in names:
         if name not in config["fits"]:
             raise ConfigError(f"run.fits: {unknown_name('fit', name, config['fits'])}")
+    _check_evidence(config)
     run = Run(config, {})
     return replace(run, fits={name: fit_of_run(run, name, transfer) for name in names})
+
+
+def _check_evidence(config: Mapping[str, Any]) -> None:
+    from cmbfit.inference.evidence import check_evidence  # noqa: PLC0415 (lies further down the road)
+
+    check_evidence(config["comparison"]["evidence"])
 
 
 def fit_of_run(run: Run, name: str, transfer: str | Path | None = None, *, run_code: bool = True) -> Fit:

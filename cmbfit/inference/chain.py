@@ -46,7 +46,11 @@ class Chain:
     thin : int
         Steps from one kept step to the next; above 1 only in chains too long for the memory.
     kind : str
-        The sampler: "emcee" or "hmc".
+        The sampler: "emcee", "hmc", ...
+    independent : bool
+        Steps are independent draws: there is no burn-in.
+    log_z, log_z_error : float or None
+        ln Z and its statistical error, where the sampler measures them.
     """
 
     parameters: tuple[str, ...]
@@ -61,6 +65,9 @@ class Chain:
     counts: dict[str, int]
     thin: int = 1
     kind: str = "emcee"
+    independent: bool = False
+    log_z: float | None = None
+    log_z_error: float | None = None
 
     @property
     def steps(self) -> int:
@@ -69,7 +76,7 @@ class Chain:
 
 
 class Stopping(Protocol):
-    """The settings that every sampler has."""
+    """The settings of a sampler that goes by steps until its chain is long enough."""
 
     @property
     def walkers(self) -> int: ...  # noqa: D102
@@ -89,11 +96,28 @@ def check_stopping(settings: Stopping) -> None:
         raise ConfigError(f"walkers: expected an even number of at least 4, found {settings.walkers}")
     if not 0 < settings.block_steps <= settings.max_steps:
         raise ConfigError(
-            f"expected 0 < block_steps <= max_steps, found {settings.block_steps}, {settings.max_steps}"
+            f"block_steps: expected 0 < block_steps <= max_steps, found {settings.block_steps}, {settings.max_steps}"
         )
 
 
-class Sampler(Protocol):
+def defining(settings: Any) -> dict[str, Any]:
+    """Return the settings that define a chain: all but `max_steps`, which only says when to give up."""
+    return {k: v for k, v in asdict(settings).items() if k != "max_steps"}
+
+
+def identity_of(
+    posterior: Posterior, settings: Any, seed: int, identity: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a checkpoint is made of: the posterior's identity, the sampler's settings and the seed."""
+    return {
+        "parameters": list(posterior.parameters),
+        "sampler": defining(settings),
+        "seed": seed,
+        **identity,
+    }
+
+
+class Stepper(Protocol):
     """A sampler that advances by blocks of steps."""
 
     kind: str
@@ -108,7 +132,7 @@ class Sampler(Protocol):
 
 
 def run_sampler(
-    sampler: Sampler,
+    sampler: Stepper,
     posterior: Posterior,
     settings: Any,
     seed: int,
@@ -126,7 +150,7 @@ def run_sampler(
 
     Parameters
     ----------
-    sampler : Sampler
+    sampler : Stepper
     posterior : Posterior
     settings : EnsembleSettings or HmcSettings
     seed : int
@@ -147,13 +171,7 @@ def run_sampler(
     SamplerError
         If `max_steps` are reached before convergence; the checkpoint is kept.
     """
-    full_identity = {
-        "parameters": list(posterior.parameters),
-        "sampler": {k: v for k, v in asdict(settings).items() if k != "max_steps"},
-        "seed": seed,
-        **identity,
-    }
-    store = ChainStore(checkpoint, full_identity)
+    store = ChainStore(checkpoint, identity_of(posterior, settings, seed, identity))
     evaluations_before = posterior.counts.evaluations
     begun = time.perf_counter()
     progress_of = _Progress(posterior.parameters, settings, trace())

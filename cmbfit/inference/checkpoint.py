@@ -6,6 +6,7 @@ one, since the state of the random generator is kept. A checkpoint of other inpu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cmbfit.errors import ResumeError
-from cmbfit.io import atomic_path, read_json, reading, write_json
+from cmbfit.io import atomic_path, read_json, reading, sha256_json, write_json
 
 
 @dataclass
@@ -40,34 +41,54 @@ class Block:
 _PREFIX = "state_"
 
 
+def own_folder(root: str | Path, inputs: Any) -> Path:
+    """Return the folder under `root` for the checkpoint of these JSON-able inputs alone."""
+    return Path(root) / sha256_json(inputs)[:16]
+
+
+def claim(folder: str | Path, identity: Mapping[str, Any]) -> Path:
+    """Record what a folder's checkpoint is made of, or refuse one that is made of something else.
+
+    Parameters
+    ----------
+    folder : path
+    identity : mapping
+        JSON-able description of everything that defines the chain: posterior, settings, seed, code.
+
+    Returns
+    -------
+    Path
+        The folder, which exists.
+
+    Raises
+    ------
+    ResumeError
+        If the folder belongs to another identity; the message names what changed.
+    """
+    folder = Path(folder)
+    record = folder / "identity.json"
+    now = json.loads(json.dumps(dict(identity)))  # as it is on disk: lists for tuples
+    if not record.exists():
+        write_json(record, now)
+    elif changed := _differences(read_json(record), now):
+        raise ResumeError(
+            f"{folder}: this checkpoint was made from other inputs; changed: {'; '.join(changed)}. "
+            "Restore them, or remove the folder to start again"
+        )
+    return folder
+
+
 class ChainStore:
     """The blocks of one chain in a folder, with the identity of what made them.
 
     Parameters
     ----------
-    folder : str or Path
-    identity : mapping
-        JSON-able description of everything that defines the chain: posterior, sampler settings,
-        seed, code. Must be equal on every resume.
-
-    Raises
-    ------
-    ResumeError
-        If the folder holds blocks of another identity; the message names what changed.
+    folder, identity
+        See :func:`claim`, which also says what is refused.
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
-        self.folder = Path(folder)
-        record = self.folder / "identity.json"
-        if record.exists():
-            before = read_json(record)
-            if changed := _differences(before, dict(identity)):
-                raise ResumeError(
-                    f"{self.folder}: this checkpoint was made from other inputs; changed: {'; '.join(changed)}. "
-                    "Restore them, or remove the folder to start again"
-                )
-        else:
-            write_json(record, dict(identity))
+        self.folder = claim(folder, identity)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"block_{index:05d}.npz"
@@ -106,6 +127,4 @@ def _differences(before: Any, now: Any, path: str = "") -> list[str]:
             else:
                 out += _differences(before[key], now[key], where)
         return out
-    if isinstance(now, tuple):
-        now = list(now)
     return [] if before == now else [f"{path} ({str(before)[:40]} -> {str(now)[:40]})"]

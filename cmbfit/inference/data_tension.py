@@ -12,21 +12,23 @@ For the same reason normal priors of calibrations, which only A or only B has, c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from cmbfit.errors import ComparisonError, ConfigError
+from cmbfit.fit.build import build_posterior, load_data, start_point
+from cmbfit.fit.complete import with_data
+from cmbfit.fit.description import Fit
+from cmbfit.fit.run import Run, fit_of_run
 from cmbfit.inference.importance import WeightedSamples, importance_sample
 from cmbfit.inference.restrict import restrict
 from cmbfit.inference.tension import Evidence, Tension, parameter_shift, suspiciousness
-from cmbfit.likelihood.build import posterior_from_config
-from cmbfit.likelihood.compiled import compile_if_possible
+from cmbfit.io import reading
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Gaussian
-from cmbfit.theory.base import Theory
 from cmbfit.theory.parameters import unknown_name
 
 AMPLITUDE = "logA-2tau"
@@ -41,25 +43,24 @@ class TensionRequest:
 
     Attributes
     ----------
+    fit : Fit
+        Whose theory, priors and start are taken; those of its data's nuisance parameters only where A or B has them.
     a, b : sequence
         Data as in a fit's ``data``.
-    priors : mapping
-        As in a fit; the same for all three.
     fixed : mapping of str to float
         Parameters held fixed in all three.
-    start : mapping
-        As in a fit; parameters of data sets may be left out.
     shifted : sequence of str
         Parameters whose shift is measured: sampled ones, or ``logA-2tau``.
     title_a, title_b : str
     published : str
         A published comparison of the same data, quoted beside the result.
+    draws : int
+        Points of each importance sampling.
     """
 
+    fit: Fit
     a: Sequence[Any]
     b: Sequence[Any]
-    priors: Mapping[str, Any]
-    start: Mapping[str, Sequence[float]]
     fixed: Mapping[str, float] = field(default_factory=dict)
     shifted: Sequence[str] = SHIFTED
     title_a: str = "A"
@@ -67,14 +68,47 @@ class TensionRequest:
     published: str = ""
     draws: int = 20_000
 
+    def describe(self) -> dict[str, Any]:
+        """Return the request as JSON; :meth:`from_json` makes the same one of it."""
+        return asdict(self)
 
-def measure_tension(request: TensionRequest, theory: Theory, seed: int) -> dict[str, Any]:
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TensionRequest:
+        """Return the request of :meth:`describe`.
+
+        Raises
+        ------
+        ConfigError
+            If it is none.
+        """
+        with reading("a tension's description", "what TensionRequest.describe writes", ConfigError):
+            return cls(**{**value, "fit": Fit.from_json(value["fit"])})
+
+
+def tension_requests(run: Run) -> dict[str, TensionRequest]:
+    """Return the requests of a run's ``comparison.tension``, by name.
+
+    Raises
+    ------
+    ConfigError
+        If one names an unknown fit.
+    """
+    out = {}
+    for name, spec in run.config["comparison"]["tension"].items():
+        if spec["fit"] not in run.config["fits"]:
+            what = unknown_name("fit", spec["fit"], run.config["fits"])
+            raise ConfigError(f"comparison.tension.{name}.fit: {what}")
+        fit = run.fits.get(spec["fit"]) or fit_of_run(run, spec["fit"])
+        out[name] = TensionRequest(fit=fit, **{k: x for k, x in spec.items() if k != "fit"})
+    return out
+
+
+def measure_tension(request: TensionRequest, seed: int) -> dict[str, Any]:
     """Return shift and suspiciousness of two data sets, JSON-able.
 
     Parameters
     ----------
     request : TensionRequest
-    theory : Theory
     seed : int
 
     Raises
@@ -86,29 +120,21 @@ def measure_tension(request: TensionRequest, theory: Theory, seed: int) -> dict[
     SamplerError
         If one of the three posteriors is far from one peak.
     """
+    data = {"a": list(request.a), "b": list(request.b), "both": [*request.a, *request.b]}
+    _refuse_shared(data["a"], data["b"])
+    fits = {key: with_data(request.fit, items) for key, items in data.items()}
+    posteriors = {key: build_posterior(fit) for key, fit in fits.items()}
+    theory = posteriors["both"].theory
     known = [*(p for p in theory.parameters if p not in request.fixed), AMPLITUDE]
     for name in request.shifted:
         if name not in known:
             raise ConfigError(f"tension: {unknown_name('parameter', name, known)}")
-    data = {"a": list(request.a), "b": list(request.b), "both": [*request.a, *request.b]}
-    plain = {
-        k: posterior_from_config({"data": items, "priors": dict(request.priors)}, theory)
-        for k, items in data.items()
-        if k != "both"
-    }
-    _refuse_shared(list(plain.values()))
-    plain["both"] = posterior_from_config({"data": data["both"], "priors": dict(request.priors)}, theory)
-    posteriors: dict[str, Posterior] = {k: compile_if_possible(p) for k, p in plain.items()}
     if request.fixed:
-        posteriors = {k: restrict(p, request.fixed) for k, p in posteriors.items()}
+        posteriors = {key: restrict(p, request.fixed) for key, p in posteriors.items()}
     seeds = np.random.SeedSequence(seed).spawn(3)
     samples = {
         key: importance_sample(
-            p,
-            *starting_point(request.start, p),
-            np.random.default_rng(child),
-            n=request.draws,
-            starts=3,
+            p, *start_point(fits[key], p), np.random.default_rng(child), n=request.draws, starts=3
         )
         for (key, p), child in zip(posteriors.items(), seeds, strict=True)
     }
@@ -133,7 +159,9 @@ def measure_tension(request: TensionRequest, theory: Theory, seed: int) -> dict[
             "both": f"{request.title_a} + {request.title_b}",
         },
         "data": {k: [like.info.name for like in p.likelihoods] for k, p in posteriors.items()},
-        "priors": {p: dict(x) for p, x in request.priors.items() if p not in request.fixed},
+        "priors": {
+            p: posteriors["both"].priors[p].describe() for p in theory.parameters if p not in request.fixed
+        },
         "fixed": dict(request.fixed),
         "published": request.published,
         "parameters": {
@@ -190,45 +218,21 @@ def vars_of(tension: Tension) -> dict[str, Any]:
     return dict(vars(tension))
 
 
-def _refuse_shared(posteriors: Sequence[Posterior]) -> None:
-    a, b = ({like.info.name for like in p.likelihoods} for p in posteriors)
-    common = set(posteriors[0].nuisances) & set(posteriors[1].nuisances)
-    if common:
+def _refuse_shared(a: Sequence[Any], b: Sequence[Any]) -> None:
+    calibrations, names = (
+        [{x for like in likelihoods for x in of(like.info)} for likelihoods in (load_data(a), load_data(b))]
+        for of in (lambda info: info.nuisance, lambda info: [info.name])
+    )
+    if common := sorted(calibrations[0] & calibrations[1]):
         raise ComparisonError(
-            f"tension: both data sets have the calibration {', '.join(sorted(common))}; rename it in one of them "
+            f"tension: both data sets have the calibration {', '.join(common)}; rename it in one of them "
             "(rename: {old: new}), or they do not stand for themselves"
         )
-    if shared := sorted(a & b):
+    if shared := sorted(names[0] & names[1]):
         raise ComparisonError(
             f"tension: {', '.join(shared)} is in both data sets and would agree with itself; give what they have in "
             "common as a fixed parameter (fixed: {tau: 0.0544})"
         )
-
-
-def starting_point(
-    start: Mapping[str, Sequence[float]], posterior: Posterior
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return centre and scale of every parameter; those of data sets from their priors where none is given.
-
-    Raises
-    ------
-    ConfigError
-        If a parameter of the theory has no start.
-    """
-    centre, scale = {}, {}
-    for name in posterior.parameters:
-        if name in start:
-            centre[name], scale[name] = map(float, start[name])
-            continue
-        if name in posterior.theory.parameters:
-            raise ConfigError(f"tension: start: no [centre, scale] for {name}")
-        prior = posterior.priors[name]
-        if isinstance(prior, Gaussian):
-            centre[name], scale[name] = prior.mean, prior.std
-        else:
-            low, high = prior.support
-            centre[name], scale[name] = (low + high) / 2, (high - low) / 20
-    return centre, scale
 
 
 def shifted_moments(

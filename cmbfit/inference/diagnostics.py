@@ -11,7 +11,9 @@ from cmbfit.inference.chain import Chain
 
 
 def burn_in(chain: Chain) -> int:
-    """Return the steps to leave out: a fifth of the chain, at least five of its longest tau."""
+    """Return the steps to leave out: a fifth of the chain, at least five of its longest tau; none of independent draws."""
+    if chain.independent:
+        return 0
     return int(max(chain.steps // 5, np.ceil(5 * chain.tau.max())))
 
 

@@ -15,10 +15,12 @@ import emcee
 import numpy as np
 import torch
 
-from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.errors import ConfigError
 from cmbfit.inference.chain import Chain, check_stopping, run_sampler
 from cmbfit.inference.checkpoint import Block
 from cmbfit.inference.moves import DifferentialEvolution, Snooker, Stretch
+from cmbfit.inference.samplers import Start
+from cmbfit.inference.starts import initial_walkers
 from cmbfit.likelihood.posterior import Posterior
 
 # Differential evolution with snooker updates decorrelates correlated posteriors about three times
@@ -61,47 +63,12 @@ class EnsembleSettings:
             raise ConfigError(f"moves: expected one of {', '.join(_MOVES)}, found {self.moves!r}")
         check_stopping(self)
 
-
-def initial_walkers(
-    posterior: Posterior,
-    centre: Mapping[str, float],
-    scale: Mapping[str, float],
-    walkers: int,
-    rng: np.random.Generator,
-) -> np.ndarray:  # shape: (walkers, n_parameters)
-    """Draw starting points from independent normals, redrawing those of zero probability.
-
-    Raises
-    ------
-    SamplerError
-        If after 1100 tries for each walker some still have zero probability.
-    """
-    mean = np.array([centre[p] for p in posterior.parameters])
-    width = np.array([scale[p] for p in posterior.parameters])
-    return draw_starts(posterior, mean, np.diag(width), walkers, rng)
-
-
-def draw_starts(
-    posterior: Posterior,
-    mean: np.ndarray,  # shape: (n_parameters,)
-    factor: np.ndarray,  # shape: (n_parameters, n_parameters)
-    n: int,
-    rng: np.random.Generator,
-) -> np.ndarray:  # shape: (n, n_parameters)
-    """Draw points of non-zero probability from the normal of covariance factor factor^T."""
-    points = np.empty((0, len(mean)))
-    for i in range(200):
-        # a posterior in a corner of its prior has few such points: larger rounds after a while
-        draw = mean + rng.standard_normal((n if i < 100 else 10 * n, len(mean))) @ factor.T
-        with torch.no_grad():
-            good = torch.isfinite(posterior.log_prob(torch.from_numpy(draw).to(posterior.device)))
-        points = np.concatenate([points, draw[good.cpu().numpy()]])[:n]
-        if len(points) == n:
-            return points
-    raise SamplerError(
-        f"only {len(points)} of {n} starting points have a non-zero probability; check the starting centre "
-        f"{dict(zip(posterior.parameters, mean.tolist(), strict=True))} against the priors"
-    )
+    def check_size(self, n_parameters: int, where: str = "sampler") -> None:
+        """Raise :class:`ConfigError` if there are too few walkers for so many parameters."""
+        if self.walkers < 2 * n_parameters:
+            raise ConfigError(
+                f"{where}.walkers: {n_parameters} parameters need at least {2 * n_parameters}, found {self.walkers}"
+            )
 
 
 class _Emcee:
@@ -177,10 +144,30 @@ def run_ensemble(
     checkpoint, identity, progress
         See :func:`~cmbfit.inference.chain.run_sampler`, which also says when it stops and raises.
     """
-    n_parameters = len(posterior.parameters)
-    if settings.walkers < 2 * n_parameters:
-        raise ConfigError(
-            f"walkers: {n_parameters} parameters need at least {2 * n_parameters}, found {settings.walkers}"
-        )
+    settings.check_size(len(posterior.parameters))
     sampler = _Emcee(posterior, start, settings, seed)
     return run_sampler(sampler, posterior, settings, seed, checkpoint, identity, progress=progress)
+
+
+class EmceeSampler:
+    """emcee from the fit's own starting centre and scale; see :class:`~cmbfit.inference.samplers.Sampler`."""
+
+    settings = EnsembleSettings
+
+    def sample(  # noqa: D102 (the protocol's)
+        self,
+        posterior: Posterior,
+        start: Start,
+        settings: EnsembleSettings,
+        seed: np.random.SeedSequence,
+        folder: str | Path,
+        identity: Mapping[str, Any],
+        *,
+        progress: bool = True,
+    ) -> Chain:
+        rng, number = np.random.default_rng(seed), int(seed.generate_state(1)[0])
+        walkers = initial_walkers(posterior, start.centre, start.scale, settings.walkers, rng)
+        return run_ensemble(posterior, walkers, settings, number, folder, identity, progress=progress)
+
+
+SAMPLER = EmceeSampler()

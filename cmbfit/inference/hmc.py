@@ -28,6 +28,9 @@ import torch
 from cmbfit.errors import ConfigError
 from cmbfit.inference.chain import Chain, check_stopping, run_sampler
 from cmbfit.inference.checkpoint import Block
+from cmbfit.inference.maximum import find_maximum, laplace_factor
+from cmbfit.inference.samplers import Start
+from cmbfit.inference.starts import draw_starts
 from cmbfit.likelihood.posterior import Posterior
 
 log = logging.getLogger(__name__)
@@ -74,10 +77,10 @@ class HmcSettings:
 
     def __post_init__(self) -> None:
         check_stopping(self)
-        if self.leapfrog < 1 or self.warmup_steps < 10:
-            raise ConfigError(
-                f"expected leapfrog >= 1 and warmup_steps >= 10, found {self.leapfrog}, {self.warmup_steps}"
-            )
+        if self.leapfrog < 1:
+            raise ConfigError(f"leapfrog: expected at least 1, found {self.leapfrog}")
+        if self.warmup_steps < 10:
+            raise ConfigError(f"warmup_steps: expected at least 10, found {self.warmup_steps}")
         if not 0.5 <= self.target_acceptance < 1:
             raise ConfigError(f"target_acceptance: expected 0.5 to 1, found {self.target_acceptance}")
 
@@ -102,11 +105,8 @@ class _Hmc:
         self._posterior, self._settings = posterior, settings
         self._start, self._first_factor = start, factor
         self._seed = seed
-        infinite = (-math.inf, math.inf)
-        prior = np.array([posterior.priors[p].support for p in posterior.parameters])
-        box = np.array([posterior.theory.box.get(p, infinite) for p in posterior.parameters])
-        self._low = self._tensor(np.maximum(prior[:, 0], box[:, 0]))
-        self._high = self._tensor(np.minimum(prior[:, 1], box[:, 1]))
+        walls = np.array(list(posterior.support.values()))
+        self._low, self._high = self._tensor(walls[:, 0]), self._tensor(walls[:, 1])
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self._posterior.device)
@@ -290,3 +290,33 @@ def run_hmc(
     """
     sampler = _Hmc(posterior, start, factor, settings, seed)
     return run_sampler(sampler, posterior, settings, seed, checkpoint, identity, progress=progress)
+
+
+class HmcSampler:
+    """HMC from the Laplace approximation around the maximum, twice as wide, so that sets start wider than the posterior.
+
+    See :class:`~cmbfit.inference.samplers.Sampler`.
+    """
+
+    settings = HmcSettings
+
+    def sample(  # noqa: D102 (the protocol's)
+        self,
+        posterior: Posterior,
+        start: Start,
+        settings: HmcSettings,
+        seed: np.random.SeedSequence,
+        folder: str | Path,
+        identity: Mapping[str, Any],
+        *,
+        progress: bool = True,
+    ) -> Chain:
+        rng, number = np.random.default_rng(seed), int(seed.generate_state(1)[0])
+        best = find_maximum(posterior, start.centre, start.scale, starts=3, rng=rng)
+        factor = laplace_factor(posterior, best.point, start.scale)
+        mean = np.array([best.point[p] for p in posterior.parameters])
+        first = draw_starts(posterior, mean, 2 * factor, settings.walkers, rng, start.centre)
+        return run_hmc(posterior, first, factor, settings, number, folder, identity, progress=progress)
+
+
+SAMPLER = HmcSampler()

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from cmbfit.errors import SamplerError
+from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.inference.evidence import EvidenceResult, EvidenceTask
 from cmbfit.inference.maximum import BestFit, find_maximum, laplace_factor
 from cmbfit.inference.tension import Evidence
 from cmbfit.likelihood.posterior import Posterior
@@ -108,6 +109,11 @@ class WeightedSamples:
         """Return ln Z, Kullback-Leibler divergence and model dimensionality."""
         return Evidence.from_samples(self.log_z, self.log_like, self.weights)
 
+    def result(self, method: str) -> EvidenceResult:
+        """Return what an evidence method hands on."""
+        diagnosis = {"ess_fraction": self.ess_fraction, **vars(self.evidence())}
+        return EvidenceResult(method, self.log_z, self.log_z_error, diagnosis=diagnosis)
+
     def moments(
         self,
     ) -> tuple[np.ndarray, np.ndarray]:  # shapes: (n_parameters,), (n_parameters, n_parameters)
@@ -186,3 +192,45 @@ def _evaluate(posterior: Posterior, points: np.ndarray) -> tuple[np.ndarray, np.
     x = torch.from_numpy(np.ascontiguousarray(points)).to(posterior.device)
     with torch.no_grad():
         return posterior.log_prob(x).cpu().numpy(), posterior.log_prior(x).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class ImportanceSettings:
+    """How an evidence is computed around the maximum.
+
+    Parameters
+    ----------
+    draws : int
+        Points drawn.
+    starts : int
+        Of the optimiser that looks for the maximum.
+    """
+
+    draws: int = 20_000
+    starts: int = 4
+
+    def __post_init__(self) -> None:
+        if self.draws < 1000:
+            raise ConfigError(f"draws: expected at least 1000, found {self.draws}")
+        if self.starts < 1:
+            raise ConfigError(f"starts: expected at least 1, found {self.starts}")
+
+
+class ImportanceEvidence:
+    """Evidence by importance sampling around the maximum; see :class:`~cmbfit.inference.evidence.EvidenceMethod`."""
+
+    settings = ImportanceSettings
+
+    def compute(self, task: EvidenceTask, settings: ImportanceSettings) -> EvidenceResult:  # noqa: D102 (the protocol's)
+        weighted = importance_sample(
+            task.posterior,
+            task.start.centre,
+            task.start.scale,
+            np.random.default_rng(task.seed),
+            n=settings.draws,
+            starts=settings.starts,
+        )
+        return weighted.result("importance sampling")
+
+
+METHOD = ImportanceEvidence()

@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from cmbfit.errors import SamplerError
-from cmbfit.inference.importance import WeightedSamples
+from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.inference.evidence import EvidenceResult, EvidenceTask
+from cmbfit.inference.importance import METHOD as IMPORTANCE
+from cmbfit.inference.importance import ImportanceSettings, WeightedSamples
 from cmbfit.inference.maximum import maximum_of_chain
 from cmbfit.likelihood.posterior import Posterior
+from cmbfit.theory.parameters import LCDM
 
 _DOF = 6
 """Of the t: tails heavier than a normal's."""
@@ -129,3 +133,50 @@ def _log_t(distance: np.ndarray, factor: np.ndarray) -> np.ndarray:
     norm = gammaln((_DOF + d) / 2) - gammaln(_DOF / 2) - d / 2 * math.log(_DOF * math.pi)
     norm -= float(np.log(np.diag(factor)).sum())
     return norm - (_DOF + d) / 2 * np.log1p(distance / _DOF)
+
+
+@dataclass(frozen=True)
+class KernelSettings:
+    """How an evidence is computed around a chain.
+
+    Parameters
+    ----------
+    draws : int
+        Points drawn.
+    """
+
+    draws: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.draws < 1000:
+            raise ConfigError(f"draws: expected at least 1000, found {self.draws}")
+
+
+class KernelEvidence:
+    """Evidence around the fit's own chain; see :class:`~cmbfit.inference.evidence.EvidenceMethod`.
+
+    A model with parameters held fixed has no chain of its own: importance sampling around the maximum takes its place.
+    """
+
+    settings = KernelSettings
+
+    def compute(self, task: EvidenceTask, settings: KernelSettings) -> EvidenceResult:  # noqa: D102 (the protocol's)
+        if task.fixed:
+            return IMPORTANCE.compute(task, ImportanceSettings(draws=settings.draws))
+        if task.samples is None:
+            raise ConfigError(
+                "comparison.evidence.method: chain needs the fit's chain; run the fit first, or take another method"
+            )
+        points = task.samples.joined[:, : task.samples.n_sampled]
+        weighted = kernel_evidence(
+            task.posterior,
+            points,
+            np.concatenate(task.samples.log_prob),
+            np.random.default_rng(task.seed),
+            own=[p for p in task.posterior.theory.parameters if p not in LCDM],
+            n=settings.draws,
+        )
+        return weighted.result("importance sampling around its chain")
+
+
+METHOD = KernelEvidence()

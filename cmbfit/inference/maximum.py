@@ -170,13 +170,8 @@ def _value_and_gradient(posterior: Posterior, theta: np.ndarray) -> tuple[np.nda
 
 
 def _ascend(posterior: Posterior, origin: np.ndarray, width: np.ndarray, first: np.ndarray) -> Any:
-    bounds = []
-    for i, p in enumerate(posterior.parameters):
-        low, high = posterior.priors[p].support
-        box_low, box_high = posterior.theory.box.get(p, (-np.inf, np.inf))
-        bounds.append(
-            ((max(low, box_low) - origin[i]) / width[i], (min(high, box_high) - origin[i]) / width[i])
-        )
+    walls = np.array(list(posterior.support.values()))
+    bounds = ((walls - origin[:, None]) / width[:, None]).tolist()
 
     def minus_log_prob(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = _value_and_gradient(posterior, (origin + width * x)[None])

@@ -1,11 +1,11 @@
-"""Which models a run's configuration compares, and what each needs: fits in groups of equal data.
+"""Which models a run compares, and what each needs: fits in groups of equal data.
 
 ``comparison`` in a configuration::
 
     comparison:
       fixed: {harrison_zeldovich: {fit: lcdm, title: ..., values: {ns: 1.0}}}   # a fit with parameters held
       nests: {my_extension: {nrun: 0.0}}        # where a fit is the reference; known for the registry's models
-      evidence: {method: importance}            # or nested, with the fields of EvidenceSettings
+      evidence: {method: importance}            # or chain, nested, one's own; each with its own settings
       starts: 4                                 # of the optimiser
 """
 
@@ -13,30 +13,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cmbfit.errors import ConfigError, SamplerError
-from cmbfit.inference.importance import importance_sample
-from cmbfit.inference.kernel_evidence import kernel_evidence
+from cmbfit.errors import ConfigError
+from cmbfit.fit.build import build_posterior, start_point
+from cmbfit.fit.description import Fit
+from cmbfit.fit.run import Run
+from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, measure_evidence
 from cmbfit.inference.model_table import Candidate
-from cmbfit.inference.nested import EvidenceSettings, compute_evidence
 from cmbfit.inference.products import Samples
 from cmbfit.inference.restrict import restrict
-from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.model_defaults import complete_fit
-from cmbfit.likelihood.posterior import Posterior, pick_device
+from cmbfit.inference.samplers import Start
+from cmbfit.io import reading
+from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import prior_from_config
-from cmbfit.theory.parameters import LCDM, unknown_name
-from cmbfit.theory.primordial import get_model
+from cmbfit.theory.parameters import unknown_name
 from cmbfit.theory.primordial.null_point import null_point
-from cmbfit.theory.select import primordial_of, theory_from_config
-
-METHODS = ("nested", "importance", "chain")
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,7 @@ class Model:
     Attributes
     ----------
     name, title : str
-    fit_name : str
-    fit : mapping
-        The fit's section of the configuration.
+    fit : Fit
     fixed : mapping of str to float
         Empty for the fit itself.
     nests : mapping
@@ -57,63 +49,66 @@ class Model:
 
     name: str
     title: str
-    fit_name: str
-    fit: Mapping[str, Any]
+    fit: Fit
     fixed: Mapping[str, float] = field(default_factory=dict)
     nests: Mapping[str, float | str] = field(default_factory=dict)
 
-    def posterior(self, emulator: str | Path, transfer: str | Path | None, device: str = "cpu") -> Posterior:
-        """Return the model's posterior, compiled where possible."""
-        theory = theory_from_config(self.fit, emulator, transfer)
-        return self.within(
-            compile_if_possible(posterior_from_config(self.fit, theory)).to(pick_device(device))
-        )
+    def describe(self) -> dict[str, Any]:
+        """Return the model as JSON; :meth:`from_json` makes the same one of it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Model:
+        """Return the model of :meth:`describe`.
+
+        Raises
+        ------
+        ConfigError
+            If it is none.
+        """
+        with reading("a model's description", "what Model.describe writes", ConfigError):
+            return cls(**{**value, "fit": Fit.from_json(value["fit"])})
+
+    def posterior(self, device: str = "cpu") -> Posterior:
+        """Return the model's posterior, folded where possible."""
+        return self.within(build_posterior(self.fit, device))
 
     def within(self, whole: Posterior) -> Posterior:
         """Return the model's posterior from that of its fit."""
         return restrict(whole, self.fixed) if self.fixed else whole
 
-    def start(self, posterior: Posterior) -> tuple[dict[str, float], dict[str, float]]:
-        """Return starting centre and scale of the free parameters."""
-        whole = posterior.whole
-        centre, scale = start_from_config(self.fit, whole)
-        return {p: centre[p] for p in posterior.parameters}, {p: scale[p] for p in posterior.parameters}
+    def start(self, posterior: Posterior) -> Start:
+        """Return where searches in the model's posterior start."""
+        return Start(*start_point(self.fit, posterior))
 
 
-def models_by_data(config: Mapping[str, Any], names: Sequence[str] | None = None) -> list[list[Model]]:
+def models_by_data(run: Run, names: Sequence[str] | None = None) -> list[list[Model]]:
     """Return the models of a run in groups of equal data; the first of a group is its reference.
 
     Parameters
     ----------
-    config : mapping
-        A run's configuration.
+    run : Run
     names : sequence of str, optional
-        Models wanted, in one group whatever their data; default all of ``run.fits`` and what is fixed in them.
+        Models wanted, in one group whatever their data; default all of the run's fits and what is fixed in them.
 
     Raises
     ------
     ConfigError
         If ``comparison.fixed`` or ``nests`` names an unknown fit, a name is given twice, or a wanted one is unknown.
     """
-    section = config.get("comparison", {})
+    section, known = run.config.get("comparison", {}), run.config["fits"]
     fixed = {name: spec for name, spec in section.get("fixed", {}).items() if spec is not None}
-    fits = {name: config["fits"][name] for name in config["run"]["fits"]}
-    for key, where in (("fixed", [x["fit"] for x in fixed.values()]), ("nests", section.get("nests", {}))):
-        for name in where:
-            if name not in config["fits"]:
-                raise ConfigError(f"comparison.{key}: {unknown_name('fit', name, config['fits'])}")
     nests = section.get("nests", {})
-    models = {n: Model(n, fit["title"], n, fit, {}, nests.get(n, {})) for n, fit in fits.items()}
+    for key, where in (("fixed", [x["fit"] for x in fixed.values()]), ("nests", nests)):
+        for name in where:
+            if name not in known:
+                raise ConfigError(f"comparison.{key}: {unknown_name('fit', name, known)}")
+    models = {n: Model(n, fit.title, fit, {}, nests.get(n, {})) for n, fit in run.fits.items()}
     for name, spec in fixed.items():
-        if name in config["fits"]:
+        if name in known:
             raise ConfigError(f"comparison.fixed: {name} is the name of a fit already; choose another")
-        if spec["fit"] in fits:
-            fit = complete_fit(fits[spec["fit"]])
-            _require_allowed(name, spec["values"], fit["priors"])
-            values = ", ".join(f"{p} = {x:g}" for p, x in spec["values"].items())
-            models[name] = Model(
-                name, spec.get("title", f"{fit['title']}, {values}"), spec["fit"], fit, spec["values"]
-            )
+        if spec["fit"] in run.fits:
+            models[name] = _restricted(name, spec, run.fits[spec["fit"]])
     if names is not None:
         for name in names:
             if name not in models:
@@ -121,34 +116,35 @@ def models_by_data(config: Mapping[str, Any], names: Sequence[str] | None = None
         return [[models[name] for name in names]]
     groups: dict[str, list[Model]] = {}
     for model in models.values():
-        groups.setdefault(json.dumps(model.fit["data"], sort_keys=True), []).append(model)
+        key = json.dumps([model.fit.data, model.fit.own_spectra], sort_keys=True)
+        groups.setdefault(key, []).append(model)
     return list(groups.values())
 
 
-def posteriors_of(
-    models: Sequence[Model], emulator: str | Path, transfer: str | Path | None, device: str = "cpu"
-) -> dict[str, Posterior]:
-    """Return the posteriors of models by name; each fit is built once."""
-    whole: dict[str, Posterior] = {}
-    out = {}
-    for model in models:
-        if model.fit_name not in whole:
-            whole[model.fit_name] = replace(model, fixed={}).posterior(emulator, transfer, device)
-        out[model.name] = model.within(whole[model.fit_name])
-    return out
-
-
-def _require_allowed(name: str, values: Mapping[str, float], priors: Mapping[str, Any]) -> None:
-    """Raise :class:`ConfigError` for a value that the larger fit's prior excludes: the models are not nested then."""
-    for parameter, value in values.items():
-        if parameter not in priors:
+def _restricted(name: str, spec: Mapping[str, Any], fit: Fit) -> Model:
+    """Return a fit with parameters held, unless its prior excludes a value: the models are not nested then."""
+    for parameter, value in spec["values"].items():
+        if parameter not in fit.priors:
             continue  # a calibration: known when the data are read
-        low, high = prior_from_config(parameter, priors[parameter]).support
+        low, high = prior_from_config(parameter, fit.priors[parameter]).support
         if not low <= value <= high:
             raise ConfigError(
                 f"comparison.fixed.{name}: {parameter} = {value:g} lies outside the fit's prior [{low:g}, {high:g}]; widen "
                 f"that prior, fix another value, or take the model out (comparison: {{fixed: {{{name}: null}}}})"
             )
+    values = ", ".join(f"{p} = {x:g}" for p, x in spec["values"].items())
+    return Model(name, spec.get("title", f"{fit.title}, {values}"), fit, dict(spec["values"]))
+
+
+def posteriors_of(models: Sequence[Model], device: str = "cpu") -> dict[str, Posterior]:
+    """Return the posteriors of models by name; each fit is built once."""
+    whole: dict[str, Posterior] = {}
+    out = {}
+    for model in models:
+        if model.fit.name not in whole:
+            whole[model.fit.name] = build_posterior(model.fit, device)
+        out[model.name] = model.within(whole[model.fit.name])
+    return out
 
 
 def candidate(
@@ -161,85 +157,64 @@ def candidate(
     look_elsewhere: Mapping[str, Any] | None = None,
 ) -> Candidate:
     """Return a model as :func:`~cmbfit.inference.model_table.compare` wants it."""
-    primordial = primordial_of(model.fit)
-    note = get_model(primordial).note if primordial else ""
-    centre, scale = model.start(posterior)
+    primordial = model.fit.primordial
+    note = ""
+    if primordial:
+        from cmbfit.theory.primordial import get_model  # noqa: PLC0415 (keeps the workflow's start quick)
+
+        note = get_model(primordial).note
+    start = model.start(posterior)
     return Candidate(
         model.name,
         model.title,
         posterior,
-        centre,
-        scale,
+        start.centre,
+        start.scale,
         samples=samples,
         n_effective=n_effective,
+        fixed=model.fixed,
         null={} if model.fixed else null_point(primordial, posterior.priors, model.nests),
         evidence=evidence,
         look_elsewhere=look_elsewhere,
-        published="" if model.fixed else model.fit.get("published", ""),
+        published="" if model.fixed else model.fit.published,
         remarks=(note,) if note else (),
     )
 
 
-def evidence_record(
+def model_evidence(
     model: Model,
     posterior: Posterior,
-    settings: Mapping[str, Any],
+    section: Mapping[str, Any],
     seed: int,
     *,
-    chain: Samples | None = None,
+    samples: Samples | None = None,
     checkpoint: str | Path | None = None,
-) -> tuple[dict[str, Any], Samples | None]:
+    code: str = "",
+) -> EvidenceResult:
     """Compute a model's evidence as the configuration asks.
 
     Parameters
     ----------
     model : Model
     posterior : Posterior
-    settings : mapping
-        ``method``: nested, importance or chain, and for nested the fields of
-        :class:`~cmbfit.inference.nested.EvidenceSettings`.
+        Of the model.
+    section : mapping
+        ``comparison.evidence``: ``method`` and its settings.
     seed : int
-    chain : Samples, optional
-        The fit's chain, for the method of that name; a model with parameters held fixed has none of its own, and
-        importance sampling takes its place.
+    samples : Samples, optional
+        The fit's own, for methods that use them.
     checkpoint : path, optional
-        Folder of nested sampling's checkpoints.
-
-    Returns
-    -------
-    record : dict
-        ``method``, ``log_z``, ``log_z_error`` (or ``why_not``), diagnosis and cost.
-    samples : Samples or None
-        Of nested sampling.
+        Folder of the method's checkpoints.
+    code : str
+        Hash or version of the code, part of a checkpoint's identity.
     """
-    method = settings.get("method", "nested")
-    if method not in METHODS:
-        raise ConfigError(f"comparison.evidence.method: expected {', '.join(METHODS)}, found {method!r}")
-    centre, scale = model.start(posterior)
-    if method == "nested":
-        fields = EvidenceSettings(**{k: v for k, v in settings.items() if k != "method"})
-        got = compute_evidence(posterior, centre, scale, fields, seed, checkpoint=checkpoint)
-        return got.record(), got.samples
-    rng = np.random.default_rng(seed)
-    of_chain = method == "chain" and not model.fixed
-    if of_chain and chain is None:
-        raise ConfigError(
-            f"comparison.evidence.method: chain needs the chain of {model.fit_name}; run the fit first, or take another "
-            "method"
-        )
-    record: dict[str, Any] = {"method": "importance sampling" + (" around its chain" if of_chain else "")}
-    try:
-        if of_chain and chain is not None:
-            points = chain.joined[:, : chain.n_sampled]
-            own = [x for x in posterior.theory.parameters if x not in LCDM]
-            weighted = kernel_evidence(posterior, points, np.concatenate(chain.log_prob), rng, own=own)
-        else:
-            weighted = importance_sample(posterior, centre, scale, rng, starts=4)
-    except (SamplerError, np.linalg.LinAlgError) as error:
-        return record | {"log_z": None, "log_z_error": None, "why_not": str(error)}, None
-    return record | {
-        "log_z": weighted.log_z,
-        "log_z_error": weighted.log_z_error,
-        "ess_fraction": weighted.ess_fraction,
-        **vars(weighted.evidence()),
-    }, None
+    task = EvidenceTask(
+        posterior,
+        model.start(posterior),
+        seed,
+        samples,
+        model.fixed,
+        None if checkpoint is None else Path(checkpoint),
+        code,
+    )
+    return measure_evidence(task, section)

@@ -40,13 +40,14 @@ class Candidate:
     ----------
     name, title : str
     posterior : Posterior
-        A From :func:`~cmbfit.inference.restrict.restrict` for a model with parameters held fixed.
     start, scale : mapping of str to float
         Where the optimiser may start, and rough widths.
     samples : Samples or None
         The fit's chain; None gives no constraints and no Savage-Dickey ratio.
     n_effective : float or None
         Effective number of the samples, for the errors of density ratios.
+    fixed : mapping of str to float
+        Parameters that `posterior` holds fixed, and the reference does not; `samples` are then those of the larger model.
     null : mapping of str to float
         Where this model is the reference: the point of the Savage-Dickey ratio.
     evidence : mapping or None
@@ -66,6 +67,7 @@ class Candidate:
     scale: Mapping[str, float]
     samples: Samples | None = None
     n_effective: float | None = None
+    fixed: Mapping[str, float] = field(default_factory=dict)
     null: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, Any] | None = None
     look_elsewhere: Mapping[str, Any] | None = None
@@ -147,7 +149,7 @@ def compare(candidates: Sequence[Candidate], rng: np.random.Generator, *, starts
 
 
 def _best_fit(model: Candidate, rng: np.random.Generator, starts: int) -> BestFit:
-    if model.samples is None or model.posterior.fixed:
+    if model.samples is None or model.fixed:
         return find_maximum(model.posterior, model.start, model.scale, starts=starts, rng=rng)
     points = model.samples.joined[:, : model.samples.n_sampled]
     return maximum_of_chain(
@@ -177,7 +179,7 @@ def _row(
     posterior, base = model.posterior, reference.posterior
     chi2, chi2_base = all_chi2[model.name], all_chi2[reference.name]
     p, p_base = len(posterior.parameters), len(base.parameters)
-    fixed = posterior.fixed
+    fixed = model.fixed
     extra = [x for x in posterior.parameters if x not in base.parameters]
     remarks = [*model.remarks, *_prior_remarks(posterior, base)]
     row: dict[str, Any] = {
@@ -195,7 +197,7 @@ def _row(
         "delta_bic": bic(chi2["total"], p, n_data) - bic(chi2_base["total"], p_base, n_data)
         if n_data
         else None,
-        "savage_dickey": _savage_dickey(model, reference, fixed),
+        "savage_dickey": _savage_dickey(model, reference),
         "evidence": _evidence(model, reference),
         "look_elsewhere": dict(model.look_elsewhere) if model.look_elsewhere else None,
         "theory_difference": None,
@@ -226,7 +228,7 @@ def _starts(best: BestFit) -> dict[str, int]:
 def _kind(model: Candidate, reference: Candidate, extra: Sequence[str]) -> str:
     if model is reference:
         return "reference"
-    if model.posterior.fixed:
+    if model.fixed:
         return "restriction"
     missing = [x for x in reference.posterior.parameters if x not in model.posterior.parameters]
     return "extension" if extra and not missing else "other"
@@ -242,13 +244,11 @@ def _prior_remarks(posterior: Posterior, base: Posterior) -> list[str]:
     return [f"priors differ from the reference's: {', '.join(differ)}"] if differ else []
 
 
-def _savage_dickey(
-    model: Candidate, reference: Candidate, fixed: Mapping[str, float]
-) -> dict[str, Any] | None:
+def _savage_dickey(model: Candidate, reference: Candidate) -> dict[str, Any] | None:
     """Return ln B of the model by the density ratio of the larger one of the pair, or why there is none."""
     if model is reference:
         return None
-    larger, point, sign = (reference, fixed, 1.0) if fixed else (model, model.null, -1.0)
+    larger, point, sign = (reference, model.fixed, 1.0) if model.fixed else (model, model.null, -1.0)
     if not point:
         return {"why_not": "the models are not nested at a known point"}
     if larger.samples is None:

@@ -1,4 +1,4 @@
-"""Evidence and posterior by importance nested sampling with nautilus, batched over points.
+"""Nested sampling with nautilus, batched over points: samples of equal weight, and the evidence.
 
 Lange (2023, MNRAS 525, 3181): shells of rising likelihood, their bounds learnt by small neural networks,
 every point drawn so far kept with its importance weight. nautilus hands over whole batches of points. It
@@ -15,139 +15,103 @@ the theory's box cuts the prior, L counts as zero.
 
 from __future__ import annotations
 
-import logging
 import math
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.special
 import torch
 
-from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.errors import ConfigError, MissingCodeError, SamplerError
+from cmbfit.inference.chain import Chain, defining, identity_of
+from cmbfit.inference.checkpoint import claim, own_folder
+from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, join_runs
 from cmbfit.inference.importance import importance_sample
+from cmbfit.inference.prior_transform import PriorTransform
 from cmbfit.inference.products import Samples
-from cmbfit.inference.publish import derived_columns, ranges_of
+from cmbfit.inference.publish import samples_with_derived
+from cmbfit.inference.samplers import Start
+from cmbfit.io import reading
 from cmbfit.likelihood.posterior import Posterior
-from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
 
-log = logging.getLogger(__name__)
-
-
-class PriorTransform:
-    """The unit cube mapped to parameters such that uniform points follow the prior.
-
-    Parameters
-    ----------
-    parameters : sequence of str
-    priors : mapping of str to Prior
-        Uniform or Gaussian.
-    joint : sequence of JointGaussian
-        Replace the priors of the parameters that they name.
-
-    Raises
-    ------
-    ConfigError
-        For a prior whose inverse distribution is not known.
-    """
-
-    def __init__(
-        self, parameters: Sequence[str], priors: Mapping[str, Prior], joint: Sequence[JointGaussian] = ()
-    ) -> None:
-        self._parameters = tuple(parameters)
-        jointly = {name for prior in joint for name in prior.names}
-        self._single = {p: priors[p] for p in parameters if p not in jointly}
-        for name, prior in self._single.items():
-            if not isinstance(prior, Uniform | Gaussian):
-                raise ConfigError(f"{name}: nested sampling needs a uniform or Gaussian prior, found {prior}")
-        self._joint = tuple(joint)
-
-    def __call__(
-        self,
-        cube: np.ndarray,  # shape: (n, n_parameters), in (0, 1)
-    ) -> np.ndarray:  # shape: (n, n_parameters)
-        """Return the parameters of points of the unit cube."""
-        theta = np.empty_like(cube)
-        column = {p: i for i, p in enumerate(self._parameters)}
-        for name, prior in self._single.items():
-            u = cube[..., column[name]]
-            if isinstance(prior, Uniform):
-                theta[..., column[name]] = prior.low + (prior.high - prior.low) * u
-            elif isinstance(prior, Gaussian):
-                theta[..., column[name]] = prior.mean + prior.std * scipy.special.ndtri(u)
-        for joint in self._joint:
-            columns = [column[name] for name in joint.names]
-            factor = np.linalg.cholesky(np.array(joint.covariance))
-            theta[..., columns] = np.array(joint.mean) + scipy.special.ndtri(cube[..., columns]) @ factor.T
-        return theta
+_METHOD = "nested sampling (nautilus)"
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a nested run found.
-
-    Attributes
-    ----------
-    log_z : float
-        ln Z.
-    log_z_error : float
-        Its statistical error, from the effective number of points: 1/sqrt(n_effective).
-    samples : Samples
-        Points of equal weight, of one run, for the same products as a chain's.
-    n_effective : float
-        Effective number of the weighted points behind them.
-    evaluations : int
-    seconds : float
-    """
-
-    log_z: float
-    log_z_error: float
-    samples: Samples
-    n_effective: float
-    evaluations: int
-    seconds: float
-
-
-def run_nested(
-    posterior: Posterior,
-    seed: int,
-    *,
-    n_live: int = 2000,
-    n_effective: float = 10_000,
-    batch: int = 512,
-    networks: int = 4,
-    checkpoint: str | Path | None = None,
-    progress: bool = False,
-) -> Evidence:
-    """Compute the evidence of a posterior, and its samples.
+class NestedSettings:
+    """How a nested run is made; the defaults are nautilus's own.
 
     Parameters
     ----------
-    posterior : Posterior
-    seed : int
     n_live : int
         Points that define a shell.
     n_effective : float
-        Sampling stops at this effective number of points.
+        Sampling stops at this effective number of weighted points; ln Z is known to its inverse root.
     batch : int
         Points per call of the posterior.
     networks : int
         Neural networks that learn each bound; 0 uses ellipsoids alone, quicker in few dimensions.
-    checkpoint : path, optional
-        HDF5 file (``.h5``) that a killed run goes on from.
+    """
+
+    n_live: int = 2000
+    n_effective: float = 10_000
+    batch: int = 512
+    networks: int = 4
+
+    def __post_init__(self) -> None:
+        least = {"n_live": 50, "n_effective": 100, "batch": 1, "networks": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name}: expected at least {low}, found {getattr(self, name)}")
+
+
+def run_nested(
+    posterior: Posterior,
+    settings: NestedSettings,
+    seed: int,
+    folder: str | Path | None = None,
+    identity: Mapping[str, Any] | None = None,
+    *,
+    progress: bool = False,
+) -> Chain:
+    """Run (or resume) one nested sampling.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    settings : NestedSettings
+    seed : int
+    folder : path, optional
+        For a checkpoint that a killed run goes on from.
+    identity : mapping, optional
+        What defines the posterior; with settings and seed it identifies the checkpoint.
+    progress : bool
+        Show nautilus's own table on a terminal.
+
+    Returns
+    -------
+    Chain
+        Independent draws of equal weight, one walker a step, with ln Z.
 
     Raises
     ------
+    MissingCodeError
+        If nautilus is not installed.
+    ResumeError
+        If the folder's checkpoint is of other inputs.
     SamplerError
-        If nautilus is not installed, or no point of the prior has a likelihood.
+        If no point of the prior has a likelihood.
     """
     try:
         from nautilus import Sampler  # noqa: PLC0415 (optional, and slow to import)
     except ImportError as error:
-        raise SamplerError("nested sampling needs nautilus-sampler: pip install cmbfit[nested]") from error
+        raise MissingCodeError(
+            "nested sampling needs nautilus-sampler: pip install cmbfit[nested]"
+        ) from error
 
     def log_like(theta: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(np.ascontiguousarray(theta)).to(posterior.device)
@@ -156,190 +120,140 @@ def run_nested(
             out = torch.where(torch.isfinite(value), value - posterior.log_prior(x), -torch.inf)
         return out.cpu().numpy()
 
-    begun = time.perf_counter()
-    before = posterior.counts.evaluations
-    transform = PriorTransform(posterior.parameters, posterior.priors, posterior.joint_priors)
-    sampler: Any = Sampler(
-        transform,
-        log_like,
-        n_dim=len(posterior.parameters),
-        n_live=n_live,
-        n_batch=batch,
-        n_networks=networks,
-        vectorized=True,
-        pass_dict=False,
-        seed=seed,
-        filepath=None if checkpoint is None else str(checkpoint),
+    file = None
+    if folder is not None:
+        file = str(claim(folder, identity_of(posterior, settings, seed, identity or {})) / "nautilus.h5")
+    begun, before = time.perf_counter(), posterior.counts.evaluations
+    with reading(file or "nautilus", "a checkpoint (damaged: remove the folder to start again)"):
+        sampler: Any = Sampler(
+            PriorTransform(posterior.parameters, posterior.priors, posterior.joint_priors),
+            log_like,
+            n_dim=len(posterior.parameters),
+            n_live=settings.n_live,
+            n_batch=settings.batch,
+            n_networks=settings.networks,
+            vectorized=True,
+            pass_dict=False,
+            seed=seed,
+            filepath=file,
+        )
+    sampler.run(
+        n_eff=settings.n_effective, discard_exploration=True, verbose=progress and sys.stdout.isatty()
     )
-    sampler.run(n_eff=n_effective, discard_exploration=True, verbose=progress)
-    log_z = float(sampler.log_z)
-    if not math.isfinite(log_z):
+    if not math.isfinite(sampler.log_z):
         raise SamplerError("no point of the prior has a likelihood above zero")
     theta, _, log_l = sampler.posterior(equal_weight=True)
+    order = np.random.default_rng(seed).permutation(len(theta))  # they come shell by shell
     with torch.no_grad():
         prior = posterior.log_prior(torch.from_numpy(theta).to(posterior.device)).cpu().numpy()
-    derived = derived_columns(posterior, theta[:, : len(posterior.theory.parameters)])
-    samples = Samples(
-        (*posterior.parameters, *derived),
-        [np.column_stack([theta, *derived.values()])],
-        [log_l + prior],
-        len(posterior.parameters),
-        ranges_of(posterior),
-    )
-    return Evidence(
-        log_z,
-        1 / math.sqrt(sampler.n_eff),
-        samples,
-        float(sampler.n_eff),
-        posterior.counts.evaluations - before,
+    counts = asdict(posterior.counts)
+    counts.pop("evaluations")
+    n, d = theta.shape
+    return Chain(
+        posterior.parameters,
+        theta[order, None],
+        (log_l + prior)[order, None],
+        np.ones(d),
+        [(n, [1.0] * d)],
+        float(sampler.eta),
+        True,
         time.perf_counter() - begun,
+        posterior.counts.evaluations - before,
+        counts,
+        kind="nested",
+        independent=True,
+        log_z=float(sampler.log_z),
+        log_z_error=1 / math.sqrt(sampler.n_eff),
     )
+
+
+class NestedSampler:
+    """nautilus from the whole prior; see :class:`~cmbfit.inference.samplers.Sampler`."""
+
+    settings = NestedSettings
+
+    def sample(  # noqa: D102 (the protocol's)
+        self,
+        posterior: Posterior,
+        start: Start,  # noqa: ARG002 (the prior is the start)
+        settings: NestedSettings,
+        seed: np.random.SeedSequence,
+        folder: str | Path,
+        identity: Mapping[str, Any],
+        *,
+        progress: bool = True,
+    ) -> Chain:
+        number = int(seed.generate_state(1)[0])
+        return run_nested(posterior, settings, number, folder, identity, progress=progress)
+
+
+SAMPLER = NestedSampler()
 
 
 @dataclass(frozen=True)
-class EvidenceSettings:
-    """How an evidence is computed: fields of a configuration's ``comparison.evidence``.
+class NestedEvidenceSettings(NestedSettings):
+    """How an evidence is computed by independent nested runs.
 
-    Attributes
+    Parameters
     ----------
     runs : int
-        Independent nested runs, at least 2: their scatter is the diagnosis.
-    n_live, n_effective, batch, networks
-        See :func:`run_nested`; `n_effective` is that of each run.
+        At least 2: their scatter is the diagnosis.
     """
 
-    runs: int = 2
     n_live: int = 500
     n_effective: float = 2500
     batch: int = 256
     networks: int = 0
+    runs: int = 2
 
     def __post_init__(self) -> None:
-        if self.runs < 2 or self.n_live < 50 or self.n_effective < 100 or self.batch < 1 or self.networks < 0:
-            raise ConfigError(
-                f"evidence: expected runs >= 2, n_live >= 50, n_effective >= 100, batch >= 1 and networks >= 0, found {self}"
-            )
+        super().__post_init__()
+        if self.runs < 2:
+            raise ConfigError(f"runs: expected at least 2, found {self.runs}")
 
 
-@dataclass(frozen=True)
-class CombinedEvidence:
-    """Independent nested runs joined.
+class NestedEvidence:
+    """Evidence by independent nested runs, or of the fit's own; see :class:`~cmbfit.inference.evidence.EvidenceMethod`."""
 
-    Attributes
-    ----------
-    runs : tuple of Evidence
-    log_z : float
-        Of the mean Z, weighted by the runs' effective numbers.
-    log_z_error : float
-        Of that mean; never less than what the runs' scatter says.
-    scatter : float
-        chi2 of the runs' ln Z about their mean over its degrees of freedom: about 1.
-    samples : Samples
-        Points of equal weight, one ensemble a run.
-    importance : tuple of (float, float) or None
-        ln Z and its error by importance sampling around the maximum; None where that fails.
-    """
+    settings = NestedEvidenceSettings
 
-    runs: tuple[Evidence, ...]
-    log_z: float
-    log_z_error: float
-    scatter: float
-    samples: Samples
-    importance: tuple[float, float] | None
-
-    def record(self) -> dict[str, Any]:
-        """Return the product, JSON-able: ln Z, error, diagnosis, cost and the means and widths."""
-        x = self.samples.joined
-        return {
-            "method": "nested sampling (nautilus)",
-            "log_z": self.log_z,
-            "log_z_error": self.log_z_error,
-            "scatter_chi2": self.scatter,
-            "importance_sampling": None
-            if self.importance is None
-            else {"log_z": self.importance[0], "log_z_error": self.importance[1]},
-            "runs": [
-                {k: getattr(r, k) for k in ("log_z", "log_z_error", "n_effective", "evaluations", "seconds")}
-                for r in self.runs
-            ],
-            "evaluations": sum(r.evaluations for r in self.runs),
-            "seconds": sum(r.seconds for r in self.runs),
-            "parameters": {
-                name: {"mean": float(column.mean()), "std": float(column.std(ddof=1))}
-                for name, column in zip(self.samples.names, x.T, strict=True)
-            },
-        }
+    def compute(self, task: EvidenceTask, settings: NestedEvidenceSettings) -> EvidenceResult:
+        """Return ln Z of the fit's own chains where they measured it, else of new runs with importance sampling beside."""
+        if task.samples is not None and task.samples.log_z and not task.fixed:
+            return _result(f"{_METHOD}, the fit's own runs", task.samples, [{} for _ in task.samples.log_z])
+        *children, last = np.random.SeedSequence(task.seed).spawn(settings.runs + 1)
+        identity = {"posterior": task.posterior.settings(), "code": task.code} if task.folder else {}
+        run = {k: v for k, v in asdict(settings).items() if k != "runs"}
+        chains = []
+        for child in children:
+            number, folder = int(child.generate_state(1)[0]), None
+            if task.folder is not None:
+                folder = own_folder(task.folder, [identity, number, defining(settings)])
+            chains.append(run_nested(task.posterior, NestedSettings(**run), number, folder, identity))
+        samples = samples_with_derived(task.posterior, chains)
+        costs = [{"evaluations": c.evaluations, "seconds": c.seconds} for c in chains]
+        beside = _by_importance(task, np.random.default_rng(last))
+        return _result(_METHOD, samples, costs, importance_sampling=beside)
 
 
-def compute_evidence(
-    posterior: Posterior,
-    start: Mapping[str, float],
-    scale: Mapping[str, float],
-    settings: EvidenceSettings,
-    seed: int,
-    *,
-    checkpoint: str | Path | None = None,
-) -> CombinedEvidence:
-    """Compute an evidence by independent nested runs, and once more by importance sampling.
-
-    Parameters
-    ----------
-    posterior : Posterior
-    start, scale : mapping of str to float
-        For importance sampling's search of the maximum.
-    settings : EvidenceSettings
-    seed : int
-    checkpoint : path, optional
-        Folder of the runs' HDF5 checkpoints.
-    """
-    children = np.random.SeedSequence(seed).spawn(settings.runs + 1)
-    runs = []
-    for i, child in enumerate(children[:-1]):
-        file = None if checkpoint is None else Path(checkpoint) / f"run{i}.h5"
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        runs.append(
-            run_nested(
-                posterior,
-                int(child.generate_state(1)[0]),
-                n_live=settings.n_live,
-                n_effective=settings.n_effective,
-                batch=settings.batch,
-                networks=settings.networks,
-                checkpoint=file,
-            )
-        )
-    return combine_runs(runs, _by_importance(posterior, start, scale, np.random.default_rng(children[-1])))
+METHOD = NestedEvidence()
 
 
-def combine_runs(runs: Sequence[Evidence], importance: tuple[float, float] | None = None) -> CombinedEvidence:
-    """Join independent runs; the error is the larger one of what they state and what they scatter by."""
-    log_z = np.array([r.log_z for r in runs])
-    error = np.array([r.log_z_error for r in runs])
-    weights = error**-2 / (error**-2).sum()
-    top = log_z.max()
-    joined = float(top + math.log((weights * np.exp(log_z - top)).sum()))
-    scatter = float((((log_z - joined) / error) ** 2).sum() / (len(runs) - 1))
-    stated = float((error**-2).sum() ** -0.5)
-    first = runs[0].samples
-    samples = Samples(
-        first.names,
-        [v for r in runs for v in r.samples.values],
-        [v for r in runs for v in r.samples.log_prob],
-        first.n_sampled,
-        first.ranges,
-    )
-    return CombinedEvidence(
-        tuple(runs), joined, stated * max(1.0, math.sqrt(scatter)), scatter, samples, importance
-    )
+def _result(method: str, samples: Samples, costs: list[dict[str, Any]], **more: Any) -> EvidenceResult:
+    joined = join_runs(samples.log_z)
+    runs = [{"log_z": z, "log_z_error": e, **c} for (z, e), c in zip(samples.log_z, costs, strict=True)]
+    moments = {
+        name: {"mean": float(column.mean()), "std": float(column.std(ddof=1))}
+        for name, column in zip(samples.names, samples.joined.T, strict=True)
+    }
+    total = {k: sum(c.get(k, 0) for c in costs) for k in ("evaluations", "seconds")}
+    diagnosis = {"scatter": joined.scatter, **more, "runs": runs, **total, "parameters": moments}
+    return EvidenceResult(method, joined.log_z, joined.log_z_error, diagnosis=diagnosis, samples=samples)
 
 
-def _by_importance(
-    posterior: Posterior, start: Mapping[str, float], scale: Mapping[str, float], rng: np.random.Generator
-) -> tuple[float, float] | None:
+def _by_importance(task: EvidenceTask, rng: np.random.Generator) -> dict[str, float] | None:
     try:
-        got = importance_sample(posterior, start, scale, rng, starts=4)
-    except (SamplerError, np.linalg.LinAlgError) as error:
-        log.info("no importance sampling: %s", error)
+        got = importance_sample(task.posterior, task.start.centre, task.start.scale, rng, starts=4)
+    except (SamplerError, np.linalg.LinAlgError):
         return None
-    return got.log_z, got.log_z_error
+    return {"log_z": got.log_z, "log_z_error": got.log_z_error}

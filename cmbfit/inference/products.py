@@ -29,8 +29,9 @@ def write_chain(path: str | Path, chain: Chain, settings: Mapping[str, Any]) -> 
         f.attrs["parameters"] = json.dumps(chain.parameters)
         f.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
         f.attrs["counts"] = json.dumps(chain.counts)
-        for name in ("acceptance", "converged", "seconds", "evaluations", "thin", "kind"):
+        for name in ("acceptance", "converged", "seconds", "evaluations", "thin", "kind", "independent"):
             f.attrs[name] = getattr(chain, name)
+        _write_log_z(f, None if chain.log_z is None else (chain.log_z, chain.log_z_error))
 
 
 def read_chain(path: str | Path) -> tuple[Chain, dict[str, Any]]:
@@ -60,12 +61,25 @@ def read_chain(path: str | Path) -> tuple[Chain, dict[str, Any]]:
                 json.loads(f.attrs["counts"]),
                 int(f.attrs["thin"]),
                 str(f.attrs["kind"]),
+                bool(f.attrs["independent"]),
+                *(_read_log_z(f) or (None, None)),
             )
             settings = json.loads(f.attrs["settings"])
         shape = chain.samples.shape
         if shape[1:] != (chain.log_prob.shape[1], len(chain.parameters)) or chain.log_prob.shape != shape[:2]:
             raise ValueError(f"{len(chain.parameters)} parameters, shapes {shape} and {chain.log_prob.shape}")
         return chain, settings
+
+
+def _write_log_z(group: h5py.Group, value: tuple[float, float | None] | None) -> None:
+    if value is not None:
+        group.attrs["log_z"], group.attrs["log_z_error"] = value
+
+
+def _read_log_z(group: h5py.Group) -> tuple[float, float] | None:
+    if "log_z" not in group.attrs:
+        return None
+    return float(group.attrs["log_z"]), float(group.attrs["log_z_error"])
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,9 @@ class Samples:
     n_sampled : int
         The first so many names were sampled; the rest is derived.
     ranges : dict
-        Prior limits of the sampled parameters (None where unbounded).
+        Limits of the sampled parameters, by prior and theory (None where unbounded).
+    log_z : tuple of (float, float)
+        ln Z and its error of each ensemble, where the sampler measures them; else empty.
     """
 
     names: tuple[str, ...]
@@ -90,6 +106,7 @@ class Samples:
     log_prob: list[np.ndarray]
     n_sampled: int
     ranges: dict[str, tuple[float | None, float | None]]
+    log_z: tuple[tuple[float, float], ...] = ()
 
     @property
     def joined(self) -> np.ndarray:
@@ -113,7 +130,9 @@ def collect_samples(
         samples, lp = kept_samples(chain)
         values.append(np.column_stack([samples, *extra.values()]))
         log_prob.append(lp)
-    return Samples(names, values, log_prob, len(chains[0].parameters), ranges)
+    measured = [(c.log_z, c.log_z_error) for c in chains]
+    log_z = tuple((z, e) for z, e in measured if z is not None and e is not None)
+    return Samples(names, values, log_prob, len(chains[0].parameters), ranges, log_z)
 
 
 def write_samples(path: str | Path, samples: Samples) -> None:
@@ -126,6 +145,7 @@ def write_samples(path: str | Path, samples: Samples) -> None:
             group = f.create_group(f"ensemble_{i}")
             group.create_dataset("values", data=values, compression="gzip", shuffle=True)
             group.create_dataset("log_prob", data=log_prob, compression="gzip", shuffle=True)
+            _write_log_z(group, samples.log_z[i] if samples.log_z else None)
 
 
 def read_samples(path: str | Path) -> Samples:
@@ -139,6 +159,7 @@ def read_samples(path: str | Path) -> Samples:
                 [g["log_prob"][()] for g in groups],
                 int(f.attrs["n_sampled"]),
                 {k: (v[0], v[1]) for k, v in json.loads(f.attrs["ranges"]).items()},
+                tuple(z for z in map(_read_log_z, groups) if z is not None),
             )
         shapes = [(x.shape[0], len(samples.names)) for x in samples.log_prob]
         if [x.shape for x in samples.values] != shapes or not shapes:

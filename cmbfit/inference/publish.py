@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from cmbfit.fit.build import start_point
+from cmbfit.fit.description import Fit
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
 from cmbfit.inference.maximum import maximum_of_chain
 from cmbfit.inference.products import Samples, collect_samples, write_arviz, write_getdist, write_samples
 from cmbfit.inference.summary import summarise
 from cmbfit.io import write_json
-from cmbfit.likelihood.build import start_from_config
 from cmbfit.likelihood.posterior import Posterior
-from cmbfit.likelihood.priors import Prior
 from cmbfit.theory.parameters import DERIVED
 
 
@@ -42,21 +42,18 @@ def derived_columns(
 
 
 def ranges_of(posterior: Posterior) -> dict[str, tuple[float | None, float | None]]:
-    """Return the priors' limits, as GetDist's files want them."""
-    return {p: finite_limits(prior) for p, prior in posterior.priors.items()}
+    """Return where each parameter may lie, None for infinity, as GetDist's files want it."""
+    return {
+        p: (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
+        for p, (low, high) in posterior.support.items()
+    }
 
 
-def finite_limits(prior: Prior) -> tuple[float | None, float | None]:
-    """Return a prior's support with None for infinity."""
-    low, high = prior.support
-    return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
-
-
-def describe(fit: Mapping[str, Any], posterior: Posterior) -> dict[str, Any]:
+def describe(fit: Fit, posterior: Posterior) -> dict[str, Any]:
     """Return what a summary says of a fit apart from its numbers."""
     return {
-        "title": fit["title"],
-        "reference_source": fit["reference"]["source"],
+        "title": fit.title,
+        "reference_source": fit.reference.source if fit.reference else None,
         "data": [vars_of(like.info) for like in posterior.likelihoods],
         "priors": {p: prior.describe() for p, prior in posterior.priors.items()},
         "fold_difference": posterior.fold_difference,
@@ -71,7 +68,7 @@ def vars_of(info: object) -> dict[str, object]:
 
 def publish_fit(
     posterior: Posterior,
-    fit: Mapping[str, Any],
+    fit: Fit,
     chains: Sequence[Chain],
     *,
     samples: str | Path,
@@ -84,8 +81,7 @@ def publish_fit(
     Parameters
     ----------
     posterior : Posterior
-    fit : mapping
-        The fit's section of the configuration.
+    fit : Fit
     chains : sequence of Chain
         Independent ensembles.
     samples, getdist_root, arviz, summary : path
@@ -95,11 +91,11 @@ def publish_fit(
     write_samples(samples, table)
     write_getdist(getdist_root, table)
     write_arviz(arviz, table)
-    _, scale = start_from_config(fit, posterior)
+    _, scale = start_point(fit, posterior)
     best = maximum_of_chain(
         posterior, scale, table.joined[:, : table.n_sampled], np.concatenate(table.log_prob)
     )
-    reference = {name: tuple(x) for name, x in fit["reference"]["parameters"].items()}
+    reference = fit.reference.parameters if fit.reference else {}
     out = summarise(table, chains, best, reference) | describe(fit, posterior)
     write_json(summary, out)
     return out

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import burn_in, effective_samples, gelman_rubin
+from cmbfit.inference.evidence import join_runs
 from cmbfit.inference.maximum import BestFit
 from cmbfit.inference.products import Samples
 
@@ -36,7 +38,7 @@ def summarise(
     dict
         ``parameters`` (mean, std, q16, q50, q84, and where published: reference, reference_std,
         pull = (mean - reference) / reference_std, width_ratio), ``chi2``, ``best_fit``,
-        ``convergence``.
+        ``convergence`` (``r_minus_1_max`` null for one ensemble), and ``evidence``, null unless the sampler measures it.
     """
     parameters: dict[str, Any] = {}
     for i, name in enumerate(samples.names):
@@ -64,10 +66,18 @@ def summarise(
             "steps_over_tau": [float(c.steps / c.tau.max()) for c in chains],
             "acceptance": [c.acceptance for c in chains],
             "effective_samples_min": float(sum(effective_samples(c) for c in chains).min()),  # type: ignore[union-attr]
-            "r_minus_1_max": float(gelman_rubin(chains).max()),
+            "r_minus_1_max": float(gelman_rubin(chains).max()) if len(chains) > 1 else None,
             "seconds": [c.seconds for c in chains],
             "evaluations": [c.evaluations for c in chains],
             "zero_probability": [c.counts for c in chains],
             "kept_samples": len(samples.joined),
         },
+        "evidence": _evidence(samples),
     }
+
+
+def _evidence(samples: Samples) -> dict[str, Any] | None:
+    if not samples.log_z:
+        return None
+    runs = [{"log_z": z, "log_z_error": e} for z, e in samples.log_z]
+    return {**asdict(join_runs(samples.log_z)), "runs": runs}

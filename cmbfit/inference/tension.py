@@ -68,19 +68,19 @@ class Evidence:
 
     Attributes
     ----------
-    ln_z : float
+    log_z : float
     divergence : float
         Kullback-Leibler divergence D of posterior from prior [nats].
     dimensionality : float
         Bayesian model dimensionality d = 2 (<ln^2 L> - <ln L>^2).
     """
 
-    ln_z: float
+    log_z: float
     divergence: float
     dimensionality: float
 
     @classmethod
-    def from_samples(cls, ln_z: float, log_like: np.ndarray, weights: np.ndarray | None = None) -> Evidence:
+    def from_samples(cls, log_z: float, log_like: np.ndarray, weights: np.ndarray | None = None) -> Evidence:
         """Build from ln Z and posterior samples of ln L: D = <ln L> - ln Z."""
         x = np.asarray(log_like, dtype=float)
         w = np.ones_like(x) if weights is None else np.asarray(weights, dtype=float)
@@ -89,7 +89,7 @@ class Evidence:
                 "evidence: expected finite ln L of at least two samples, and weights to match"
             )
         mean = float(np.average(x, weights=w))
-        return cls(ln_z, mean - ln_z, 2 * float(np.average((x - mean) ** 2, weights=w)))
+        return cls(log_z, mean - log_z, 2 * float(np.average((x - mean) ** 2, weights=w)))
 
     @classmethod
     def gaussian(cls, covariance: np.ndarray, ln_peak: float, prior_volume: float) -> Evidence:
@@ -97,8 +97,8 @@ class Evidence:
         cov = np.atleast_2d(np.asarray(covariance, dtype=float))
         d = len(cov)
         volume = 0.5 * (d * math.log(2 * math.pi) + np.linalg.slogdet(cov)[1])
-        ln_z = ln_peak + volume - math.log(prior_volume)
-        return cls(float(ln_z), float(ln_peak - d / 2 - ln_z), float(d))
+        log_z = ln_peak + volume - math.log(prior_volume)
+        return cls(float(log_z), float(ln_peak - d / 2 - log_z), float(d))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def suspiciousness(a: Evidence, b: Evidence, both: Evidence) -> Suspiciousness:
     ParameterError
         If d_G = d_A + d_B - d_AB is not positive: the data share no constrained parameter.
     """
-    ln_r = both.ln_z - a.ln_z - b.ln_z
+    ln_r = both.log_z - a.log_z - b.log_z
     ln_i = a.divergence + b.divergence - both.divergence
     shared = a.dimensionality + b.dimensionality - both.dimensionality
     if not shared > 0:

@@ -127,8 +127,8 @@ def _compared_models(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _nested(summary: Mapping[str, Any]) -> bool:
-    """Say whether a model's evidence comes from nautilus, as :mod:`cmbfit.inference.nested` records it."""
-    return any(
+    """Say whether a fit or a model's evidence comes from nautilus, as :mod:`cmbfit.inference.nested` records it."""
+    return "nested" in _samplers(summary) or any(
         "nautilus" in (model["evidence"] or {}).get("method", "") for model in _compared_models(summary)
     )
 
@@ -225,7 +225,8 @@ def _named_in(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 def _compared(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield (with what, source in words) of values that stand beside the run's own."""
     for name, fit in summary["fits"].items():
-        yield name, fit["reference_source"]
+        if fit["reference_source"]:
+            yield name, fit["reference_source"]
     for model in _compared_models(summary):
         yield model["name"], model.get("published", "")
     for key in ("birefringence", "blackbody"):

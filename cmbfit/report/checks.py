@@ -20,8 +20,8 @@ class Check:
     ----------
     name : str
         What is checked.
-    value : float
-        What was measured.
+    value : float or None
+        What was measured; None where there was nothing to measure.
     tolerance : str
         The condition in words, e.g. ``< 0.3`` or ``[0.9, 1.1]``.
     passed : bool
@@ -30,7 +30,7 @@ class Check:
     """
 
     name: str
-    value: float
+    value: float | None
     tolerance: str
     passed: bool
     comment: str = ""
@@ -51,13 +51,19 @@ def between(name: str, value: float, low: float, high: float, comment: str = "")
     return Check(name, float(value), f"[{low:g}, {high:g}]", bool(low <= value <= high), comment)
 
 
+def untested(name: str, why: str) -> Check:
+    """Return a line that says what could not be checked; it passes, as information."""
+    return Check(name, None, "not tested", True, why)
+
+
 def write_checks(path: str | Path, checks: Iterable[Check]) -> None:
     """Publish checks as JSON: ``{"checks": [{name, value, tolerance, pass, comment}, ...]}``."""
     rows = []
     for check in checks:
         row: dict[str, Any] = asdict(check)
         row["pass"] = row.pop("passed")
-        row["value"] = check.value if math.isfinite(check.value) else str(check.value)
+        finite = check.value is None or math.isfinite(check.value)
+        row["value"] = check.value if finite else str(check.value)
         rows.append(row)
     write_json(path, {"checks": rows})
 

@@ -14,7 +14,8 @@ import torch
 from cmbfit.errors import ConfigError, DataError, ResumeError, SamplerError
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import effective_samples, kept_samples
-from cmbfit.inference.ensemble import EnsembleSettings, initial_walkers, run_ensemble
+from cmbfit.inference.ensemble import EnsembleSettings, run_ensemble
+from cmbfit.inference.starts import initial_walkers
 from cmbfit.inference.trace import autocorrelation_time
 from tests.conftest import ROOT
 from tests.inference.toy import COVARIANCE, MEAN, SIGMA, GaussianToy, start

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from cmbfit.errors import ConfigError, ResumeError, SamplerError
+from cmbfit.errors import ResumeError, SamplerError
+from cmbfit.fit import Fit, build_posterior, load_run
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import effective_samples, gelman_rubin, kept_samples
-from cmbfit.inference.ensemble import EnsembleSettings
 from cmbfit.inference.hmc import HmcSettings, run_hmc
-from cmbfit.inference.sampling import sample, settings_from_config
+from cmbfit.inference.sampling import sample
 from cmbfit.likelihood import Posterior, Uniform
 from cmbfit.likelihood.base import Likelihood
 from tests.inference.toy import COVARIANCE, MEAN, SIGMA, GaussianToy, start
@@ -126,44 +126,17 @@ def test_an_interrupted_warm_up_starts_again_to_the_same_chain(tmp_path: Path) -
     np.testing.assert_array_equal(run(tmp_path / "b").samples, whole.samples)
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"kind": "gibbs"}, "expected emcee or hmc, found 'gibbs'"),
-        ({"kind": "hmc", "leapfrog": 0}, "leapfrog >= 1"),
-        ({"kind": "hmc", "target_acceptance": 1.0}, "target_acceptance"),
-        ({"kind": "hmc", "walkers": 3}, "even number"),
-    ],
-)
-def test_settings_that_cannot_run_are_refused(spec: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        settings_from_config(spec)
-
-
-def test_a_configuration_may_change_the_kind_alone() -> None:
-    merged = {
-        "walkers": 64, "moves": "stretch", "block_steps": 500, "leapfrog": 5, "block_trajectories": 20
-    }  # fmt: skip
-    emcee = EnsembleSettings(walkers=64, moves="stretch", block_steps=500)
-    assert settings_from_config(merged) == emcee
-    assert settings_from_config(merged | {"kind": "hmc"}) == HmcSettings(
-        walkers=64, leapfrog=5, block_steps=20
-    )
-
-
-def fit_chains(
-    compiled: Posterior, fit: dict[str, Any], sampler: dict[str, Any], folder: Path
-) -> list[Chain]:
-    fit = {**fit, "sampler": sampler}
-    return [sample(compiled, fit, [1, i], folder / str(i), "test", progress=False)[0] for i in range(2)]
+def fit_chains(posterior: Posterior, fit: Fit, sampler: dict[str, Any], folder: Path) -> list[Chain]:
+    fit = replace(fit, sampler=sampler)
+    return [sample(posterior, fit, [1, i], folder / str(i), "test", progress=False)[0] for i in range(2)]
 
 
 @pytest.mark.slow
-def test_hmc_and_emcee_agree_on_planck(
-    compiled: Posterior, fit_config: dict[str, Any], tmp_path: Path
-) -> None:
-    emcee = fit_chains(compiled, fit_config, {**fit_config["sampler"], "walkers": 128}, tmp_path / "emcee")
-    hmc = fit_chains(compiled, fit_config, {"kind": "hmc", "walkers": 256}, tmp_path / "hmc")
+def test_hmc_and_emcee_agree_on_planck(tmp_path: Path) -> None:
+    fit = load_run().fits["lcdm_planck2018"]
+    compiled = build_posterior(fit)
+    emcee = fit_chains(compiled, fit, {**fit.sampler, "walkers": 128}, tmp_path / "emcee")
+    hmc = fit_chains(compiled, fit, {"kind": "hmc", "walkers": 256}, tmp_path / "hmc")
     assert max(gelman_rubin(emcee).max(), gelman_rubin(hmc).max()) < 0.003
     a, b = (np.concatenate([kept_samples(c)[0] for c in chains]) for chains in (emcee, hmc))
     n_a, n_b = (sum(effective_samples(c) for c in chains) for chains in (emcee, hmc))

@@ -17,12 +17,12 @@ from tests.inference.test_model_table import SCALE, START, closed_form, problem
 def test_points_beyond_a_prior_count_as_drawn() -> None:
     """A prior that cuts a Gaussian at its mean: Z is half of that without the cut under the same density."""
     whole = problem()
-    mean, _, _, ln_z = closed_form(whole)
+    mean, _, _, log_z = closed_form(whole)
     edge = float(mean[2])
     cut = Posterior(whole.theory, whole.likelihoods, {**whole.priors, "c": Uniform(edge, 3.0)})
     got = importance_sample(cut, START | {"c": edge + 0.1}, SCALE, np.random.default_rng(3), n=4000)
     density = math.log(6.0 / (3.0 - edge))
-    assert got.log_z == pytest.approx(ln_z + density - math.log(2), abs=4 * got.log_z_error)
+    assert got.log_z == pytest.approx(log_z + density - math.log(2), abs=4 * got.log_z_error)
     # the proposal has its centre and width from the half that is left, and its tail goes over the edge
     assert len(got.points) < 0.95 * got.drawn == 0.95 * 4000
     # var(Z)/Z^2 = (1/f - 1)/n: the fraction that is reported is the one that makes the error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +13,12 @@ import torch
 
 from cmbfit.errors import ComparisonError, ConfigError, ParameterError
 from cmbfit.figures.models import plot_models
+from cmbfit.fit import Fit, Run
 from cmbfit.inference.comparison import savage_dickey_joint
 from cmbfit.inference.importance import importance_sample, laplace_evidence
 from cmbfit.inference.intervals import marginal_constraint
 from cmbfit.inference.maximum import find_maximum, laplace_factor, spread_out
-from cmbfit.inference.model_config import models_by_data
+from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.model_table import PRIORS, Candidate, compare, require_same_data
 from cmbfit.inference.model_text import model_columns, model_rows, text_table
 from cmbfit.inference.products import Samples
@@ -72,10 +75,10 @@ def closed_form(posterior: Posterior) -> tuple[np.ndarray, np.ndarray, float, fl
     mean = covariance @ design @ data / sigma**2
     chi2 = float((((data - mean @ design) / sigma) ** 2).sum())
     d = len(mean)
-    ln_z = (
+    log_z = (
         -chi2 / 2 + 0.5 * (d * math.log(2 * math.pi) + np.linalg.slogdet(covariance)[1]) - d * math.log(6.0)
     )
-    return mean, covariance, chi2, float(ln_z)
+    return mean, covariance, chi2, float(log_z)
 
 
 def drawn(posterior: Posterior, n: int = 40_000) -> Samples:
@@ -103,7 +106,16 @@ def candidates() -> list[Candidate]:
         Candidate(
             "parabola", "a parabola", large, START, SCALE, drawn(large), null={"c": 0.0}, evidence=evidence[1]
         ),
-        Candidate("constant", "a constant", flat, START, SCALE, drawn(small), remarks=("too simple",)),
+        Candidate(
+            "constant",
+            "a constant",
+            flat,
+            START,
+            SCALE,
+            drawn(small),
+            fixed={"b": 0.0},
+            remarks=("too simple",),
+        ),
     ]
 
 
@@ -132,15 +144,15 @@ def test_differences_are_those_of_least_squares(table: dict[str, Any]) -> None:
 def test_savage_dickey_is_the_ratio_of_evidences(table: dict[str, Any]) -> None:
     """Dickey 1971; 3 of the estimate's own errors and 0.02 for the kernel, as in test_comparison."""
     _, parabola, constant = table["models"]
-    ln_z = {p: closed_form(problem(p))[3] for p in (("a",), ("a", "b"), ("a", "b", "c"))}
+    log_z = {p: closed_form(problem(p))[3] for p in (("a",), ("a", "b"), ("a", "b", "c"))}
     for row, expected in (
-        (parabola, ln_z["a", "b", "c"] - ln_z["a", "b"]),
-        (constant, ln_z["a",] - ln_z["a", "b"]),
+        (parabola, log_z["a", "b", "c"] - log_z["a", "b"]),
+        (constant, log_z["a",] - log_z["a", "b"]),
     ):
         got = row["savage_dickey"]
         assert got["ln_b"] == pytest.approx(expected, abs=3 * got["error"] + 0.02), row["name"]
         assert got["error"] < 0.2
-    assert parabola["evidence"]["ln_b"] == pytest.approx(ln_z["a", "b", "c"] - ln_z["a", "b"])
+    assert parabola["evidence"]["ln_b"] == pytest.approx(log_z["a", "b", "c"] - log_z["a", "b"])
 
 
 def test_the_table_reads_as_it_should(table: dict[str, Any]) -> None:
@@ -194,21 +206,21 @@ def test_a_model_with_fixed_parameters_is_a_slice_of_the_larger_one(compiled: Po
 
 def test_importance_sampling_finds_the_evidence_in_closed_form() -> None:
     posterior = problem()
-    mean, covariance, chi2, ln_z = closed_form(posterior)
+    mean, covariance, chi2, log_z = closed_form(posterior)
     got = importance_sample(posterior, START, SCALE, np.random.default_rng(2), n=4000)
-    assert got.log_z == pytest.approx(ln_z, abs=4 * got.log_z_error)
+    assert got.log_z == pytest.approx(log_z, abs=4 * got.log_z_error)
     assert got.log_z_error < 0.01
     assert got.ess_fraction > 0.7
     best = find_maximum(posterior, START, SCALE)
     assert laplace_evidence(posterior, best, laplace_factor(posterior, best.point, SCALE)) == pytest.approx(
-        ln_z, abs=1e-4
+        log_z, abs=1e-4
     )
     m, c = got.moments()
     np.testing.assert_allclose((m - mean) / np.sqrt(np.diag(covariance)), 0, atol=5 / math.sqrt(3000))
     np.testing.assert_allclose(np.diag(c), np.diag(covariance), rtol=0.15)
     evidence = got.evidence()
     assert evidence.dimensionality == pytest.approx(3, abs=0.5)  # d of a Gaussian is its number of parameters
-    assert evidence.divergence == pytest.approx(-chi2 / 2 - 1.5 - ln_z, abs=0.1)
+    assert evidence.divergence == pytest.approx(-chi2 / 2 - 1.5 - log_z, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -282,24 +294,24 @@ def test_null_points_are_the_power_law() -> None:
 
 
 def test_models_of_a_configuration_are_grouped_by_their_data() -> None:
-    fit = {"title": "t", "data": ["x"], "priors": {"ns": {"uniform": [0.9, 1.1]}}, "start": {}}
-    config = {
-        "run": {"fits": ["one", "two", "other"]},
-        "fits": {"one": fit, "two": fit, "other": {**fit, "data": ["y"]}, "unused": fit},
-        "comparison": {
-            "fixed": {
-                "hz": {"fit": "one", "values": {"ns": 1.0}},
-                "skipped": {"fit": "unused", "values": {"ns": 1.0}},
-                "out": None,
-            },
-            "nests": {"two": {"nrun": 0.0}},
+    fit = Fit("one", "t", ("x",), {"ns": {"uniform": [0.9, 1.1]}}, {"ns": (1.0, 0.01)}, {}, {"kind": "emcee"})
+    fits = {"one": fit, "two": replace(fit, name="two"), "other": replace(fit, name="other", data=("y",))}
+    comparison: dict[str, Any] = {
+        "fixed": {
+            "hz": {"fit": "one", "values": {"ns": 1.0}},
+            "skipped": {"fit": "unused", "values": {"ns": 1.0}},
+            "out": None,
         },
+        "nests": {"two": {"nrun": 0.0}},
     }
-    groups = models_by_data(config)
+    config = {"fits": dict.fromkeys([*fits, "unused"]), "comparison": comparison}
+    groups = models_by_data(Run(config, fits))
     assert [[m.name for m in g] for g in groups] == [["one", "two", "hz"], ["other"]]
     assert groups[0][2].title == "t, ns = 1"
     assert groups[0][1].nests == {"nrun": 0.0}
-    assert [m.name for m in models_by_data(config, ["hz", "other"])[0]] == ["hz", "other"]
+    assert [m.name for m in models_by_data(Run(config, fits), ["hz", "other"])[0]] == ["hz", "other"]
+    for model in groups[0]:
+        assert Model.from_json(json.loads(json.dumps(model.describe()))) == model
     for change, message in (
         ({"fixed": {"hz": {"fit": "onn", "values": {"ns": 1.0}}}}, "unknown fit"),
         ({"fixed": {"hz": {"fit": "one", "values": {"ns": 2.0}}}}, "outside the fit's prior"),
@@ -307,7 +319,7 @@ def test_models_of_a_configuration_are_grouped_by_their_data() -> None:
         ({"nests": {"three": {"a": 0.0}}}, "unknown fit"),
     ):
         with pytest.raises(ConfigError, match=message):
-            models_by_data({**config, "comparison": change})
+            models_by_data(Run({**config, "comparison": change}, fits))
 
 
 def test_gaussian_priors_count_in_chi2(posterior: Posterior) -> None:

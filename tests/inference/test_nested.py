@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,31 +12,25 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-import yaml
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, DataError, ResumeError
+from cmbfit.fit import build_posterior, load_run, start_point
 from cmbfit.inference.comparison import savage_dickey_samples
-from cmbfit.inference.diagnostics import kept_samples
-from cmbfit.inference.ensemble import EnsembleSettings, initial_walkers, run_ensemble
+from cmbfit.inference.diagnostics import effective_samples, gelman_rubin, kept_samples
+from cmbfit.inference.ensemble import EnsembleSettings, run_ensemble
+from cmbfit.inference.evidence import EvidenceTask, JoinedRuns, check_evidence, join_runs, measure_evidence
 from cmbfit.inference.importance import importance_sample, laplace_evidence
 from cmbfit.inference.maximum import find_maximum, laplace_factor
-from cmbfit.inference.nested import (
-    Evidence,
-    EvidenceSettings,
-    PriorTransform,
-    combine_runs,
-    compute_evidence,
-    run_nested,
-)
+from cmbfit.inference.nested import NestedSettings, run_nested
+from cmbfit.inference.prior_transform import PriorTransform
 from cmbfit.inference.products import Samples
 from cmbfit.inference.restrict import restrict
+from cmbfit.inference.samplers import Start
+from cmbfit.inference.starts import initial_walkers
 from cmbfit.likelihood import Gaussian, Uniform
-from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.likelihood.posterior import EvaluationCounts
 from cmbfit.likelihood.priors import JointGaussian
-from cmbfit.theory.emulator.bundle import load_emulator
-from tests.conftest import ROOT
+from tests.inference.test_model_table import SCALE, START, closed_form, problem
 
 JOINT = JointGaussian(("a", "b"), (1.0, -2.0), ((1.0, 0.6), (0.6, 2.0)))
 
@@ -71,7 +66,7 @@ class NormalInBox:
     def __init__(self, d: int, sigma: float, width: float) -> None:
         self.parameters = tuple(f"x{i}" for i in range(d))
         self.priors = {p: Uniform(-width / 2, width / 2) for p in self.parameters}
-        self.theory = SimpleNamespace(parameters=self.parameters)
+        self.theory = SimpleNamespace(parameters=self.parameters, box={})
         self.counts = EvaluationCounts()
         self.sigma, self.width = sigma, width
 
@@ -91,50 +86,107 @@ def test_evidence_of_a_normal_in_a_box(networks: int, n_live: int, n_effective: 
     pytest.importorskip("nautilus", reason="the optional dependency nautilus-sampler is not installed")
     d, sigma, width = 3, 0.5, 10.0
     toy = NormalInBox(d, sigma, width)
-    got = run_nested(toy, 1, n_live=n_live, n_effective=n_effective, networks=networks)  # type: ignore[arg-type]
+    settings = NestedSettings(n_live=n_live, n_effective=n_effective, networks=networks)
+    got = run_nested(toy, settings, 1)  # type: ignore[arg-type]
     expected = d * math.log(sigma * math.sqrt(2 * math.pi) / width)
+    assert got.log_z is not None
+    assert got.log_z_error is not None
     # the run's own error, five of them; 0.045 each at 500 effective points
     assert got.log_z == pytest.approx(expected, abs=5 * got.log_z_error)
     assert got.log_z_error < 0.05
-    x = got.samples.joined
+    x, log_prob = kept_samples(got)
     n = len(x)
-    assert n > 200
+    assert n == got.steps == effective_samples(got)[0] > 200
     np.testing.assert_allclose(x.mean(0), 0, atol=5 * sigma / math.sqrt(n))
     np.testing.assert_allclose(x.std(0), sigma, rtol=5 / math.sqrt(2 * n))
     prior = -d * math.log(width)
-    np.testing.assert_allclose(got.samples.log_prob[0], prior - 0.5 * (x**2).sum(1) / sigma**2, rtol=1e-10)
+    np.testing.assert_allclose(log_prob, prior - 0.5 * (x**2).sum(1) / sigma**2, rtol=1e-10)
     assert got.evaluations == toy.counts.evaluations > 1000
+    # draws come in no order: the halves of one run agree as two runs would, R - 1 scattering by 1/n
+    assert gelman_rubin([got, got]).max() < 10 / n
+
+
+QUICK = NestedSettings(n_live=100, n_effective=300, batch=128, networks=0)
+
+
+def test_nested_runs_of_another_posterior_in_one_folder_keep_apart(tmp_path: Path) -> None:
+    """ln Z of a parabola and of a line through the same data are known; a checkpoint of one is never the other's."""
+    pytest.importorskip("nautilus", reason="the optional dependency nautilus-sampler is not installed")
+    parabola, line = problem(), problem(("a", "b"), sigma=0.1)
+    truths = [closed_form(p)[3] for p in (parabola, line)]
+    for posterior, log_z in zip((parabola, line), truths, strict=True):
+        task = EvidenceTask(posterior, Start(START, SCALE), 1, folder=tmp_path / "both")
+        found = measure_evidence(task, {"method": "nested", "n_live": 100, "n_effective": 300})
+        # 1/sqrt(600) = 0.04 for two runs: five of them
+        assert found.log_z == pytest.approx(log_z, abs=0.2)
+    assert abs(truths[0] - truths[1]) > 10
+    identity = {"posterior": parabola.settings()}
+    first = run_nested(parabola, QUICK, 1, tmp_path / "one", identity)
+    with pytest.raises(ResumeError, match=r"posterior\.data\.toy"):
+        run_nested(line, QUICK, 1, tmp_path / "one", {"posterior": line.settings()})
+    before = parabola.counts.evaluations
+    again = run_nested(parabola, QUICK, 1, tmp_path / "one", identity)
+    assert parabola.counts.evaluations == before
+    np.testing.assert_array_equal(again.samples, first.samples)
+    with pytest.raises(ResumeError, match=r"sampler\.n_live"):
+        run_nested(parabola, replace(QUICK, n_live=110), 1, tmp_path / "one", identity)
+    (tmp_path / "one" / "nautilus.h5").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"nautilus\.h5: expected a checkpoint \(damaged"):
+        run_nested(parabola, QUICK, 1, tmp_path / "one", identity)
 
 
 def test_runs_that_disagree_widen_the_error() -> None:
     """Two runs five sigma apart: the joint error is that of their scatter; two that agree keep the stated one."""
-
-    def run(log_z: float) -> Evidence:
-        samples = Samples(("x",), [np.zeros((10, 1))], [np.zeros(10)], 1, {"x": (0.0, 1.0)})
-        return Evidence(log_z, 0.02, samples, 2500.0, 1000, 1.0)
-
-    apart = combine_runs([run(-10.0), run(-10.1)])
-    assert apart.scatter > 5
+    apart = join_runs([(-10.0, 0.02), (-10.1, 0.02)])
+    assert apart.scatter == pytest.approx(0.05 * math.sqrt(2) / 0.02, rel=0.01)
     assert apart.log_z == pytest.approx(-10.05, abs=2e-3)
     # half the difference is the standard error of a mean of two
     assert apart.log_z_error == pytest.approx(0.05, rel=0.05)
-    together = combine_runs([run(-10.0), run(-10.001)], (-10.0, 0.003))
+    together = join_runs([(-10.0, 0.02), (-10.001, 0.02)])
     assert together.log_z_error == pytest.approx(0.02 / math.sqrt(2))
-    record = together.record()
-    assert record["importance_sampling"]["log_z"] == -10.0
-    assert len(together.samples.values) == len(record["runs"]) == 2
-    with pytest.raises(ConfigError, match="runs >= 2"):
-        EvidenceSettings(runs=1)
+    assert join_runs([(-10.0, 0.02)]) == JoinedRuns(-10.0, pytest.approx(0.02), None)
+
+
+def test_a_fit_sampled_by_nested_sampling_has_its_evidence_already() -> None:
+    posterior = problem()
+    samples = Samples(
+        ("a",), [np.zeros((10, 1))] * 2, [np.zeros(10)] * 2, 1, {}, ((-7.0, 0.02), (-7.02, 0.02))
+    )
+    task = EvidenceTask(posterior, Start(START, SCALE), 1, samples)
+    got = measure_evidence(task, {"method": "nested"}).record()
+    assert got["log_z"] == pytest.approx(-7.01, abs=1e-3)
+    assert [r["log_z"] for r in got["runs"]] == [-7.0, -7.02]
+    assert posterior.counts.evaluations == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({}, r"comparison\.evidence\.method: expected one of importance, chain, nested"),
+        ({"method": "nestd"}, "unknown evidence method 'nestd'; did you mean 'nested'"),
+        (
+            {"method": "nested", "n_liv": 5},
+            r"comparison\.evidence\.n_liv: unknown setting .* did you mean 'n_live'",
+        ),
+        (
+            {"method": "importance", "n_live": 5},
+            r"comparison\.evidence\.n_live: unknown setting of .* importance",
+        ),
+        ({"method": "nested", "runs": 1}, r"comparison\.evidence\.runs: expected at least 2, found 1"),
+        ({"method": "nested", "n_live": 500.0}, r"comparison\.evidence\.n_live: expected a whole number"),
+    ],
+)
+def test_settings_of_another_method_are_refused_by_their_place(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_evidence(section)
 
 
 @pytest.fixture(scope="module")
 def planck() -> tuple[Any, dict[str, float], dict[str, float]]:
     """The default fit, and how its evidence search starts."""
-    fit = yaml.safe_load((ROOT / "pipeline/config/default.yaml").read_text(encoding="utf-8"))["fits"]
-    posterior = compile_posterior(
-        posterior_from_config(fit["lcdm_planck2018"], load_emulator("lcdm_planck2018"))
-    )
-    return posterior, *start_from_config(fit["lcdm_planck2018"], posterior)
+    fit = load_run().fits["lcdm_planck2018"]
+    posterior = build_posterior(fit)
+    return posterior, *start_point(fit, posterior)
 
 
 @pytest.mark.slow
@@ -147,10 +199,11 @@ def test_evidence_of_planck_by_three_methods(
     """
     pytest.importorskip("nautilus", reason="the optional dependency nautilus-sampler is not installed")
     posterior, centre, scale = planck
-    got = compute_evidence(posterior, centre, scale, EvidenceSettings(), 1)
-    assert got.importance is not None
-    error = math.hypot(got.log_z_error, got.importance[1])
-    assert got.log_z == pytest.approx(got.importance[0], abs=4 * error)
+    got = measure_evidence(EvidenceTask(posterior, Start(centre, scale), 1), {"method": "nested"})
+    importance = got.diagnosis["importance_sampling"]
+    assert got.log_z_error is not None
+    error = math.hypot(got.log_z_error, importance["log_z_error"])
+    assert got.log_z == pytest.approx(importance["log_z"], abs=4 * error)
     assert error < 0.05
     best = find_maximum(posterior, centre, scale)
     assert got.log_z == pytest.approx(
@@ -160,6 +213,7 @@ def test_evidence_of_planck_by_three_methods(
     walkers = initial_walkers(posterior, centre, scale, 64, rng)
     settings = EnsembleSettings(64, 20_000, 500, 50, 0.1, "differential_evolution")
     chain = run_ensemble(posterior, walkers, settings, 3, tmp_path, {}, progress=False)
+    assert got.samples is not None
     x, y = kept_samples(chain)[0], got.samples.joined[:, : got.samples.n_sampled]
     # 5,000 points of equal weight and some thousand independent ones of the chain: 0.03 sigma, three of them
     np.testing.assert_allclose((y.mean(0) - x.mean(0)) / x.std(0), 0, atol=0.1)

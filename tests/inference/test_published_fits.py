@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import yaml
 
+from cmbfit.fit import build_posterior, load_run, start_point
 from cmbfit.inference.maximum import find_maximum, laplace_factor
-from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
-from tests.conftest import ROOT
 
-GROUND = yaml.safe_load((ROOT / "pipeline/config/ground.yaml").read_text(encoding="utf-8"))["fits"]
+GROUND = load_run(["ground"]).fits
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +22,9 @@ def high() -> LinearEmulator:
 def _normal(name: str, emulator: LinearEmulator) -> dict[str, tuple[float, float]]:
     """Maximum of the posterior and the widths of the normal around it."""
     fit = GROUND[name]
-    posterior = compile_posterior(posterior_from_config(fit, emulator))
+    posterior = build_posterior(fit)
     assert posterior.fold_difference < 1e-6
-    centre, scale = start_from_config(fit, posterior)
+    centre, scale = start_point(fit, posterior)
     best = find_maximum(posterior, centre, scale)
     factor = laplace_factor(posterior, best.point, scale)
     sigma = dict(zip(posterior.parameters, np.sqrt(np.diag(factor @ factor.T)), strict=True))
@@ -43,7 +40,7 @@ def test_act_alone_and_with_planck(name: str, high: LinearEmulator) -> None:
     sigma8 of P-ACT goes with tau, by 0.8 for each: SRoll2 gives it 0.005 more, two thirds of a sigma of sigma8.
     """
     got = _normal(name, high)
-    for parameter, (mean, sigma) in GROUND[name]["reference"]["parameters"].items():
+    for parameter, (mean, sigma) in GROUND[name].reference.parameters.items():
         assert abs(got[parameter][0] - mean) < (0.75 if parameter == "sigma8" else 0.5) * sigma, parameter
         if parameter in high.parameters:
             # errors are quoted to two digits, and the normal is the posterior to a few percent
@@ -53,5 +50,5 @@ def test_act_alone_and_with_planck(name: str, high: LinearEmulator) -> None:
 def test_spt_3g_2018(high: LinearEmulator) -> None:
     """H0 and S8 of Balkenhol et al. 2023's abstract, with another tau prior than theirs: half a sigma."""
     got = _normal("lcdm_spt3g_2018", high)
-    for parameter, (mean, sigma) in GROUND["lcdm_spt3g_2018"]["reference"]["parameters"].items():
+    for parameter, (mean, sigma) in GROUND["lcdm_spt3g_2018"].reference.parameters.items():
         assert abs(got[parameter][0] - mean) < 0.5 * sigma, parameter

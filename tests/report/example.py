@@ -27,6 +27,7 @@ SUMMARY: dict[str, Any] = {
                 "zero_probability": [{"outside_prior": 1, "outside_box": 0, "not_a_number": 0}] * 2,
                 "r_minus_1_max": 0.0021, "effective_samples_min": 5432.1, "seconds": [2.0, 3.0],
             },
+            "evidence": None,
             "priors": {"ombh2": {"uniform": [0.019, 0.026]}},
             "reweighted": {
                 "n_points": 200, "ess_fraction": 0.9987, "log_weight": {"mean": 0.1, "std": 0.036},

@@ -1,0 +1,183 @@
+"""Evidence methods: what one is, which there are, and the runs of one joined.
+
+``comparison: {evidence: {method: importance, ...}}`` takes a method by name with its own settings; other packages and
+the user's files add methods as they add samplers (:mod:`cmbfit.inference.samplers`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.inference.products import Samples
+from cmbfit.inference.samplers import Start
+from cmbfit.inference.settings import read_settings
+from cmbfit.likelihood.posterior import Posterior
+from cmbfit.registry import Registry
+
+
+@dataclass(frozen=True)
+class EvidenceTask:
+    """A posterior whose evidence is wanted.
+
+    Attributes
+    ----------
+    posterior : Posterior
+    start : Start
+        For a search of the maximum.
+    seed : int
+    samples : Samples or None
+        The fit's own, if there are any.
+    fixed : mapping of str to float
+        Parameters of the fit that this posterior holds fixed; its samples are then those of the larger model.
+    folder : Path or None
+        For checkpoints; of any number of tasks.
+    code : str
+        Hash or version of the code, part of a checkpoint's identity.
+    """
+
+    posterior: Posterior
+    start: Start
+    seed: int
+    samples: Samples | None = None
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    folder: Path | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class EvidenceResult:
+    """What a method found.
+
+    Attributes
+    ----------
+    method : str
+        In words.
+    log_z, log_z_error : float or None
+        ln Z under the normalised prior, and its statistical error; None where the method failed.
+    why_not : str
+        Why it failed.
+    diagnosis : mapping
+        JSON-able: what says whether to believe it, and what it cost.
+    samples : Samples or None
+        Of the same posterior, where the method draws them.
+    """
+
+    method: str
+    log_z: float | None
+    log_z_error: float | None
+    why_not: str = ""
+    diagnosis: Mapping[str, Any] = field(default_factory=dict)
+    samples: Samples | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the product, JSON-able, without the samples."""
+        out = {"method": self.method, "log_z": self.log_z, "log_z_error": self.log_z_error}
+        return {**out, **({"why_not": self.why_not} if self.why_not else {}), **self.diagnosis}
+
+
+class EvidenceMethod(Protocol):
+    """A way to compute evidences.
+
+    Attributes
+    ----------
+    settings : type
+        Frozen dataclass of int, float, str and bool with defaults.
+    """
+
+    @property
+    def settings(self) -> type: ...  # noqa: D102
+
+    def compute(self, task: EvidenceTask, settings: Any) -> EvidenceResult:
+        """Compute an evidence; :class:`SamplerError` says why it cannot be had."""
+        ...
+
+
+EVIDENCE: Registry[EvidenceMethod] = Registry(
+    "evidence method",
+    "cmbfit.evidence_methods",
+    {
+        "importance": "cmbfit.inference.importance:METHOD",
+        "chain": "cmbfit.inference.kernel_evidence:METHOD",
+        "nested": "cmbfit.inference.nested:METHOD",
+    },
+    attribute="METHOD",
+)
+"""Evidence methods by name; ``comparison.evidence.method``."""
+
+
+def check_evidence(section: Mapping[str, Any] | None, where: str = "comparison.evidence") -> Any:
+    """Return the settings of a configuration's section on evidences; None where none are wanted.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown method or setting, a value of another type or out of range, by its place.
+    """
+    if section is None:
+        return None
+    if "method" not in section:
+        raise ConfigError(f"{where}.method: expected one of {', '.join(EVIDENCE.names())}, found nothing")
+    name = section["method"]
+    given = {k: v for k, v in section.items() if k != "method"}
+    return read_settings(EVIDENCE.get(name).settings, given, where, f"the evidence method {name}")
+
+
+def measure_evidence(task: EvidenceTask, section: Mapping[str, Any]) -> EvidenceResult:
+    """Compute an evidence as a configuration's section on evidences asks.
+
+    Raises
+    ------
+    ConfigError
+        See :func:`check_evidence`.
+    """
+    settings = check_evidence(section)
+    try:
+        return EVIDENCE.get(section["method"]).compute(task, settings)
+    except (SamplerError, np.linalg.LinAlgError) as error:
+        return EvidenceResult(section["method"], None, None, str(error))
+
+
+@dataclass(frozen=True)
+class JoinedRuns:
+    """ln Z of independent runs.
+
+    Attributes
+    ----------
+    log_z : float
+        Of the mean Z, weighted by the runs' inverse variances.
+    log_z_error : float
+        Of that mean; never less than what the runs' scatter says.
+    scatter : float or None
+        Root of chi2 of the runs' ln Z about their mean over its degrees of freedom: about 1; None for one run.
+    """
+
+    log_z: float
+    log_z_error: float
+    scatter: float | None
+
+
+def join_runs(runs: Sequence[tuple[float, float]]) -> JoinedRuns:
+    """Join independent measurements (ln Z, error); the error is the larger one of what they state and what they scatter by.
+
+    Examples
+    --------
+    >>> joined = join_runs([(-10.0, 0.02), (-10.1, 0.02)])
+    >>> round(joined.log_z, 3), round(joined.log_z_error, 3), round(joined.scatter, 2)
+    (-10.049, 0.05, 3.54)
+    """
+    log_z, error = np.array(runs).T
+    weights = error**-2 / (error**-2).sum()
+    top = log_z.max()
+    mean = float(top + math.log((weights * np.exp(log_z - top)).sum()))
+    stated = float((error**-2).sum() ** -0.5)
+    if len(runs) == 1:
+        return JoinedRuns(mean, stated, None)
+    scatter = math.sqrt(float((((log_z - mean) / error) ** 2).sum() / (len(runs) - 1)))
+    return JoinedRuns(mean, stated * max(1.0, scatter), scatter)
