@@ -1,20 +1,28 @@
 # From CMB maps to the physics of the early universe. `snakemake --cores 8` runs it all;
 # pipeline/config/default.yaml says what, pipeline/rules/*.smk how, stage by stage.
-from snakemake.utils import min_version, validate
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from cmbfit.config import load_config
+from cmbfit.config.load import parse_overrides
+from cmbfit.errors import CmbfitError
 
 min_version("9.27")
 
-
-configfile: workflow.source_path("pipeline/config/default.yaml")
-
-
-validate(config, workflow.source_path("cmbfit/config/schema.yaml"))
+# files and --config as the user wrote them: Snakemake's own merge cannot replace, nor see a key that is given twice
+try:
+    CONFIG = load_config(
+        workflow.overwrite_configfiles,
+        parse_overrides(workflow.config_settings.config_args or []),
+    )
+except CmbfitError as error:
+    raise WorkflowError(str(error))
 
 
 pathvars:
-    results=f"results/{config['run']['name']}",
-    logs=f"results/{config['run']['name']}/logs",
-    benchmarks=f"results/{config['run']['name']}/benchmarks",
+    results=f"results/{CONFIG['run']['name']}",
+    logs=f"results/{CONFIG['run']['name']}/logs",
+    benchmarks=f"results/{CONFIG['run']['name']}/benchmarks",
 
 
 include: "pipeline/rules/common.smk"

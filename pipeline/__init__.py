@@ -1,1 +1,5 @@
-"""Entry points of the Snakemake rules: one module a rule, no science in them."""
+"""Entry points of the Snakemake rules: one module a stage, no science in them."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent

@@ -5,33 +5,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cmbfit.fit import Fit, build_likelihoods, build_theory
 from cmbfit.io import read_json, write_json
-from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_of
 from cmbfit.theory.emulator.bundle import read_arrays
+from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import LEAST_LMAX, extrapolate_spectra
-from cmbfit.theory.select import theory_from_config
-from pipeline.read import read_fit
 
 
 def check_emulator(
     *,
-    emulator: Path,
     exact: list[Path],
     fit: Path,
     marks: Path,
     errors: Path,
     output: Path,
-    transfer: Path | None = None,
 ) -> None:
     """Compare the emulator with exact spectra over the posterior and report its held-out error.
 
     Parameters
     ----------
-    emulator
-        Manifest of the emulator's bundle.
     exact
         Products of compute_exact.
     fit
@@ -42,14 +37,12 @@ def check_emulator(
         Where the errors by multipole go (JSON).
     output
         Where the checks go (JSON).
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     """
-    section, limits = read_fit(fit), read_json(marks)
-    theory = theory_from_config(section, emulator.parent, transfer and transfer.parent)
+    described, limits = Fit.read(fit), read_json(marks)
+    theory = build_theory(described)
     computed = read_training_set(exact)
     accuracy = measure(theory, computed.theta, computed.dl, computed.derived)
-    manifest, arrays = read_arrays(emulator.parent)
+    manifest, arrays = read_arrays(bundle_folder(described.theory["emulator"]))
     checks = []
     for pair in ("tt", "te", "ee"):
         for where, found, limit in (
@@ -62,7 +55,7 @@ def check_emulator(
             )
     one = torch.ones(len(computed.theta), dtype=torch.float64)
     truth, guess = spectra_of(computed), theory.spectra(torch.from_numpy(computed.theta))
-    likelihoods = likelihoods_from_config(section)
+    likelihoods = build_likelihoods(described)
     lmax = max(like.lmax for like in likelihoods)
     if theory.lmax >= LEAST_LMAX:
         truth, guess = extrapolate_spectra(truth, lmax), extrapolate_spectra(guess, lmax)

@@ -7,25 +7,21 @@ import torch
 
 from cmbfit.figures.predictive import plot_predictive, predictive_table, summary_text
 from cmbfit.figures.style import save_figure
+from cmbfit.fit import Fit, build_posterior
 from cmbfit.inference.predictive import predictive_tests, replicate
 from cmbfit.inference.products import read_samples
 from cmbfit.io import provenance, write_json
-from cmbfit.likelihood.build import posterior_from_config
-from cmbfit.theory.select import theory_from_config
-from pipeline.read import read_fit
 
 
 def check_predictive(
     *,
     name: str,
     fit: Path,
-    emulator: Path,
     samples: Path,
     draws: int,
     seed: int,
     figure: Path,
     output: Path,
-    transfer: Path | None = None,
 ) -> None:
     """Posterior predictive checks of one fit: whether the model would have given such data.
 
@@ -35,8 +31,6 @@ def check_predictive(
         Of the product.
     fit
         JSON: the fit, complete.
-    emulator
-        Manifest of the emulator's bundle.
     samples
         The fit's chain (publish_chains).
     draws
@@ -47,14 +41,10 @@ def check_predictive(
         Where the figure goes (PNG); PDF and CSV are written beside it.
     output
         Where the record goes (JSON).
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     """
-    section = read_fit(fit)
+    described = Fit.read(fit)
     torch.set_num_threads(1)
-    posterior = posterior_from_config(
-        section, theory_from_config(section, emulator.parent, transfer and transfer.parent)
-    )
+    posterior = build_posterior(described, fold=False)
     chain, rng = read_samples(samples), np.random.default_rng(seed)
     points = chain.joined[:, : chain.n_sampled]
     replicas = replicate(posterior, points[rng.integers(len(points), size=draws)], rng)
@@ -66,7 +56,7 @@ def check_predictive(
         output,
         {
             "fit": name,
-            "title": section["title"],
+            "title": described.title,
             "tests": records,
             "left_out": [
                 like.info.name

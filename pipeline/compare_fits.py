@@ -9,38 +9,31 @@ from cmbfit.inference.model_config import Model, candidate, posteriors_of
 from cmbfit.inference.model_table import compare
 from cmbfit.inference.products import read_samples
 from cmbfit.io import provenance, read_json, write_json
-from cmbfit.theory.select import primordial_of
 
 
 def compare_fits(
     *,
     groups: Path,
     files: Path,
-    emulator: Path,
     starts: int,
     seed: int,
     output: Path,
-    transfer: Path | None = None,
 ) -> None:
     """Compare the models of a run that were fitted to the same data: one table for each set of data.
 
     Parameters
     ----------
     groups
-        JSON: lists of fields of Model.
+        JSON: lists of models (Model.describe).
     files
         JSON: `fits` (samples and summary of each), products of compute_evidence (`evidence`) and search_features
         (`look_elsewhere`), and products with a table of their own (`closed`).
-    emulator
-        Manifest of the emulator's bundle.
     starts
         Of the optimiser.
     seed
         Of the random numbers.
     output
         Where the record goes (JSON).
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     """
     torch.set_num_threads(1)
     given = read_json(files)
@@ -49,11 +42,11 @@ def compare_fits(
     tables = []
     for i, group in enumerate(read_json(groups)):
         candidates = []
-        models = [Model(**spec) for spec in group]
-        posteriors = posteriors_of(models, emulator.parent, transfer and transfer.parent)
+        models = [Model.from_json(spec) for spec in group]
+        posteriors = posteriors_of(models)
         for model in models:
-            fitted = given["fits"][model.fit_name]
-            found = searched.get(primordial_of(model.fit))
+            fitted = given["fits"][model.fit.name]
+            found = searched.get(model.fit.primordial)
             candidates.append(
                 candidate(
                     model,

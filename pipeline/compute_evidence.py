@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from cmbfit.inference.model_config import Model, evidence_record
+from cmbfit.inference.model_config import Model, model_evidence
 from cmbfit.inference.products import read_samples, write_samples
 from cmbfit.io import provenance, read_json, write_json
 
@@ -14,11 +14,10 @@ def compute_evidence(
     *,
     model: Path,
     settings: Path,
-    emulator: Path,
     seed: int,
+    code: str,
     checkpoint: Path,
     output: Path,
-    transfer: Path | None = None,
     samples: Path | None = None,
     device: str = "auto",
 ) -> None:
@@ -27,19 +26,17 @@ def compute_evidence(
     Parameters
     ----------
     model
-        JSON: fields of cmbfit's Model.
+        JSON: the model (Model.describe).
     settings
         JSON: comparison.evidence.
-    emulator
-        Manifest of the emulator's bundle.
     seed
         Of the random numbers.
+    code
+        Hash of the code; part of the checkpoint's identity.
     checkpoint
         Folder of nested sampling's checkpoints.
     output
         Where the record goes (JSON).
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     samples
         The fit's chain, for the method of that name.
     device
@@ -47,12 +44,15 @@ def compute_evidence(
     """
     method = read_json(settings)
     torch.set_num_threads(1)
-    candidate = Model(**read_json(model))
-    posterior = candidate.posterior(emulator.parent, transfer and transfer.parent, device)
+    candidate = Model.from_json(read_json(model))
+    posterior = candidate.posterior(device)
     chain = read_samples(samples) if samples else None
-    record, drawn = evidence_record(candidate, posterior, method, seed, chain=chain, checkpoint=checkpoint)
-    if drawn is not None:
-        write_samples(output.with_suffix(".samples.h5"), drawn)
+    found = model_evidence(
+        candidate, posterior, method, seed, samples=chain, checkpoint=checkpoint, code=code
+    )
+    if found.samples is not None:
+        write_samples(output.with_suffix(".samples.h5"), found.samples)
+    record = found.record()
     record["provenance"] = provenance(
         settings={"posterior": posterior.settings(), "evidence": method, "seed": seed}
     )

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from cmbfit.errors import ConfigError
+from cmbfit.fit import Fit, build_theory
 from cmbfit.inference.products import Samples, read_samples
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.bundle import read_arrays
+from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
 from cmbfit.theory.hawking.exact import with_holes
 from cmbfit.theory.hawking.response import EvaporationTheory
 from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.primordial_exact import compute_primordial
 from cmbfit.theory.primordial_theory import PrimordialTheory
-from cmbfit.theory.select import theory_from_config
-from pipeline.read import read_fit
 
 
 def chosen_rows(samples: Samples, draws: int, seed: list[int]) -> np.ndarray:
@@ -31,13 +31,11 @@ def chosen_rows(samples: Samples, draws: int, seed: list[int]) -> np.ndarray:
 def compute_exact(
     *,
     samples: Path,
-    emulator: Path,
     fit: Path,
     draws: int,
     part: tuple[int, int],
     seed: list[int],
     output: Path,
-    transfer: Path | None = None,
 ) -> None:
     """Compute exact CAMB spectra at draws from a fit's posterior, to judge the emulator and re-weight the chain.
 
@@ -45,8 +43,6 @@ def compute_exact(
     ----------
     samples
         The fit's chain (publish_chains).
-    emulator
-        Manifest of the emulator's bundle.
     fit
         JSON: the fit, complete.
     draws
@@ -57,16 +53,15 @@ def compute_exact(
         Of the random numbers.
     output
         Where the spectra go (NPZ).
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     """
     chain = read_samples(samples)
-    theory = theory_from_config(read_fit(fit), emulator.parent, transfer and transfer.parent)
+    described = Fit.read(fit)
+    theory = build_theory(described)
     rows = chosen_rows(chain, draws, seed)
     number, parts = part
     columns = [chain.names.index(name) for name in theory.parameters]
     theta = chain.joined[rows[number::parts]][:, columns]
-    manifest, _ = read_arrays(emulator.parent)
+    manifest, _ = read_arrays(bundle_folder(described.theory["emulator"]))
     trained = json.loads(json.dumps(manifest["settings"]["trained_on"]["camb"]))
     trained.pop("version")
     settings = CambSettings(**trained)

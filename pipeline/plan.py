@@ -10,12 +10,16 @@ from typing import Any
 
 from cmbfit.data import load_registry
 from cmbfit.errors import ConfigError
-from cmbfit.inference.model_config import models_by_data
-from cmbfit.io import read_json
-from cmbfit.likelihood.model_defaults import complete_fit
-from cmbfit.likelihood.selection import select
+from cmbfit.fit import Fit
+from cmbfit.fit.run import complete_run, fit_of_run
+from cmbfit.inference.data_tension import TensionRequest, tension_requests, with_data
+from cmbfit.inference.evidence import EVIDENCE
+from cmbfit.inference.model_config import Model, models_by_data
+from cmbfit.inference.samplers import settings_of
+from cmbfit.io import read_json, sha256_json
+from cmbfit.provenance.codehash import code_hash
+from cmbfit.provenance.uses import fit_uses
 from cmbfit.theory.emulator.manifest import bundle_folder
-from pipeline.check_config import check_edges, check_fit
 from pipeline.survey_config import Survey
 
 _ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
@@ -33,7 +37,7 @@ class Plan:
     Parameters
     ----------
     config : mapping
-        The whole configuration, as the schema has it.
+        From :func:`cmbfit.config.load_config`.
 
     Raises
     ------
@@ -51,10 +55,14 @@ class Plan:
         self.blackbody, self.quantum = config.get("blackbody"), config.get("quantum_states")
         self._plan_maps()
         self._plan_emulator()
-        self.fits = {name: self._fit(name) for name in config["run"]["fits"]}
+        self.run = complete_run(config)
+        self.fits: Mapping[str, Fit] = self.run.fits
+        self._uses: dict[str, str] = {}
         self._plan_transfer()
         self._plan_comparison()
-        self.check()
+        registry = load_registry()
+        for name in self.map_files:
+            _ = registry[name]  # or an error that says which is meant
 
     # maps and spectra
 
@@ -120,51 +128,44 @@ class Plan:
         self.transfer = self.theory.get("transfer", {})
         self.transfer_parts = self.transfer.get("parts", 5)
         self.transfer_manifest = f"{self.folder}/theory/transfer/manifest.json"
-        self.primordial_fits = [n for n, f in self.fits.items() if "primordial" in f.get("theory", {})]
-        theories = {n: self.fits[n]["theory"] for n in self.primordial_fits}
-        self.tensors = any("tensors" in theory for theory in theories.values())
-        for name, theory in theories.items():
-            if "transfer" not in theory and not self.transfer:
-                raise ConfigError(
-                    f"fit {name} has a primordial model and needs transfer functions: {_TRANSFER}"
-                )
+        self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
+        self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
 
     def transfer_of(self, fit: str) -> list[str]:
         """Return the manifest of a fit's transfer expansion, if it needs one."""
-        if fit not in self.primordial_fits:
-            return []
-        given = self.fits[fit]["theory"].get("transfer")
-        return [f"{given}/manifest.json" if given else self.transfer_manifest]
+        folder = self.fits[fit].transfer
+        return [] if folder is None else [f"{folder}/manifest.json"]
 
     # fits
 
-    def _fit(self, name: str) -> dict[str, Any]:
-        """Return a fit, complete, with the run's own spectra where it uses them."""
-        section = complete_fit(named(self.config["fits"], name, "run.fits"))
-        if "own_spectra" in section["data"]:
-            options = named(self.spectra, "likelihood", "spectra")
-            survey = self.config["run"]["name"]
-            section["own_spectra"] = {**options, "path": self.own_spectra, "survey": survey}
-        return section
-
     def own_of(self, fit: str) -> list[str]:
         """Return the run's own spectra, if a fit uses them."""
-        return [self.own_spectra, self.leakage] if "own_spectra" in self.fits[fit] else []
+        return [self.own_spectra, self.leakage] if self.fits[fit].own_spectra else []
 
-    def data_hashes(self, fit: str) -> dict[str, str]:
-        """Return the sha256 of every file behind a fit's data sets."""
-        chosen = select(self.fits[fit]["data"])
-        groups = sorted({s.registry_group for s in chosen} - {""})
-        entries = [entry for g in groups for entry in load_registry().select(g).values()]
-        return {e.name: str(e.sha256) for e in entries} | {
-            k: x for s in chosen for k, x in s.user_hashes().items()
-        }
+    def uses(self, *fits: Fit) -> str:
+        """Return the hash of what fits use: their own readers, models, sampler, data and files, and no others."""
+        found = []
+        for fit in fits:
+            key = sha256_json([fit.data, fit.theory, fit.sampler])
+            if key not in self._uses:
+                self._uses[key] = fit_uses(fit).hash()
+            found.append(self._uses[key])
+        return found[0] if len(found) == 1 else sha256_json(found)[:16]
+
+    def evidence_code(self) -> str:
+        """Return the hash of the evidence method's code."""
+        place = EVIDENCE.where(str(self.evidence_method))
+        return code_hash(files=[place]) if place.endswith(".py") else code_hash(place)
 
     def chains(self, fit: str) -> list[str]:
         """Return a fit's ensembles."""
-        return [f"{self.folder}/chains/{fit}.ensemble{i}.h5" for i in range(self.fits[fit]["ensembles"])]
+        return [f"{self.folder}/chains/{fit}.ensemble{i}.h5" for i in range(self.fits[fit].ensembles)]
+
+    def tau_multiple(self, fit: str) -> float | None:
+        """Return the autocorrelation times that a fit's sampler asks for, if it knows such."""
+        return getattr(settings_of(self.fits[fit].sampler), "tau_multiple", None)
 
     def exact(self, fit: str) -> list[str]:
         """Return the parts of a fit's exact spectra."""
@@ -185,36 +186,32 @@ class Plan:
     @property
     def evaporation(self) -> dict[str, float]:
         """Mass in grams of each fit with evaporating black holes."""
-        masses = {name: fit.get("theory", {}).get("evaporation") for name, fit in self.fits.items()}
+        masses = {name: fit.theory.get("evaporation") for name, fit in self.fits.items()}
         return {name: mass for name, mass in masses.items() if mass is not None}
 
     # comparison
 
     def _plan_comparison(self) -> None:
-        groups = models_by_data({**self.config, "fits": {**self.config["fits"], **self.fits}})
-        self.models = {model.name: model for group in groups for model in group}
+        groups = models_by_data(self.run)
+        self.models: dict[str, Model] = {model.name: model for group in groups for model in group}
         self.compared = [group for group in groups if len(group) > 1]
         names = [model.name for group in self.compared for model in group]
         self.compared_fits = [name for name in names if name in self.fits]
-        self.pairs, self.predictive = self.comparison["tension"], self.comparison["predictive"]
+        self.pairs: dict[str, TensionRequest] = tension_requests(self.run)
+        self.predictive = self.comparison["predictive"]
         asked = self.comparison["evidence"] or {}
         self.evidence_method = asked.get("method")
         self.evidences = [f"{self.folder}/evidence/{name}.json" for name in names] if asked else []
 
-    def tension_requests(self) -> dict[str, dict[str, Any]]:
-        """Return the requests of measure_tension: with priors and start of the fit that a pair names."""
-        out = {}
-        for name, spec in self.pairs.items():
-            fit = named(self.config["fits"], spec["fit"], f"comparison.tension.{name}.fit")
-            own = {k: x for k, x in spec.items() if k != "fit"}
-            out[name] = {"priors": fit["priors"], "start": fit["start"], **own}
-        return out
+    def tension_uses(self) -> str:
+        """Return the hash of what the pairs of data sets use."""
+        return self.uses(*(with_data(r.fit, items) for r in self.pairs.values() for items in (r.a, r.b)))
 
-    def look_fit(self) -> dict[str, Any]:
+    def look_fit(self) -> Fit:
         """Return a fit's priors and start with Gaussian data, such as tau_lowe in place of low-l EE."""
         assert self.look is not None  # noqa: S101 - its rule exists only then
-        fit = named(self.config["fits"], self.look["fit"], "look_elsewhere.fit")
-        return {"priors": fit["priors"], "start": fit["start"], "data": self.look["data"]}
+        named(self.config["fits"], self.look["fit"], "look_elsewhere.fit")
+        return with_data(fit_of_run(self.run, self.look["fit"]), self.look["data"])
 
     def comparison_files(self) -> dict[str, Any]:
         """Return the products that compare_fits joins."""
@@ -297,27 +294,6 @@ class Plan:
         fits = self.fitted(*self.fits)
         products, registered = self.products, self.map_files
         return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
-
-    # what the schema cannot see
-
-    def check(self) -> None:
-        """Raise :class:`ConfigError` unless names and numbers fit together."""
-        check_edges(self.spectra["edges"])
-        registry = load_registry()
-        for name in self.map_files:
-            _ = registry[name]  # or an error that says which is meant
-        for name, fit in self.fits.items():
-            check_fit(name, fit, {**self.box, **self._transfer_box(name)})
-
-    def _transfer_box(self, fit: str) -> dict[str, tuple[float, float]]:
-        """Return where a primordial fit's transfer functions are valid, within the emulator's box."""
-        if fit not in self.primordial_fits:
-            return {}
-        # CAMB takes a second to import, and few runs have such fits
-        from cmbfit.theory.transfer.plan import plan_from_config  # noqa: PLC0415
-
-        own = plan_from_config(self.transfer, {}).box
-        return {p: (max(low, self.box[p][0]), min(high, self.box[p][1])) for p, (low, high) in own.items()}
 
 
 def named(section: Mapping[str, Any], name: str, where: str) -> Any:

@@ -6,8 +6,8 @@ import matplotlib as mpl
 
 from cmbfit.figures.posterior import marginal_table, plot_corner
 from cmbfit.figures.style import save_figure
+from cmbfit.fit import Fit
 from cmbfit.inference.products import read_samples
-from pipeline.read import read_fit
 
 
 def plot_posterior(*, samples: Path, fit: Path, output: Path) -> None:
@@ -22,10 +22,10 @@ def plot_posterior(*, samples: Path, fit: Path, output: Path) -> None:
     output
         Where the figure goes (PNG); PDF and CSV are written beside it.
     """
-    section = read_fit(fit)
+    described = Fit.read(fit)
     mpl.use("Agg")
     chain = read_samples(samples)
-    reference = {name: tuple(x) for name, x in section["reference"]["parameters"].items()}
-    names = section["show"]
-    fig = plot_corner(chain, names, reference, section["title"], section["reference"]["label"])
-    save_figure(fig, output.with_suffix(""), marginal_table(chain, names, reference))
+    published = described.reference
+    values = dict(published.parameters) if published else {}
+    fig = plot_corner(chain, described.show, values, described.title, published.label if published else "")
+    save_figure(fig, output.with_suffix(""), marginal_table(chain, described.show, values))

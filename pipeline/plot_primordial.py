@@ -9,20 +9,16 @@ import torch
 from cmbfit.errors import ConfigError
 from cmbfit.figures.reconstruction import plot_reconstruction, reconstruction
 from cmbfit.figures.style import save_figure
+from cmbfit.fit import Fit, build_likelihoods, build_theory
 from cmbfit.inference.products import read_samples
 from cmbfit.io import read_json
 from cmbfit.likelihood import GaussianBandpowers
-from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.theory.primordial_theory import PrimordialTheory
-from cmbfit.theory.select import theory_from_config
-from pipeline.read import read_fit
 
 _DRAWS = 2000
 
 
-def plot_primordial(
-    *, samples: Path, summary: Path, fit: Path, emulator: Path, transfer: Path, output: Path
-) -> None:
+def plot_primordial(*, samples: Path, summary: Path, fit: Path, output: Path) -> None:
     """Plot the posterior band of P(k) of a primordial model and its imprint on the spectra against the data.
 
     Parameters
@@ -33,24 +29,20 @@ def plot_primordial(
         The fit's summary (publish_chains).
     fit
         JSON: the fit, complete.
-    emulator
-        Manifest of the emulator's bundle.
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     output
         Where the figure goes (PNG); PDF and CSV are written beside it.
     """
-    section = read_fit(fit)
+    described = Fit.read(fit)
     mpl.use("Agg")
-    theory = theory_from_config(section, emulator.parent, transfer.parent)
+    theory = build_theory(described)
     if not isinstance(theory, PrimordialTheory):
         raise ConfigError("plot_primordial: expected a fit of a primordial model")
     chain, best = read_samples(samples), read_json(summary)["best_fit"]["point"]
     columns = [chain.names.index(p) for p in theory.parameters]
     theta = chain.joined[:, columns]
     theta = theta[np.linspace(0, len(theta) - 1, min(_DRAWS, len(theta))).astype(int)]
-    likelihoods = [x for x in likelihoods_from_config(section) if isinstance(x, GaussianBandpowers)]
+    likelihoods = [x for x in build_likelihoods(described) if isinstance(x, GaussianBandpowers)]
     nuisance = {n: torch.tensor([x], dtype=torch.float64) for n, x in best.items()}
     point = np.array([best[p] for p in theory.parameters])
     table = reconstruction(theory, theta, point, likelihoods, nuisance)
-    save_figure(plot_reconstruction(table, section["title"]), output.with_suffix(""), table)
+    save_figure(plot_reconstruction(table, described.title), output.with_suffix(""), table)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cmbfit.errors import DataError
+from cmbfit.fit import Fit, build_likelihoods, build_theory
 from cmbfit.inference.products import read_samples, write_getdist
 from cmbfit.inference.reweight import (
     fit_linear_weights,
@@ -14,19 +15,15 @@ from cmbfit.inference.reweight import (
     summarise_reweighting,
 )
 from cmbfit.io import read_json, write_json
-from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
 from cmbfit.theory.emulator.trainingset import read_training_set
-from cmbfit.theory.extrapolation import extrapolate_spectra, extrapolate_to
-from cmbfit.theory.select import theory_from_config
+from cmbfit.theory.extrapolation import extrapolate_spectra
 from pipeline.compute_exact import chosen_rows
-from pipeline.read import read_fit
 
 
 def reweight(
     *,
-    emulator: Path,
     exact: list[Path],
     samples: Path,
     fit: Path,
@@ -35,14 +32,11 @@ def reweight(
     record: Path,
     getdist_root: Path,
     output: Path,
-    transfer: Path | None = None,
 ) -> None:
     """Re-weight a fit with exact theory: effective sample size, shifts, re-weighted chains, checks.
 
     Parameters
     ----------
-    emulator
-        Manifest of the emulator's bundle.
     exact
         All parts of compute_exact, in order.
     samples
@@ -59,13 +53,10 @@ def reweight(
         Where GetDist's files go: their common stem.
     output
         The checks.
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     """
-    section, limits = read_fit(fit), read_json(marks)
-    chain, likelihoods = read_samples(samples), likelihoods_from_config(section)
-    theory = theory_from_config(section, emulator.parent, transfer and transfer.parent)
-    guessed = extrapolate_to(theory, max(like.lmax for like in likelihoods))
+    described, limits = Fit.read(fit), read_json(marks)
+    chain, likelihoods = read_samples(samples), build_likelihoods(described)
+    guessed = build_theory(described, lmax=max(like.lmax for like in likelihoods))
     computed = read_training_set(exact)
     rows = chosen_rows(chain, limits["draws"], seed)
     rows = np.concatenate([rows[i :: len(exact)] for i in range(len(exact))])

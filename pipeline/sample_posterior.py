@@ -5,12 +5,9 @@ from pathlib import Path
 
 import torch
 
+from cmbfit.fit import Fit, build_posterior
 from cmbfit.inference.sampling import sample_and_publish
-from cmbfit.likelihood.build import posterior_from_config
-from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.posterior import pick_device
-from cmbfit.theory.select import theory_from_config
-from pipeline.read import read_fit
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +15,10 @@ log = logging.getLogger(__name__)
 def sample_posterior(
     *,
     fit: Path,
-    emulator: Path,
     seed: list[int],
     code: str,
     checkpoint: Path,
     output: Path,
-    transfer: Path | None = None,
     device: str = "auto",
     threads: int = 1,
 ) -> None:
@@ -33,8 +28,6 @@ def sample_posterior(
     ----------
     fit
         JSON: the fit, complete.
-    emulator
-        Manifest of the emulator's bundle.
     seed
         Run seed and ensemble number.
     code
@@ -43,18 +36,15 @@ def sample_posterior(
         Folder of the checkpoints.
     output
         Where the chain goes (HDF5).
-    transfer
-        Manifest of the transfer expansion, which primordial models need.
     device
         auto, cpu or cuda.
     threads
         Of torch.
     """
-    section = read_fit(fit)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
     chosen = pick_device(device)
-    theory = theory_from_config(section, emulator.parent, transfer and transfer.parent)
-    posterior = compile_if_possible(posterior_from_config(section, theory))
+    described = Fit.read(fit)
+    posterior = build_posterior(described, chosen)
     log.info("relative difference of the folded ln L: %s; device %s", posterior.fold_difference, chosen)
-    sample_and_publish(posterior.to(chosen), section, seed, checkpoint, code, output)
+    sample_and_publish(posterior, described, seed, checkpoint, code, output)

@@ -8,7 +8,6 @@ from cmbfit.io import read_json, write_json
 from cmbfit.theory.emulator.search import learning_curve, power_law, search
 from cmbfit.theory.emulator.train import fit_settings, held_out_rows, prepare, split_by_background
 from cmbfit.theory.emulator.trainingset import read_training_set
-from pipeline.read import read_fit
 
 
 def search_emulator(
@@ -27,9 +26,9 @@ def search_emulator(
     output
         Where the record goes (JSON).
     fit
-        JSON: the fit, complete.
+        JSON: fields of FitSettings.
     """
-    section = read_fit(fit) if fit else {}
+    section = read_json(fit) if fit else {}
     table = read_json(candidates)
     settings = fit_settings(section)
     runs = read_training_set(chunks, unlensed=settings.unlensed_components > 0)

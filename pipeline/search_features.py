@@ -9,17 +9,15 @@ import numpy as np
 import torch
 
 from cmbfit.errors import ConfigError
+from cmbfit.fit import Fit, build_posterior, start_point
 from cmbfit.inference.linear_model import linearise, power_response
 from cmbfit.inference.look_elsewhere import FrequencySearch, search_record
 from cmbfit.inference.maximum import find_maximum
 from cmbfit.io import publish_record, read_json, write_json
-from cmbfit.likelihood.build import posterior_from_config, start_from_config
 from cmbfit.likelihood.posterior import pick_device
-from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.primordial import get_model
 from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.store import read_transfer
-from pipeline.read import read_fit
 from pipeline.record import recorded
 
 log = logging.getLogger(__name__)
@@ -29,7 +27,6 @@ def search_features(
     *,
     fit: Path,
     search: Path,
-    emulator: Path,
     transfer: Path,
     seed: int,
     output: Path,
@@ -44,8 +41,6 @@ def search_features(
         JSON: the fit, complete.
     search
         JSON: models, omega [low, high], frequencies, amplitude_max, simulations.
-    emulator
-        Manifest of the emulator's bundle.
     transfer
         Manifest of the transfer expansion, which primordial models need.
     seed
@@ -58,10 +53,10 @@ def search_features(
         Where it runs.
     """
     given = recorded(locals())
-    section, settings = read_fit(fit), read_json(search)
+    described, settings = Fit.read(fit), read_json(search)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    posterior = posterior_from_config(section, load_emulator(emulator.parent))
-    best = find_maximum(posterior, *start_from_config(section, posterior))
+    posterior = build_posterior(described, fold=False)
+    best = find_maximum(posterior, *start_point(described, posterior))
     read = read_transfer(transfer.parent)
     operator = read.at_centre() if isinstance(read, TransferExpansion) else read
     model = linearise(posterior, best.point)
@@ -92,4 +87,6 @@ def search_features(
     record["data"] = [like.info.name for like in posterior.likelihoods]
     write_json(curves, record.pop("curves"))
     write_json(output, record)
-    publish_record(output, inputs=[transfer], settings=given | {"fit": section, "search": settings})
+    publish_record(
+        output, inputs=[transfer], settings=given | {"fit": described.describe(), "search": settings}
+    )

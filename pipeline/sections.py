@@ -42,6 +42,6 @@ class Sections:
         for path, value in self._values.items():
             if not Path(path).exists():
                 write_json(path, value)
-        for path in Path(self.folder).glob("*.json"):
-            if str(path) not in self._values:
-                path.unlink()
+        for file in Path(self.folder).glob("*.json"):
+            if str(file) not in self._values:
+                file.unlink()

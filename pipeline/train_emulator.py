@@ -7,7 +7,6 @@ from cmbfit.io import read_json
 from cmbfit.theory.emulator.publish import train_bundle
 from cmbfit.theory.emulator.train import fit_settings
 from cmbfit.theory.emulator.trainingset import read_training_set
-from pipeline.read import read_fit
 
 
 def train_emulator(
@@ -24,11 +23,11 @@ def train_emulator(
     output
         Where the bundle's manifest goes; its arrays beside it.
     fit
-        JSON: the fit, complete.
+        JSON: fields of FitSettings.
     search
         Product of search_emulator: its choice instead of --fit.
     """
-    section = read_fit(fit) if fit else {}
+    section = read_json(fit) if fit else {}
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = fit_settings(read_json(search)["chosen"] if search else section)
     runs = read_training_set(chunks, unlensed=settings.unlensed_components > 0)

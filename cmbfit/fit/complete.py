@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from cmbfit.errors import CmbfitError, ConfigError
@@ -115,15 +115,12 @@ def with_data(fit: Fit, items: Sequence[Any]) -> Fit:
     own = _nuisances(select(fit.data))
     nuisances = _nuisances(select(items))
     gone = set(own or ()) - set(nuisances or own or ())
-    section: dict[str, Any] = {
-        "data": list(items),
-        "priors": {p: x for p, x in fit.priors.items() if p not in gone},
-        "start": {p: x for p, x in fit.start.items() if p not in gone},
-        "theory": {k: x for k, x in fit.theory.items() if k != "emulator"},
-        "sampler": fit.sampler,
-        "ensembles": fit.ensembles,
-    }
-    return complete_fit(fit.name, section, fit.theory["emulator"], own_spectra=fit.own_spectra)
+    return replace(
+        fit,
+        data=tuple(items),
+        priors={p: x for p, x in fit.priors.items() if p not in gone},
+        start={p: x for p, x in fit.start.items() if p not in gone},
+    )
 
 
 def _nuisances(selections: Iterable[Selection]) -> list[str] | None:

@@ -8,7 +8,8 @@ from snakemake.exceptions import WorkflowError
 
 from cmbfit.data import load_registry
 from cmbfit.errors import CmbfitError
-from pipeline.codehash import ROOT, code_hash
+from cmbfit.provenance.codehash import code_hash
+from pipeline import ROOT
 from pipeline.plan import FIRAS, LOWL_MAPS, Plan
 from pipeline.sections import Sections
 
@@ -27,7 +28,7 @@ if workflow.nodes is None and not {"mem", "mem_mb"} & set(workflow.global_resour
     workflow.register_resource("mem_mb", int(0.9 * psutil.virtual_memory().total / 1e6))
 
 try:
-    PLAN = Plan(config)
+    PLAN = Plan(CONFIG)
 except CmbfitError as error:
     raise WorkflowError(str(error))
 
@@ -35,16 +36,24 @@ ENVIRONMENT = str(ROOT / "environment.yml")
 GPU = 1 if PLAN.device == "cuda" else 0
 MANIFEST = PLAN.manifest.replace("{", "{{").replace("}", "}}")
 SECTIONS = Sections(f"{PLAN.folder}/config")
-FITS = {name: SECTIONS.path(f"fit.{name}", fit) for name, fit in PLAN.fits.items()}
+FITS = {
+    name: SECTIONS.path(f"fit.{name}", fit.describe())
+    for name, fit in PLAN.fits.items()
+}
 MARKS = SECTIONS.path("marks", PLAN.marks)
 CAMB = SECTIONS.path("camb", PLAN.theory["camb"])
 CODE = {}  # of every stage that the run's rules have
 
 
-def code(stage):
-    """The hash of everything `python -m pipeline STAGE` may run."""
-    CODE[stage] = code_hash(stage)
+def code(stage, of_fits=False):
+    """The hash of everything `python -m pipeline STAGE` may run; what fits choose themselves counts with them."""
+    CODE[stage] = code_hash(f"pipeline.{stage}", registered=not of_fits, root=ROOT)
     return CODE[stage]
+
+
+def uses(wildcards):
+    """The hash of what a fit uses: its own readers, models, sampler, data and files."""
+    return PLAN.uses(PLAN.fits[wildcards.fit])
 
 
 def words(**options):
@@ -79,11 +88,6 @@ def data_hash(name):
     return load_registry()[name].sha256
 
 
-def transfer(wildcards):
-    """The option that names a fit's transfer expansion, for the fits that need it."""
-    return [w for path in PLAN.transfer_of(wildcards.fit) for w in words(transfer=path)]
-
-
 def posterior(**files):
     """Inputs of a job with a fit's posterior."""
     return {
@@ -113,25 +117,16 @@ def chain_of(wildcards):
     """The chain around which an evidence is taken, if it is."""
     model = PLAN.models[wildcards.model]
     around = PLAN.evidence_method == "chain" and not model.fixed
-    return [f"{PLAN.folder}/chains/{model.fit_name}.samples.h5"] if around else []
+    return [f"{PLAN.folder}/chains/{model.fit.name}.samples.h5"] if around else []
 
 
 def fit_of(wildcards):
-    return PLAN.models[wildcards.model].fit_name
-
-
-def evidence_words(wildcards):
-    """Options for the files that not every model needs."""
-    needed = (
-        ("transfer", PLAN.transfer_of(fit_of(wildcards))),
-        ("samples", chain_of(wildcards)),
-    )
-    return [word for key, files in needed for x in files for word in words(**{key: x})]
+    return PLAN.models[wildcards.model].fit.name
 
 
 def fit_memory(wildcards, attempt):
     """Megabytes of a job with a fit's posterior: transfer functions weigh more than emulators."""
-    name = wildcards.get("fit") or PLAN.models[wildcards.model].fit_name
+    name = wildcards.get("fit") or PLAN.models[wildcards.model].fit.name
     return attempt * (2500 if name in PLAN.primordial_fits else 2000)
 
 

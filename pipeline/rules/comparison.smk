@@ -1,8 +1,7 @@
 # Comparison: evidences, models of the same data in one table, predictive checks, data sets against each other.
-from dataclasses import asdict
 
 MODELS = {
-    name: SECTIONS.path(f"model.{name}", asdict(model))
+    name: SECTIONS.path(f"model.{name}", model.describe())
     for name, model in PLAN.models.items()
 }
 
@@ -33,33 +32,27 @@ rule compute_evidence:
     params:
         model=lambda wc: MODELS[wc.model],
         settings=SECTIONS.path("evidence", PLAN.comparison["evidence"]),
-        files=evidence_words,
-        data=lambda wc: PLAN.data_hashes(fit_of(wc)),
+        chain=lambda wc: [w for x in chain_of(wc) for w in words(samples=x)],
+        uses=lambda wc: PLAN.uses(PLAN.fits[fit_of(wc)]),
+        method=PLAN.evidence_code() if PLAN.evidence_method else None,
         device=PLAN.device,
         seed=PLAN.seed,
         checkpoint=lambda wc: f"{PLAN.folder}/checkpoints/evidence.{wc.model}",
-        code=code("compute_evidence"),
+        code=code("compute_evidence", of_fits=True),
     shell:
-        "python -m pipeline compute_evidence --model={params.model:q} --settings={params.settings:q} --emulator={input.manifest:q} {params.files:q}"
+        "python -m pipeline compute_evidence --model={params.model:q} --settings={params.settings:q} {params.chain:q} --code={params.code:q}"
         " --device={params.device:q} --seed={params.seed:q} --checkpoint={params.checkpoint:q} --output={output.record:q}"
         " > {log:q} 2>&1"
 
 
 if PLAN.compared:
     JOINED = PLAN.comparison_files()
-    OF_TRANSFER = sorted(
-        {x for fit in PLAN.compared_fits for x in PLAN.transfer_of(fit)}
-    )
-    if len(OF_TRANSFER) > 1:
-        raise WorkflowError(
-            f"comparison: expected one transfer expansion, found {', '.join(OF_TRANSFER)}"
-        )
 
     rule compare_fits:
         input:
             manifest=MANIFEST,
             own=[x for fit in PLAN.compared_fits for x in PLAN.own_of(fit)],
-            transfer=OF_TRANSFER,
+            transfer=[x for fit in PLAN.compared_fits for x in PLAN.transfer_of(fit)],
             fits=[
                 fit[key]
                 for fit in JOINED["fits"].values()
@@ -80,16 +73,15 @@ if PLAN.compared:
         params:
             groups=SECTIONS.path(
                 "groups",
-                [[asdict(model) for model in group] for group in PLAN.compared],
+                [[model.describe() for model in group] for group in PLAN.compared],
             ),
             files=SECTIONS.path("compared", JOINED),
-            transfer=lambda wc: [w for x in OF_TRANSFER for w in words(transfer=x)],
             starts=PLAN.comparison["starts"],
-            data=lambda wc: [PLAN.data_hashes(fit) for fit in PLAN.compared_fits],
+            uses=lambda wc: PLAN.uses(*(PLAN.fits[fit] for fit in PLAN.compared_fits)),
             seed=PLAN.seed,
-            code=code("compare_fits"),
+            code=code("compare_fits", of_fits=True),
         shell:
-            "python -m pipeline compare_fits --groups={params.groups:q} --files={params.files:q} --emulator={input.manifest:q} {params.transfer:q}"
+            "python -m pipeline compare_fits --groups={params.groups:q} --files={params.files:q}"
             " --starts={params.starts:q} --seed={params.seed:q} --output={output:q} > {log:q} 2>&1"
 
     rule plot_models:
@@ -129,12 +121,12 @@ if PLAN.predictive:
             mem_mb=fit_memory,
         params:
             fit=lambda wc: FITS[wc.fit],
-            transfer=transfer,
+            uses=uses,
             draws=PLAN.predictive["draws"],
             seed=PLAN.seed,
-            code=code("check_predictive"),
+            code=code("check_predictive", of_fits=True),
         shell:
-            "python -m pipeline check_predictive --name={wildcards.fit:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+            "python -m pipeline check_predictive --name={wildcards.fit:q} --fit={params.fit:q}"
             " --samples={input.samples:q} --draws={params.draws:q} --seed={params.seed:q} --figure={output.png:q}"
             " --output={output.json:q} > {log:q} 2>&1"
 
@@ -170,11 +162,14 @@ if PLAN.pairs:
             ENVIRONMENT
         threads: 1
         params:
-            pairs=SECTIONS.path("tension", PLAN.tension_requests()),
+            pairs=SECTIONS.path(
+                "tension", {name: pair.describe() for name, pair in PLAN.pairs.items()}
+            ),
+            uses=PLAN.tension_uses(),
             seed=PLAN.seed,
-            code=code("measure_tension"),
+            code=code("measure_tension", of_fits=True),
         shell:
-            "python -m pipeline measure_tension --pairs={params.pairs:q} --emulator={input.manifest:q} --seed={params.seed:q} --output={output:q}"
+            "python -m pipeline measure_tension --pairs={params.pairs:q} --seed={params.seed:q} --output={output:q}"
             " > {log:q} 2>&1"
 
     rule plot_tension:

@@ -18,13 +18,13 @@ rule compute_exact:
         mem_mb=fit_memory,
     params:
         fit=lambda wc: FITS[wc.fit],
-        transfer=transfer,
+        uses=uses,
         draws=PLAN.marks["draws"],
         parts=PLAN.exact_parts,
         seed=PLAN.seed,
-        code=code("compute_exact"),
+        code=code("compute_exact", of_fits=True),
     shell:
-        "python -m pipeline compute_exact --samples={input.samples:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        "python -m pipeline compute_exact --samples={input.samples:q} --fit={params.fit:q}"
         " --draws={params.draws:q} --part {wildcards.part:q} {params.parts:q} --seed {params.seed:q} --output={output:q}"
         " > {log:q} 2>&1"
 
@@ -45,11 +45,11 @@ rule check_emulator:
         mem_mb=fit_memory,
     params:
         fit=lambda wc: FITS[wc.fit],
-        transfer=transfer,
+        uses=uses,
         marks=MARKS,
-        code=code("check_emulator"),
+        code=code("check_emulator", of_fits=True),
     shell:
-        "python -m pipeline check_emulator --exact {input.exact:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        "python -m pipeline check_emulator --exact {input.exact:q} --fit={params.fit:q}"
         " --marks={params.marks:q} --errors={output.errors:q} --output={output.checks:q} > {log:q} 2>&1"
 
 
@@ -73,11 +73,11 @@ rule reweight:
         mem_mb=fit_memory,
     params:
         fit=lambda wc: FITS[wc.fit],
-        transfer=transfer,
+        uses=uses,
         marks=MARKS,
         seed=PLAN.seed,
-        code=code("reweight"),
+        code=code("reweight", of_fits=True),
     shell:
-        "python -m pipeline reweight --exact {input.exact:q} --samples={input.samples:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        "python -m pipeline reweight --exact {input.exact:q} --samples={input.samples:q} --fit={params.fit:q}"
         " --marks={params.marks:q} --seed {params.seed:q} --record={output.record:q}"
         " --getdist-root={output.getdist:q}/{wildcards.fit:q}_reweighted --output={output.checks:q} > {log:q} 2>&1"

@@ -20,13 +20,14 @@ if PLAN.look:
             gpu=GPU,
             mem_mb=2500,
         params:
-            fit=SECTIONS.path("look_elsewhere.fit", PLAN.look_fit()),
+            fit=SECTIONS.path("look_elsewhere.fit", PLAN.look_fit().describe()),
+            uses=PLAN.uses(PLAN.look_fit()),
             search=SECTIONS.path("look_elsewhere", PLAN.look),
             device=PLAN.device,
             seed=PLAN.seed,
-            code=code("search_features"),
+            code=code("search_features", of_fits=True),
         shell:
-            "python -m pipeline search_features --fit={params.fit:q} --search={params.search:q} --emulator={input.manifest:q}"
+            "python -m pipeline search_features --fit={params.fit:q} --search={params.search:q}"
             " --transfer={input.transfer:q} --device={params.device:q} --seed={params.seed:q}"
             " --output={output.search:q} --curves={output.curves:q} > {log:q} 2>&1"
 

@@ -119,10 +119,10 @@ rule plot_residuals:
         mem_mb=fit_memory,
     params:
         fit=lambda wc: FITS[wc.fit],
-        transfer=transfer,
-        code=code("plot_residuals"),
+        uses=uses,
+        code=code("plot_residuals", of_fits=True),
     shell:
-        "python -m pipeline plot_residuals --summary={input.summary:q} --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q} --output={output.png:q}"
+        "python -m pipeline plot_residuals --summary={input.summary:q} --fit={params.fit:q} --output={output.png:q}"
         " > {log:q} 2>&1"
 
 
@@ -136,10 +136,10 @@ rule plot_chains:
     conda:
         ENVIRONMENT
     params:
-        multiple=lambda wc: PLAN.fits[wc.fit]["sampler"]["tau_multiple"],
+        multiple=lambda wc: words(tau_multiple=PLAN.tau_multiple(wc.fit)),
         code=code("plot_chains"),
     shell:
-        "python -m pipeline plot_chains --chains {input:q} --tau-multiple={params.multiple:q} --output={output.png:q}"
+        "python -m pipeline plot_chains --chains {input:q} {params.multiple:q} --output={output.png:q}"
         " > {log:q} 2>&1"
 
 

@@ -18,14 +18,13 @@ rule sample_posterior:
         mem_mb=fit_memory,
     params:
         fit=lambda wc: FITS[wc.fit],
-        transfer=transfer,
-        data=lambda wc: PLAN.data_hashes(wc.fit),
+        uses=uses,
         device=PLAN.device,
         seed=PLAN.seed,
         checkpoint=lambda wc: f"{PLAN.folder}/checkpoints/{wc.fit}.ensemble{wc.ensemble}",
-        code=code("sample_posterior"),
+        code=code("sample_posterior", of_fits=True),
     shell:
-        "python -m pipeline sample_posterior --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        "python -m pipeline sample_posterior --fit={params.fit:q}"
         " --device={params.device:q} --seed {params.seed:q} {wildcards.ensemble:q} --code={params.code:q}"
         " --threads={threads:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
@@ -49,9 +48,9 @@ rule publish_chains:
         mem_mb=fit_memory,
     params:
         fit=lambda wc: FITS[wc.fit],
-        transfer=transfer,
-        code=code("publish_chains"),
+        uses=uses,
+        code=code("publish_chains", of_fits=True),
     shell:
-        "python -m pipeline publish_chains --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q}"
+        "python -m pipeline publish_chains --fit={params.fit:q}"
         " --chains {input.chains:q} --samples={output.samples:q} --getdist-root={output.getdist:q}/{wildcards.fit:q}"
         " --arviz={output.arviz:q} --summary={output.summary:q} --checks={output.checks:q} > {log:q} 2>&1"

@@ -103,8 +103,7 @@ rule plot_primordial:
         mem_mb=fit_memory,
     params:
         fit=lambda wc: FITS[wc.fit],
-        transfer=transfer,
         code=code("plot_primordial"),
     shell:
         "python -m pipeline plot_primordial --samples={input.samples:q} --summary={input.summary:q}"
-        " --fit={params.fit:q} --emulator={input.manifest:q} {params.transfer:q} --output={output.png:q} > {log:q} 2>&1"
+        " --fit={params.fit:q} --output={output.png:q} > {log:q} 2>&1"

@@ -19,10 +19,10 @@ rule write_summary:
     conda:
         ENVIRONMENT
     params:
-        config=SECTIONS.path("config", config),
+        config=SECTIONS.path("config", CONFIG),
         files=SECTIONS.path("summary", PLAN.summary_files()),
         rules=lambda wc: RULES,
-        data=lambda wc: [PLAN.data_hashes(fit) for fit in PLAN.fits],
+        uses=lambda wc: PLAN.uses(*PLAN.fits.values()),
         code=code("write_summary"),
     shell:
         "python -m pipeline write_summary --config={params.config:q} --files={params.files:q} --rules={params.rules:q} --emulator={input.manifest:q}"
