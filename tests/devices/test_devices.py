@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cmbfit import device
+from cmbfit.inference.hmc import HmcSettings, _Hmc
 from cmbfit.inference.restrict import restrict
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum, Uniform
 from cmbfit.likelihood.bandpower_model import pair_blocks
@@ -230,3 +231,19 @@ def test_a_value_that_stays_on_the_posterior_s_device_is_caught(
     monkeypatch.setattr(Posterior, "_evaluate_in_turn", forgetful)
     with pytest.raises(AssertionError):
         check_devices_of_results(compiled.to("cuda"), points)
+
+
+def test_hamiltonian_chains_start_on_the_device_as_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, compiled: Posterior, points: torch.Tensor
+) -> None:
+    """The pretended GPU draws the CPU's random numbers."""
+    settings = HmcSettings(walkers=len(points), warmup_steps=10, leapfrog=1)
+    width = [0.01 * (high - low) for low, high in list(LCDM_BOX.values())]
+    start, factor = points.numpy(), np.diag([*width, 0.01, 0.01])
+    want = _Hmc(compiled, start, factor, settings, 1).prepare()
+    with pretend.machine(monkeypatch):
+        sampler = _Hmc(compiled.to("cuda"), start, factor, settings, 1)
+        assert {t.device.type for t in (sampler._low, sampler._high)} == {"cuda"}
+        got = sampler.prepare()
+        sampler.advance(got, 1)
+    np.testing.assert_array_equal(got.state["position"], want.state["position"])
