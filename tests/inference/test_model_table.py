@@ -12,7 +12,7 @@ import torch
 from cmbfit.errors import ComparisonError, ConfigError, ParameterError
 from cmbfit.figures.models import plot_models
 from cmbfit.inference.comparison import savage_dickey_joint
-from cmbfit.inference.importance import importance_sample, laplace_evidence
+from cmbfit.inference.importance import importance_sample
 from cmbfit.inference.intervals import marginal_constraint
 from cmbfit.inference.maximum import find_maximum, laplace_factor, spread_out
 from cmbfit.inference.model_config import models_by_data
@@ -200,9 +200,9 @@ def test_importance_sampling_finds_the_evidence_in_closed_form() -> None:
     assert got.log_z_error < 0.01
     assert got.ess_fraction > 0.7
     best = find_maximum(posterior, START, SCALE)
-    assert laplace_evidence(posterior, best, laplace_factor(posterior, best.point, SCALE)) == pytest.approx(
-        ln_z, abs=1e-4
-    )
+    widths = np.abs(np.diag(laplace_factor(posterior, best.point, SCALE)))
+    normal = best.log_prob + 0.5 * len(widths) * math.log(2 * math.pi) + np.log(widths).sum()
+    assert normal == pytest.approx(ln_z, abs=1e-4)
     m, c = got.moments()
     np.testing.assert_allclose((m - mean) / np.sqrt(np.diag(covariance)), 0, atol=5 / math.sqrt(3000))
     np.testing.assert_allclose(np.diag(c), np.diag(covariance), rtol=0.15)
