@@ -320,3 +320,20 @@ def test_gaussian_priors_count_in_chi2(posterior: Posterior) -> None:
     got = _chi2(posterior, best)
     assert got[PRIORS] == pytest.approx(4.0, abs=1e-9)
     assert got["total"] == pytest.approx(14.0, abs=1e-9)
+
+
+def test_parameters_are_held_one_after_the_other_as_together(compiled: Posterior) -> None:
+    """Of theory and data, folded: the larger model is the same, and each data set's ln L is that at the full point."""
+    step = restrict(restrict(compiled, {"ns": 0.97}), {"A_planck": 1.001})
+    both = restrict(compiled, {"ns": 0.97, "A_planck": 1.001})
+    assert step.whole is both.whole is compiled
+    assert step.fixed == both.fixed
+    assert step.parameters == both.parameters == compiled.parameters[:5]
+    theta = torch.tensor([[0.0224, 0.12, 1.041, 0.055, 3.045]], dtype=torch.float64)
+    whole = torch.cat([theta, torch.tensor([[0.97, 1.001]], dtype=torch.float64)], 1)
+    assert torch.equal(step.expand(theta), whole)
+    assert torch.equal(step.log_prob(theta), both.log_prob(theta))
+    assert step.log_likelihoods(theta) == compiled.log_likelihoods(whole)
+    assert step.fold_difference == compiled.fold_difference
+    with pytest.raises(ParameterError, match="unknown parameter to fix"):
+        restrict(step, {"ns": 0.97})
