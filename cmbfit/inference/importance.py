@@ -123,20 +123,6 @@ class WeightedSamples:
         return mean, (self.weights[:, None] * centred).T @ centred
 
 
-def laplace_evidence(posterior: Posterior, best: BestFit, factor: np.ndarray) -> float:
-    """Return ln Z of the normal approximation: ln (L pi) at the maximum + d/2 ln 2 pi + ln det(C)/2.
-
-    Parameters
-    ----------
-    posterior : Posterior
-    best : BestFit
-    factor : numpy.ndarray, shape (n_parameters, n_parameters)
-        F of :func:`~cmbfit.inference.maximum.laplace_factor`, C = F F^T.
-    """
-    d = len(posterior.parameters)
-    return best.log_prob + 0.5 * d * math.log(2 * math.pi) + float(np.log(np.abs(np.diag(factor))).sum())
-
-
 def importance_sample(
     posterior: Posterior,
     start: Mapping[str, float],

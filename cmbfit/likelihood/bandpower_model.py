@@ -16,10 +16,10 @@ Powers = tuple[tuple[str, float], ...]
 
 
 def calibrated(
-    model: torch.Tensor,  # shape: (..., batch)
+    model: torch.Tensor,
     powers: Powers,
-    nuisance: Mapping[str, torch.Tensor],  # name -> shape (batch,)
-) -> torch.Tensor:  # shape: (..., batch)
+    nuisance: Mapping[str, torch.Tensor],  # name -> of a shape that broadcasts with the model's
+) -> torch.Tensor:
     """Return a model times the product of nuisance**power."""
     for name, power in powers:
         model = model * nuisance[name] ** power

@@ -136,16 +136,17 @@ class GaussianBandpowers(OnDevice):
         """Return the model bandpowers as the data see them: with leakage, calibrated, with templates."""
         spectra.require(self.pairs, self.lmax)
         nuisance = nuisance_values(self.info, nuisance, spectra.batch)
+        columns = {name: x[:, None] for name, x in nuisance.items()}
         parts = []
         for block in self.blocks:
             terms = [
-                calibrated((spectra.dl[pair][:, : w.shape[1]] @ w.T).T, self.powers(pair), nuisance).T
+                calibrated(spectra.dl[pair][:, : w.shape[1]] @ w.T, self.powers(pair), columns)
                 for pair, w in block.responses
             ]
             parts.append(functools.reduce(torch.add, terms))
         model = torch.cat(parts, dim=1)
         for step in self.templates:
-            model = model + nuisance[step.nuisance][:, None] * step.template
+            model = model + columns[step.nuisance] * step.template
         return model
 
     def chi2(

@@ -13,7 +13,7 @@ Inside the package a map is always float64, RING ordered, uK_CMB and COSMO polar
 
 from cmbfit.sky.beams import Beam, beam_ratio, read_beam_fits, read_beam_text
 from cmbfit.sky.calibrate import calibrate
-from cmbfit.sky.cuts import galactic_cut, read_sources, source_holes
+from cmbfit.sky.cuts import galactic_cut
 from cmbfit.sky.fits import read_mask, read_mask_product, read_product, read_stokes, write_mask, write_product
 from cmbfit.sky.ilc import harmonic_ilc
 from cmbfit.sky.kinematic import SolarMotion, remove_kinematic
@@ -59,13 +59,11 @@ __all__ = [
     "read_mask_product",
     "read_pixel_window",
     "read_product",
-    "read_sources",
     "read_stokes",
     "remove_kinematic",
     "remove_monopole_dipole",
     "rotate",
     "rotate_mask",
-    "source_holes",
     "write_mask",
     "write_product",
 ]

@@ -14,7 +14,7 @@ from cmbfit.spectra.fields import Field, Noise, noise_from_hits
 from cmbfit.spectra.master import Master, Transfer, prepare
 from cmbfit.spectra.multi import Entry, Plan, estimate_bandpowers, field_alms, make_plan, noise_from_splits
 from cmbfit.spectra.product import Bandpowers, read_spectra, write_combined, write_spectra
-from cmbfit.spectra.simulated_covariance import SimulatedCovariance, compare_covariances
+from cmbfit.spectra.simulated_covariance import SimulatedCovariance
 from cmbfit.spectra.transforms import SPECTRA
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Transfer",
     "check_bandpowers",
     "combine",
-    "compare_covariances",
     "cross_spectra",
     "estimate_bandpowers",
     "field_alms",

@@ -1,4 +1,4 @@
-"""Covariance from simulations: what its own noise does to a likelihood, and a check of the analytic one.
+"""Covariance from simulations: what its own noise does to a likelihood.
 
 A sample covariance S of n simulations of p numbers has a biased inverse: E[S^-1] = C^-1 (n - 1) /
 (n - p - 2) (Hartlap, Simon & Schneider 2007, astro-ph/0608064, eq. 17). Rescaling mends the mean but
@@ -9,16 +9,13 @@ arXiv:1511.05969, eq. 12).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import stats
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import cho_factor, cho_solve
 from scipy.special import gammaln
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
-from cmbfit.spectra.covariance import smallest_eigenvalue
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,59 +78,3 @@ class SimulatedCovariance:
         constant = gammaln(n / 2) - gammaln((n - p) / 2) - 0.5 * p * np.log(np.pi * (n - 1))
         logdet = np.linalg.slogdet(self.matrix)[1]
         return constant - 0.5 * logdet - 0.5 * n * np.log1p(self.chi2(residual) / (n - 1))
-
-
-def compare_covariances(
-    analytic: Array, simulated: SimulatedCovariance, tolerance: float = 0.1
-) -> list[dict[str, Any]]:
-    """Return checks of an analytic against a simulated covariance, each name, value, tolerance, pass, comment.
-
-    Three questions: do the variances scatter as sample variances must (chi2 with their covariance
-    2 rho_ij^2 / (n - 1)); by how much are they off beyond that; and do the eigenvalues of the
-    whitened simulated matrix stay inside Marchenko and Pastur's edges (1 +- sqrt(p / n))^2?
-
-    Parameters
-    ----------
-    analytic : ndarray, shape (p, p)
-    tolerance : float
-        Accepted rms error of a variance (twice that of an error bar), and half of the accepted
-        excess of the extreme eigenvalues over the edges.
-    """
-    p, n = simulated.mean.size, simulated.n_sims
-    if analytic.shape != (p, p):
-        raise SpectrumError(f"analytic covariance of shape {analytic.shape}, simulated of {(p, p)}")
-    if not smallest_eigenvalue(analytic) > 0:
-        raise SpectrumError("the analytic covariance is not positive definite")
-    sd = np.sqrt(np.diag(analytic))
-    ratio = np.diag(simulated.matrix) / sd**2 - 1
-    scatter = 2 / (n - 1) * (analytic / np.outer(sd, sd)) ** 2
-    chi2 = float(ratio @ np.linalg.solve(scatter, ratio))
-    pte = float(stats.chi2.sf(chi2, p))
-    excess = float(np.sqrt(max(np.mean(ratio**2) - 2 / (n - 1), 0.0)))
-    values = eigh(simulated.matrix, analytic, eigvals_only=True)
-    edges = (1 - np.sqrt(p / n)) ** 2, (1 + np.sqrt(p / n)) ** 2
-    outside = float(max(values[-1] / edges[1], edges[0] / values[0]) - 1)
-    limit = 1e-3
-    return [
-        {
-            "name": "variances, chi2 PTE",
-            "value": pte,
-            "tolerance": limit,
-            "pass": bool(limit < pte < 1 - limit),
-            "comment": f"chi2 = {chi2:.1f} for {p} variances of {n} simulations; Gaussian bandpowers assumed.",
-        },
-        {
-            "name": "variances, rms error",
-            "value": excess,
-            "tolerance": tolerance,
-            "pass": bool(excess < tolerance),
-            "comment": f"Beyond the sampling scatter {np.sqrt(2 / (n - 1)):.3f}; worst {np.abs(ratio).max():.3f}.",
-        },
-        {
-            "name": "eigenvalue ratios beyond the edges",
-            "value": outside,
-            "tolerance": 2 * tolerance,
-            "pass": bool(outside < 2 * tolerance),
-            "comment": f"Eigenvalues {values[0]:.3f} to {values[-1]:.3f}, edges {edges[0]:.3f} to {edges[1]:.3f}.",
-        },
-    ]

@@ -107,18 +107,3 @@ def write_pairs(path: str | Path, pairs: PairSpectra) -> None:
             f.create_dataset(key, data=getattr(pairs, key), compression="gzip")
         for key, value in pairs.facts.items():
             f.attrs[key] = value
-
-
-def read_pairs(path: str | Path) -> PairSpectra:
-    """Read what :func:`write_pairs` wrote."""
-    with reading(path, "cross-spectra of a survey", SpectrumError), _open(path, _PAIRS) as f:
-        s = [tuple(x.decode() for x in row) for row in f["entries"][()]]
-        return PairSpectra(
-            entries=tuple((a, b, c) for a, b, c in s),
-            edges=tuple(int(x) for x in f["edges"][()]),
-            values=f["values"][()],
-            theory=f["theory"][()],
-            used=f["used"][()].astype(bool),
-            covariance=f["covariance"][()],
-            facts={k: v for k, v in f.attrs.items() if k not in {"format", "units"}},
-        )

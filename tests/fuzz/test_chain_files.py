@@ -18,7 +18,7 @@ from cmbfit.inference.checkpoint import Block, ChainStore
 from cmbfit.inference.products import Samples, read_chain, read_samples, write_chain, write_samples
 from cmbfit.io import read_json
 from cmbfit.spectra.transforms import FieldAlms
-from cmbfit.survey.products import PairSpectra, read_alms, read_pairs, write_alms, write_pairs
+from cmbfit.survey.products import read_alms, write_alms
 from tests.fuzz.damage import damaged, damaged_arrays, damaged_tree
 from tests.fuzz.judge import judge
 
@@ -54,19 +54,10 @@ def _alms(path: Path) -> None:
     write_alms(path, FieldAlms(t, t, t, 4), "0" * 64)
 
 
-def _pairs(path: Path) -> None:
-    values = _RNG.normal(size=(2, 3))
-    entries = (("tt", "V", "W"), ("ee", "V", "W"))
-    write_pairs(
-        path, PairSpectra(entries, (2, 5, 9, 12), values, values, values > 0, np.eye(6), {"fsky": 0.5})
-    )
-
-
 HDF5: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
     "chain": (_chain, read_chain),
     "samples": (_samples, read_samples),
     "coefficients": (_alms, lambda p: read_alms(p, "0" * 64)),
-    "pairs": (_pairs, read_pairs),
 }
 
 

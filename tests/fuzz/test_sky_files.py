@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmbfit.sky.beams import read_beam_fits, read_beam_text
-from cmbfit.sky.cuts import read_sources
 from cmbfit.sky.fits import (
     column_names,
     read_column,
@@ -107,7 +106,6 @@ _TEXT = b"".join(
 TEXT_READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "text beam": (b"# l b_l\n" + _TEXT, lambda p: read_beam_text(p, 10)),
     "transfer function": (_TEXT, read_beam_table),
-    "source catalogue": (b"# lon lat radius\n1 2 0.5\n3.5 -4 1\n200 80 2\n", read_sources),
 }
 
 

@@ -19,8 +19,7 @@ from cmbfit.inference.comparison import savage_dickey_samples
 from cmbfit.inference.diagnostics import effective_samples, gelman_rubin, kept_samples
 from cmbfit.inference.ensemble import EnsembleSettings, run_ensemble
 from cmbfit.inference.evidence import EvidenceTask, JoinedRuns, check_evidence, join_runs, measure_evidence
-from cmbfit.inference.importance import importance_sample, laplace_evidence
-from cmbfit.inference.maximum import find_maximum, laplace_factor
+from cmbfit.inference.importance import importance_sample
 from cmbfit.inference.nested import NestedSettings, run_nested
 from cmbfit.inference.prior_transform import PriorTransform
 from cmbfit.inference.products import Samples
@@ -193,10 +192,7 @@ def planck() -> tuple[Any, dict[str, float], dict[str, float]]:
 def test_evidence_of_planck_by_three_methods(
     planck: tuple[Any, dict[str, float], dict[str, float]], tmp_path: Path
 ) -> None:
-    """nautilus, importance sampling and emcee on the default posterior: ln Z within errors, the same posterior.
-
-    The normal approximation is off by what tau's posterior is not normal: 0.05.
-    """
+    """nautilus, importance sampling and emcee on the default posterior: ln Z within errors, the same posterior."""
     pytest.importorskip("nautilus", reason="the optional dependency nautilus-sampler is not installed")
     posterior, centre, scale = planck
     got = measure_evidence(EvidenceTask(posterior, Start(centre, scale), 1), {"method": "nested"})
@@ -205,10 +201,6 @@ def test_evidence_of_planck_by_three_methods(
     error = math.hypot(got.log_z_error, importance["log_z_error"])
     assert got.log_z == pytest.approx(importance["log_z"], abs=4 * error)
     assert error < 0.05
-    best = find_maximum(posterior, centre, scale)
-    assert got.log_z == pytest.approx(
-        laplace_evidence(posterior, best, laplace_factor(posterior, best.point, scale)), abs=0.1
-    )
     rng = np.random.default_rng(2)
     walkers = initial_walkers(posterior, centre, scale, 64, rng)
     settings = EnsembleSettings(64, 20_000, 500, 50, 0.1, "differential_evolution")

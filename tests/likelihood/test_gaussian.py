@@ -9,6 +9,7 @@ import torch
 
 from cmbfit.errors import LikelihoodError, SpectrumError
 from cmbfit.likelihood import Gaussian, GaussianBandpowers
+from cmbfit.likelihood.bandpower_model import Block
 from cmbfit.theory.spectra import Spectra
 from tests.likelihood.helpers import info, one, random_covariance
 
@@ -137,3 +138,26 @@ def test_spectra_of_single_precision_or_unknown_pairs_are_refused() -> None:
         Spectra({"et": torch.ones(1, 5, dtype=torch.float64)})
     with pytest.raises(SpectrumError, match="one shape"):
         Spectra({"tt": torch.ones(1, 5, dtype=torch.float64), "ee": torch.ones(1, 6, dtype=torch.float64)})
+
+
+def test_several_spectra_of_one_pair_stand_side_by_side(case: Case) -> None:
+    """Two TT blocks (of two frequencies, say) and one of EE that sees TT too, against scipy."""
+    rng = np.random.default_rng(4)
+    one, two, own, leak = (rng.uniform(0, 1, (3, n + 1)) for n in (LMAX, LMAX - 2, LMAX, LMAX - 1))
+    blocks = [Block("tt 90", "tt", one), Block("tt 150", "tt", two), Block("ee", "ee", own, {"tt": leak})]
+    covariance, data = random_covariance(rng, 9), rng.normal(30, 5, 9)
+    description = info(nuisance={"A": Gaussian(1, 0.01), "P": Gaussian(1, 0.01)})
+    like = GaussianBandpowers(description, blocks, data, covariance, CALIBRATION)
+    assert like.pairs == ("tt", "ee")
+    assert like.sections == {"tt 90": slice(0, 3), "tt 150": slice(3, 6), "ee": slice(6, 9)}
+    spectra = Spectra({p: torch.from_numpy(x) for p, x in case.dl.items()})
+    got = like.log_prob(spectra, {n: torch.from_numpy(x) for n, x in case.nuisance.items()}).numpy()
+    constant = -0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+    for row in range(BATCH):
+        tt, ee = case.dl["tt"][row], case.dl["ee"][row]
+        tt, ee = tt / case.nuisance["A"][row] ** 2, ee / case.nuisance["P"][row] ** 2
+        model = np.concatenate([one @ tt, two @ tt[:-2], own @ ee + leak @ tt[:-1]])
+        expected = scipy.stats.multivariate_normal.logpdf(data, model, covariance)
+        assert got[row] + constant == pytest.approx(expected, rel=1e-11)
+    with pytest.raises(LikelihoodError, match="two blocks are called tt 90"):
+        GaussianBandpowers(description, [blocks[0], blocks[0]], data[:6], covariance[:6, :6])

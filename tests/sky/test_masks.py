@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 from cmbfit.errors import MapError
 from cmbfit.sky import Mask, apodise
-from cmbfit.sky.cuts import galactic_cut, read_sources, source_holes
+from cmbfit.sky.cuts import galactic_cut
 from cmbfit.sky.maps import unit_vectors
 from cmbfit.sky.masks import distance_to_hole, moments
 from cmbfit.sky.quality import combine_masks
@@ -18,8 +18,11 @@ from cmbfit.sky.rotate import rotate_mask
 
 def random_mask(nside: int, seed: int, n: int = 30) -> Mask:
     rng = np.random.default_rng(seed)
-    sources = source_holes(nside, rng.uniform(0, 360, n), rng.uniform(-90, 90, n), rng.uniform(0, 4, n))
-    return combine_masks([galactic_cut(nside, 15.0), sources])
+    centres = healpy.ang2vec(rng.uniform(0, 360, n), rng.uniform(-90, 90, n), lonlat=True)
+    holes = np.ones(12 * nside**2)
+    for centre, radius in zip(centres, np.radians(rng.uniform(0, 4, n)), strict=True):
+        holes[healpy.query_disc(nside, centre, radius)] = 0.0
+    return combine_masks([galactic_cut(nside, 15.0), Mask(holes, coord="G", name="sources")])
 
 
 @pytest.mark.parametrize("nside", [8, 16, 32])
@@ -51,38 +54,6 @@ def test_galactic_cut() -> None:
     for bad in (-1, 90, np.nan):
         with pytest.raises(MapError, match="galactic cut"):
             galactic_cut(8, bad)
-
-
-def test_source_holes(tmp_path) -> None:
-    path = tmp_path / "sources.txt"
-    path.write_text("# lon lat radius\n184.5575 -5.7843 2.0\n0.0 90.0 0.0\n")
-    lon, lat, radius = read_sources(path)
-    mask = source_holes(64, lon, lat, radius)
-    crab = healpy.ang2vec(184.5575, -5.7843, lonlat=True)
-    expected = unit_vectors(64) @ crab >= np.cos(np.radians(2.0))
-    pole = healpy.ang2pix(64, 0, 90, lonlat=True)
-    assert not mask.support[pole]  # radius 0 still cuts the pixel of the source
-    expected[pole] = True
-    np.testing.assert_array_equal(~mask.support, expected)
-    # Crab: RA 83.6331, Dec 22.0145 (J2000)
-    turned = source_holes(64, 83.6331, 22.0145, 2.0, catalogue_coord="C")
-    assert ((~turned.support) != (unit_vectors(64) @ crab >= np.cos(np.radians(2.0)))).sum() <= 1
-
-
-def test_source_holes_refuse(tmp_path) -> None:
-    with pytest.raises(MapError, match="1 rows"):
-        source_holes(8, [0, 1], [0, 91], 1.0)
-    with pytest.raises(MapError, match="1 rows"):
-        source_holes(8, [0, 1], [0, 1], [1, -1])
-    with pytest.raises(MapError, match="different lengths"):
-        source_holes(8, [0, 1], [0, 1, 2], 1)
-    path = tmp_path / "s.txt"
-    path.write_text("1 2\n")
-    with pytest.raises(MapError, match="3 finite columns"):
-        read_sources(path)
-    path.write_text("a b c\n")
-    with pytest.raises(MapError, match="expected rows"):
-        read_sources(path)
 
 
 def test_smooth_apodisation_is_an_error_function() -> None:
