@@ -71,7 +71,7 @@ emulator: env
 
 bench: env
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
-	$(BIN)/python benchmarks/posterior.py
+	$(BIN)/python -m benchmarks.posterior
 
 lock: env
 	(head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v -E '@|^(pip|setuptools|wheel)=') > constraints.new

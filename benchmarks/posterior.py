@@ -1,4 +1,4 @@
-"""Posterior evaluations per second against CosmoPower-JAX, in one process; see cmbfit.inference.benchmark.
+"""Posterior evaluations per second against CosmoPower-JAX, in one process; see benchmarks.likelihood.
 
 Run: make bench   (needs the optional dependencies jax, cosmopower-jax and clipy-like)
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from cmbfit.inference.benchmark import benchmark_likelihood
+from benchmarks.likelihood import benchmark_likelihood
 from cmbfit.io import write_json
 
 

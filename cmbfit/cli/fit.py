@@ -255,7 +255,7 @@ def likelihood(
 
     Planck 2018: emulator, plik-lite TTTEEE, low-l TT, low-l EE and priors, with and without gradients.
     """
-    from cmbfit.inference.benchmark import benchmark_likelihood  # noqa: PLC0415
+    from benchmarks.likelihood import benchmark_likelihood  # noqa: PLC0415
 
     result = benchmark_likelihood(
         batch or [2**k for k in range(14)], threads=threads, device=device, rounds=rounds, seconds=seconds

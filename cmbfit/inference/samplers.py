@@ -113,7 +113,7 @@ def settings_of(spec: Mapping[str, Any], where: str = "sampler", n_parameters: i
     """
     kind = spec.get("kind", "emcee")
     given = {k: v for k, v in spec.items() if k != "kind"}
-    settings = read_settings(SAMPLERS.get(kind).settings, given, where, f"the sampler {kind}")
+    settings: Any = read_settings(SAMPLERS.get(kind).settings, given, where, f"the sampler {kind}")
     if n_parameters is not None and hasattr(settings, "check_size"):
         settings.check_size(n_parameters, where)
     return settings

@@ -54,6 +54,7 @@ def read_settings(kind: type[T], given: Mapping[str, Any], where: str, owner: st
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
+    value: Any
     for key, value in given.items():
         if key not in known:
             raise ConfigError(f"{where}.{key}: {unknown_name(f'setting of {owner}', key, known)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 import torch
 
 from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.inference.evidence import EvidenceTask, measure_evidence
 from cmbfit.inference.kernel_evidence import kernel_evidence
-from cmbfit.inference.model_config import Model, evidence_record
 from cmbfit.inference.products import Samples
+from cmbfit.inference.samplers import Start
 from cmbfit.likelihood import Uniform
 from cmbfit.likelihood.posterior import EvaluationCounts
-from tests.inference.test_model_table import closed_form, drawn, problem
+from tests.inference.test_model_table import SCALE, START, closed_form, drawn, problem
 
 
 class Shape:
@@ -87,22 +89,18 @@ def test_the_error_is_the_scatter(rng: np.random.Generator) -> None:
 
 def test_it_is_the_closed_form_of_a_fit(rng: np.random.Generator) -> None:
     posterior, samples = problem(), drawn(problem(), 2000)
-    model = Model("parabola", "a parabola", "parabola", {"data": [], "start": {}})
-    start = {"start": {p: [0.0, 0.2] for p in "abc"}}
-    model = Model(**{**vars(model), "fit": {**model.fit, **start}})
-    record, _ = evidence_record(model, posterior, {"method": "chain"}, 1, chain=samples)
-    assert record["method"] == "importance sampling around its chain"
-    assert record["log_z"] == pytest.approx(closed_form(posterior)[3], abs=4 * record["log_z_error"])
-    with pytest.raises(ConfigError, match="needs the chain of parabola"):
-        evidence_record(model, posterior, {"method": "chain"}, 1)
+    task = EvidenceTask(posterior, Start(START, SCALE), 1, samples)
+    got = measure_evidence(task, {"method": "chain"})
+    assert got.method == "importance sampling around its chain"
+    assert got.log_z_error is not None
+    assert got.log_z == pytest.approx(closed_form(posterior)[3], abs=4 * got.log_z_error)
+    with pytest.raises(ConfigError, match="needs the fit's chain"):
+        measure_evidence(replace(task, samples=None), {"method": "chain"})
     few = Samples(samples.names, [samples.joined[:20]], [samples.log_prob[0][:20]], 3, samples.ranges)
-    assert (
-        "at least 100 points"
-        in evidence_record(model, posterior, {"method": "chain"}, 1, chain=few)[0]["why_not"]
-    )
+    assert "at least 100 points" in measure_evidence(replace(task, samples=few), {"method": "chain"}).why_not
     far = samples.joined + 40.0
     for own in ([], ["a"], ["a", "b", "c"]):
-        got = kernel_evidence(posterior, samples.joined, samples.log_prob[0], rng, own=own)
-        assert got.log_z == pytest.approx(closed_form(posterior)[3], abs=4 * got.log_z_error)
+        weighted = kernel_evidence(posterior, samples.joined, samples.log_prob[0], rng, own=own)
+        assert weighted.log_z == pytest.approx(closed_form(posterior)[3], abs=4 * weighted.log_z_error)
     with pytest.raises(SamplerError, match="above zero"):
         kernel_evidence(posterior, far, samples.log_prob[0], rng, own=["a"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.peers import PLIK_LITE, clipy_plik_lite
 from cmbfit import data
-from cmbfit.inference.benchmark_peers import PLIK_LITE, clipy_plik_lite
 from cmbfit.likelihood import load_likelihood
 from cmbfit.likelihood.datasets.load import registry_group
 from cmbfit.theory.spectra import Spectra

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.inference.benchmark_peers import clipy_plik_lite, cosmopower_jax_log_like
+from benchmarks.peers import clipy_plik_lite, cosmopower_jax_log_like
+from cmbfit.fit.build import load_data
 from cmbfit.likelihood import Posterior, Uniform, load_likelihood
-from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
@@ -52,7 +52,7 @@ def joint_posteriors() -> dict[str, Posterior]:
     """Return compiled posteriors of Planck, P-ACT and Planck+ACT+SPT with one emulator."""
     out = {}
     for name in ("planck2018", "p_act", "planck_act_spt"):
-        likelihoods = likelihoods_from_config({"data": [name]})
+        likelihoods = load_data([name])
         theory = extrapolate_to(load_emulator("lcdm_high"), max(like.lmax for like in likelihoods))
         priors = {p: Uniform(*theory.box[p]) for p in theory.parameters}
         out[name] = compile_posterior(Posterior(theory, likelihoods, priors))
