@@ -10,14 +10,10 @@ from cmbfit.errors import ConfigError, LikelihoodError
 from cmbfit.fit.defaults import default_start
 from cmbfit.fit.description import Fit
 from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
-from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.datasets import load_likelihood
-from cmbfit.likelihood.datasets.load import options_from_config
+from cmbfit.likelihood.datasets.load import load_likelihood, options_from_config
 from cmbfit.likelihood.posterior import Posterior, pick_device
 from cmbfit.likelihood.priors import prior_from_config
-from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.likelihood.selection import Selection, select
-from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -25,6 +21,8 @@ from cmbfit.theory.extrapolation import extrapolate_to
 
 if TYPE_CHECKING:
     import torch
+
+    from cmbfit.theory.primordial_theory import PrimordialTheory
 
 
 def build_posterior(fit: Fit, device: str | torch.device = "cpu", *, fold: bool = True) -> Posterior:
@@ -48,6 +46,8 @@ def build_posterior(fit: Fit, device: str | torch.device = "cpu", *, fold: bool 
     priors = {p: prior_from_config(p, spec) for p, spec in fit.priors.items()}
     posterior = Posterior(theory, likelihoods, priors)
     if fold:
+        from cmbfit.likelihood.compiled import compile_if_possible  # noqa: PLC0415 (scipy)
+
         posterior = compile_if_possible(posterior)
     return posterior.to(pick_device(device) if isinstance(device, str) else device)
 
@@ -77,13 +77,14 @@ def build_theory(fit: Fit, lmax: int | None = None) -> Theory:
 
         theory = EvaporationTheory(load_emulator(section["emulator"]), section["evaporation"])
     elif "primordial" in section:
-        theory = _primordial_theory(section)
+        theory = primordial_theory(section)
     else:
         theory = load_emulator(section["emulator"])
     return theory if lmax is None else extrapolate_to(theory, lmax)
 
 
-def _primordial_theory(section: Mapping[str, Any]) -> Theory:
+def primordial_theory(section: Mapping[str, Any]) -> PrimordialTheory:
+    """Return the theory of a completed section with ``primordial``, ``transfer`` and ``emulator``."""
     from cmbfit.theory.primordial import get_model  # noqa: PLC0415
     from cmbfit.theory.primordial_theory import PrimordialTheory  # noqa: PLC0415
     from cmbfit.theory.tensor_spectra import TensorSpectra  # noqa: PLC0415
@@ -149,6 +150,8 @@ def _load(selection: Selection, own: Mapping[str, Any] | None) -> Likelihood:
                 raise ConfigError(
                     f"data: own_spectra: {own['path']} is not there yet: it is made by the workflow (cmbfit run, snakemake)"
                 )
+            from cmbfit.likelihood.sacc_data import read_own_spectra  # noqa: PLC0415 (sacc imports pandas)
+
             ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
             return read_own_spectra(
                 own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges
@@ -156,8 +159,12 @@ def _load(selection: Selection, own: Mapping[str, Any] | None) -> Likelihood:
         case "dataset":
             return load_likelihood(selection.name, **options_from_config(selection.name, selection.options))
         case "candl":
+            from cmbfit.likelihood.user_files import read_user_candl  # noqa: PLC0415 (as above)
+
             reader: Callable[..., Likelihood] = read_user_candl
         case _:
+            from cmbfit.likelihood.user_files import read_user_sacc  # noqa: PLC0415
+
             reader = read_user_sacc
     try:
         return reader(selection.name, **selection.options)

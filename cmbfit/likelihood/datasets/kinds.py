@@ -11,15 +11,12 @@ from cmbfit.likelihood.archive import folder_of_archive
 from cmbfit.likelihood.base import DataSetInfo, Likelihood
 from cmbfit.likelihood.cuts import Bandpowers, Ranges, cut, cut_sky
 from cmbfit.likelihood.datasets import planck_files
-from cmbfit.likelihood.datasets.bicep import read_bicep
 from cmbfit.likelihood.datasets.candl_format import read_candl
-from cmbfit.likelihood.datasets.elica import read_elica
 from cmbfit.likelihood.datasets.planck_lensing import planck_lensing
 from cmbfit.likelihood.datasets.reference import held_correction
 from cmbfit.likelihood.datasets.tables import lookup
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.leaky import LeakyBandpowers
-from cmbfit.likelihood.pixel.datasets import wmap7_likelihood, wmap9_likelihood
 from cmbfit.likelihood.priors import JointGaussian, Prior, prior_from_config
 from cmbfit.likelihood.simall import TabulatedSpectrum
 from cmbfit.likelihood.tau_prior import ParameterGaussian
@@ -184,6 +181,8 @@ def _parameter(source: Source, options: Options) -> Likelihood:
 
 
 def _bicep(source: Source, options: Options) -> Likelihood:
+    from cmbfit.likelihood.datasets.bicep import read_bicep  # noqa: PLC0415 (scipy, for this kind alone)
+
     info = data_set_info(source, source.spec["n_data"], options.without_cuts(source.name))
     files, spec = source.files, source.spec
     if "archive" in spec:
@@ -192,16 +191,22 @@ def _bicep(source: Source, options: Options) -> Likelihood:
 
 
 def _elica(source: Source, options: Options) -> Likelihood:
+    from cmbfit.likelihood.datasets.elica import read_elica  # noqa: PLC0415 (as above)
+
     info = data_set_info(source, 0, options.without_cuts(source.name))
     return read_elica(info, source.files, source.spec["definition"], source.sums)
 
 
 def _wmap7_pixels(source: Source, options: Options) -> Likelihood:
+    from cmbfit.likelihood.pixel.datasets import wmap7_likelihood  # noqa: PLC0415 (healpy)
+
     info = data_set_info(source, 0, options.without_cuts(source.name))
     return wmap7_likelihood(info, source.spec["form"], source.sums)
 
 
 def _wmap9_lowl(source: Source, options: Options) -> Likelihood:
+    from cmbfit.likelihood.pixel.datasets import wmap9_likelihood  # noqa: PLC0415 (healpy)
+
     info = data_set_info(source, 0, options.without_cuts(source.name))
     (archive,) = source.files.values()
     return wmap9_likelihood(info, archive, source.sums)
