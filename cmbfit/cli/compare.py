@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from cmbfit.cli.fit import read_config
-from cmbfit.errors import ConfigError
+from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption
+from cmbfit.errors import ConfigError, DataError
 from cmbfit.io import provenance, read_json, write_json
 
 
 def compare(
-    config: Annotated[Path, typer.Argument(help="A run's configuration (YAML).")],
+    config: Annotated[
+        str, typer.Argument(help="A run's configuration: a YAML file, or a shipped one's name.")
+    ],
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -29,13 +31,13 @@ def compare(
     evidence: Annotated[
         str | None, typer.Option(help="nested, importance, chain or none, whatever the configuration says.")
     ] = None,
-    transfer: Annotated[
-        Path | None, typer.Option(help="Folder of a transfer expansion, for primordial models.")
-    ] = None,
+    transfer: TransferOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for models.json, .csv, .png, .pdf.")
     ] = Path("comparison"),
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    changes: ConfigOption = None,
+    allow_code: AllowCodeOption = False,  # noqa: ARG001 (its callback acts)
 ) -> None:
     """Compare models of the same data: best fits, AIC, BIC, Bayes factors, constraints.
 
@@ -44,54 +46,69 @@ def compare(
 
     Example: cmbfit compare pipeline/config/default.yaml --evidence importance
     """
+    if evidence not in (None, "nested", "importance", "chain", "none"):
+        raise ConfigError(f"--evidence: expected nested, importance, chain or none, found {evidence!r}")
+    if chains is not None:
+        _require_chains(chains)
+    from cmbfit.config.load import config_path, load_config, parse_overrides  # noqa: PLC0415 (torch comes later)
+
+    settings = load_config([config], parse_overrides(changes or []))
+    section = settings["comparison"]
+    if "bundle" not in settings["theory"]["emulator"]:
+        raise ConfigError("theory.emulator.bundle: name an emulator; training is the workflow's: cmbfit run")
+    asked = section["evidence"] if evidence is None else None if evidence == "none" else {"method": evidence}
+    if asked and section["evidence"] and asked["method"] == section["evidence"]["method"]:
+        asked = section["evidence"]
     # heavy: torch, matplotlib and getdist, not for --help
     import numpy as np  # noqa: PLC0415
 
     from cmbfit.figures.models import plot_models  # noqa: PLC0415
     from cmbfit.figures.style import save_figure  # noqa: PLC0415
+    from cmbfit.fit.run import complete_run  # noqa: PLC0415
     from cmbfit.inference.model_config import models_by_data, posteriors_of  # noqa: PLC0415
     from cmbfit.inference.model_table import compare as compare_models  # noqa: PLC0415
     from cmbfit.inference.model_text import model_columns, text_table  # noqa: PLC0415
 
-    settings = read_config(config)
-    section = settings["comparison"]
-    emulator = settings["theory"]["emulator"].get("bundle")
-    if emulator is None:
-        raise ConfigError("theory.emulator.bundle: name an emulator; training is the workflow's")
-    if evidence not in (None, "nested", "importance", "chain", "none"):
-        raise ConfigError(f"--evidence: expected nested, importance, chain or none, found {evidence!r}")
-    asked = section["evidence"] if evidence is None else None if evidence == "none" else {"method": evidence}
-    if asked and section["evidence"] and asked["method"] == section["evidence"]["method"]:
-        asked = section["evidence"]
-    groups = [g for g in models_by_data(settings, model) if len(g) > 1]
+    run = complete_run(settings, transfer=transfer)
+    groups = [g for g in models_by_data(run, model) if len(g) > 1]
     if not groups:
         raise ConfigError(
             "compare: there is one model for each set of data and nothing to compare; list fits of the same data in "
             "run.fits, or models in comparison.fixed"
         )
-    folder = chains or Path("results") / settings["run"]["name"] / "chains"
-    seed = int(settings["run"]["seed"])
-    where = device or settings.get("device", "auto")
+    folder, seed, where = chains or Path(run.folder) / "chains", run.seed, device or run.device
     tables = []
     for i, group in enumerate(groups):
-        posteriors = posteriors_of(group, emulator, transfer, where)
+        posteriors = posteriors_of(group, where)
         candidates = [_candidate(m, posteriors[m.name], folder, asked, seed) for m in group]
         tables.append(compare_models(candidates, np.random.default_rng([seed, i]), starts=section["starts"]))
         typer.echo(text_table(tables[-1]))
-    write_json(output / "models.json", {"tables": tables, "provenance": provenance(inputs=[config])})
+    write_json(
+        output / "models.json", {"tables": tables, "provenance": provenance(inputs=[config_path(config)])}
+    )
     save_figure(plot_models(tables), output / "models", model_columns(tables))
     typer.echo(f"wrote {output / 'models.json'}, models.csv and the forest plot models.png")
 
 
+def _require_chains(folder: Path) -> None:
+    """Refuse a folder that cannot be meant: a mistyped one would leave the table without constraints, silently."""
+    if not folder.is_dir():
+        raise DataError(
+            f"--chains {folder}: no such folder; expected results/NAME/chains or fits/NAME/chains"
+        )
+    if not any(folder.glob("*.samples.h5")):
+        raise DataError(f"--chains {folder}: holds no NAME.samples.h5, which `cmbfit fit` and a run write")
+
+
 def _candidate(model: Any, posterior: Any, folder: Path, evidence: Any, seed: int) -> Any:
-    from cmbfit.inference.model_config import candidate, evidence_record  # noqa: PLC0415
+    from cmbfit.inference.model_config import candidate, model_evidence  # noqa: PLC0415
     from cmbfit.inference.products import read_samples  # noqa: PLC0415
 
-    path, summary = (folder / f"{model.fit_name}.{kind}" for kind in ("samples.h5", "summary.json"))
+    path, summary = (folder / f"{model.fit.name}.{kind}" for kind in ("samples.h5", "summary.json"))
     samples, n_effective = None, None
     if path.is_file():
         samples = read_samples(path)
     if summary.is_file():
         n_effective = read_json(summary)["convergence"]["effective_samples_min"]
-    record = evidence_record(model, posterior, evidence, seed, chain=samples)[0] if evidence else None
+    record = model_evidence(model, posterior, evidence, seed, samples=samples).record() if evidence else None
     return candidate(model, posterior, samples=samples, n_effective=n_effective, evidence=record)

@@ -6,7 +6,6 @@ done here, on requests.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 
 import cmbfit
+from cmbfit.data.digest import digest_mismatch
 from cmbfit.errors import ChecksumError, DataError, DownloadError
 
 log = logging.getLogger("cmbfit.data")
@@ -71,32 +71,6 @@ def _lock(target: Path) -> FileLock:
     folder = target.parent / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{target.name}.lock")
-
-
-def digest_mismatch(
-    path: Path, *, sha256: str | None, size: int | None, md5: str | None = None
-) -> str | None:
-    """Return what is wrong with a file's bytes, or None when they are the expected ones.
-
-    Raises
-    ------
-    DataError
-        When the file cannot be read.
-    """
-    try:
-        found = path.stat().st_size
-        if size is not None and found != size:
-            return f"expected {size} bytes, found {found}"
-        for kind, expected in (("sha256", sha256), ("md5", md5)):
-            if expected is None:
-                continue
-            with path.open("rb") as f:
-                digest = hashlib.file_digest(f, kind).hexdigest()
-            if digest != expected:
-                return f"expected {kind} {expected}, found {digest}"
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    return None
 
 
 def _answer(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:

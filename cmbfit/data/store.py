@@ -13,11 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
-from cmbfit.data.download import digest_mismatch, download
+from cmbfit.data.digest import digest_mismatch
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, PackageSource, Registry
-from cmbfit.data.package import read_package_member
 from cmbfit.data.registry import data_root, is_loopback, load_registry
 from cmbfit.errors import ChecksumError, DataError, DownloadError
 from cmbfit.io import atomic_path
@@ -35,7 +32,11 @@ def cache_dir() -> Path:
     if named:
         return Path(named).expanduser().resolve()
     root = data_root()
-    return root / "downloads" if root.name == "data" else platformdirs.user_cache_path("cmbfit")
+    if root.name == "data":
+        return root / "downloads"
+    from platformdirs import user_cache_dir  # noqa: PLC0415 (an installed package alone needs it)
+
+    return Path(user_cache_dir("cmbfit"))
 
 
 def user_dir() -> Path | None:
@@ -149,6 +150,8 @@ def _from_source(
     if isinstance(source, HttpsSource):
         if offline:
             raise DownloadError("offline")
+        from cmbfit.data.download import download  # noqa: PLC0415 (requests: most files are at hand)
+
         download(
             source.url,
             target,
@@ -163,6 +166,8 @@ def _from_source(
         data = read_embedded(registry, entry)
     else:
         folder = user_dir()
+        from cmbfit.data.package import read_package_member  # noqa: PLC0415 (as above)
+
         data = read_package_member(
             source,
             size=size,

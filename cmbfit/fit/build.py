@@ -10,10 +10,8 @@ from cmbfit.errors import ConfigError, LikelihoodError
 from cmbfit.fit.defaults import default_start
 from cmbfit.fit.description import Fit
 from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
-from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.posterior import Posterior, pick_device
 from cmbfit.likelihood.priors import Uniform, prior_from_config
-from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.likelihood.selection import Selection, select
 from cmbfit.registry import THEORIES
 from cmbfit.theory.base import Theory
@@ -23,6 +21,8 @@ from cmbfit.theory.extrapolation import extrapolate_to
 
 if TYPE_CHECKING:
     import torch
+
+    from cmbfit.theory.primordial_theory import PrimordialTheory
 
 
 def build_posterior(fit: Fit, device: str | torch.device = "cpu", *, fold: bool = True) -> Posterior:
@@ -48,6 +48,8 @@ def build_posterior(fit: Fit, device: str | torch.device = "cpu", *, fold: bool 
         priors.setdefault(p, Uniform(*theory.box[p]))
     posterior = Posterior(theory, likelihoods, priors)
     if fold:
+        from cmbfit.likelihood.compiled import compile_if_possible  # noqa: PLC0415 (scipy)
+
         posterior = compile_if_possible(posterior)
     return posterior.to(pick_device(device) if isinstance(device, str) else device)
 
@@ -75,13 +77,14 @@ def build_theory(fit: Fit, lmax: int | None = None) -> Theory:
 
         theory = EvaporationTheory(load_emulator(section["emulator"]), section["evaporation"])
     elif "primordial" in section:
-        theory = _primordial_theory(section)
+        theory = primordial_theory(section)
     else:
         theory = load_emulator(section["emulator"])
     return theory if lmax is None else extrapolate_to(theory, lmax)
 
 
-def _primordial_theory(section: Mapping[str, Any]) -> Theory:
+def primordial_theory(section: Mapping[str, Any]) -> PrimordialTheory:
+    """Return the theory of a completed section with ``primordial``, ``transfer`` and ``emulator``."""
     from cmbfit.theory.primordial import get_model  # noqa: PLC0415
     from cmbfit.theory.primordial_theory import PrimordialTheory  # noqa: PLC0415
     from cmbfit.theory.tensor_spectra import TensorSpectra  # noqa: PLC0415
@@ -145,6 +148,8 @@ def _load(selection: Selection, own: Mapping[str, Any] | None) -> Likelihood:
         raise ConfigError(
             f"data: own_spectra: {own['path']} is not there yet: it is made by the workflow (cmbfit run, snakemake)"
         )
+    from cmbfit.likelihood.sacc_data import read_own_spectra  # noqa: PLC0415 (sacc imports pandas)
+
     ranges = {pair: (int(a), int(b)) for pair, (a, b) in own.get("ranges", {}).items()}
     return read_own_spectra(
         own["path"], selection.name, survey=own["survey"], pairs=own["pairs"], ranges=ranges

@@ -54,14 +54,14 @@ def read_settings(kind: type[T], given: Mapping[str, Any], where: str, owner: st
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    value: Any
     for key, value in given.items():
         if key not in known:
             raise ConfigError(f"{where}.{key}: {unknown_name(f'setting of {owner}', key, known)}")
         types, name = _TYPES.get(hints[key], ((object,), ""))
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and name):
             raise ConfigError(f"{where}.{key}: expected {name}, found {shown(value)}")
-        values[key] = float(value) if hints[key] is float else value
+        number: Any = value
+        values[key] = float(number) if hints[key] is float else value
     try:
         return kind(**values)
     except ConfigError as error:

@@ -39,6 +39,16 @@ FIDUCIAL = (3.045, 0.9649)
 _STEP = 0.05  # in ln k, for the tilt at the pivot of a model that has no n_s of its own
 
 
+def pivot_tilt(
+    model: PrimordialModel,
+    own: torch.Tensor,  # shape: (batch, n_parameters of the model)
+) -> torch.Tensor:  # shape: (batch,)
+    """Return 1 + d ln P / d ln k of a model at the pivot, the tilt of the power law that it departs from."""
+    k = PIVOT * torch.exp(torch.tensor([-_STEP, _STEP], dtype=torch.float64, device=own.device))
+    power = model.power(k, own)
+    return 1 + torch.log(power[:, 1] / power[:, 0]) / (2 * _STEP)
+
+
 class PrimordialTheory(OnDevice):
     """Lensed spectra of a cosmology whose primordial spectrum is a registered model.
 
@@ -169,9 +179,7 @@ class PrimordialTheory(OnDevice):
 
     def _tilt(self, own: torch.Tensor) -> torch.Tensor:  # shape: (batch,)
         """Slope of ln P at the pivot, kept within the emulator: W carries what is left of P."""
-        k = PIVOT * torch.exp(torch.tensor([-_STEP, _STEP], dtype=torch.float64, device=own.device))
-        power = self.model.power(k, own)
-        return (1 + torch.log(power[:, 1] / power[:, 0]) / (2 * _STEP)).clamp(*self.emulator.box[NS.name])
+        return pivot_tilt(self.model, own).clamp(*self.emulator.box[NS.name])
 
     def power(
         self,

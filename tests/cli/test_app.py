@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cmbfit import __version__, cli
+from cmbfit import __version__
+from cmbfit.cli import app as cli
 from cmbfit.theory import textfile
 
 PLIK, PLIK_TT, LOWE = "planck2018_plik_lite_ttteee", "planck2018_plik_lite_tt", "planck2018_lowl_ee"
@@ -154,7 +155,7 @@ def test_other_spellings_give_the_same_numbers(cmbfit: Runner) -> None:
         (["--data", PLIK, *sets(), "--nuisance", "A_planck=0"], "outside its range"),
         (["--data", PLIK, *sets(), "--nuisance", "A_planck=-1"], "outside its range"),
         (["--data", PLIK, *sets(), "--emulator", "lcdm_planck2108"], "did you mean 'lcdm_planck2018'"),
-        (["--data", PLIK], "either --spectrum FILE or the parameters with --set"),
+        (["--data", PLIK], "spectra are missing: give --spectrum FILE, or --set"),
         (["--data", PLIK, *sets(), "--spectrum", "x.txt"], "not both"),
         (["--data", PLIK, "--spectrum", "absent.txt"], "absent.txt: no such file"),
     ],

@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cmbfit.cli.app import app
-from cmbfit.cli.fit import read_config
+from cmbfit.cli.fit import read_fit
 from cmbfit.errors import ConfigError
 from cmbfit.inference.products import read_chain, read_samples
 from cmbfit.report.checks import read_checks
@@ -70,11 +70,19 @@ def test_a_whole_fit_gives_the_products_of_the_workflow(tmp_path: Path, sampler:
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
-        ("a: [", (), "expected YAML"),
-        ("- 1", (), "expected a configuration"),
+        ("a: [", (), "mine.yaml, line 1"),
+        ("- 1", (), "expected sections such as run, fits and theory"),
         ("{}", ("--fit", "lcdm_planck2019"), "did you mean 'lcdm_planck2018'"),
-        ("{theory: {emulator: {bundle: null}}}", (), "name an emulator"),
+        ("{theory: {emulator: {bundle: null}}}", (), "theory.emulator"),
         ("{}", ("--sampler", "gibbs"), "expected emcee or hmc"),
+        ("{likelyhood: 3}", (), "top level: unknown key 'likelyhood'; did you mean 'likelihood'"),
+        (
+            "{fits: {lcdm_planck2018: {prior: {}}}}",
+            (),
+            "fits.lcdm_planck2018: unknown key 'prior'; did you mean 'priors'",
+        ),
+        ("{theory: {emulator: {bundel: x}}}", (), "unknown key 'bundel'"),
+        ("{}", ("--config", "fits.lcdm_planck2018.ensembels=3"), "did you mean 'ensembles'"),
     ],
 )
 def test_mistakes_are_typed_errors(tmp_path: Path, text: str, words: tuple[str, ...], message: str) -> None:
@@ -85,12 +93,12 @@ def test_mistakes_are_typed_errors(tmp_path: Path, text: str, words: tuple[str, 
     assert message in str(result.exception)
 
 
-def test_a_configuration_is_merged_into_the_default_one(tmp_path: Path) -> None:
+def test_another_sampler_has_its_own_defaults(tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
-    config.write_text("fits: {lcdm_planck2018: {sampler: {kind: hmc}}}", encoding="utf-8")
-    sampler = read_config(config)["fits"]["lcdm_planck2018"]["sampler"]
-    assert sampler["kind"] == "hmc"
-    assert sampler["walkers"] == 128
+    config.write_text("fits: {lcdm_planck2018: {ensembles: 3}}", encoding="utf-8")
+    run, fit = read_fit(str(config), ["run.seed=5"], None, sampler="hmc")
+    assert (run.seed, fit.ensembles, fit.sampler) == (5, 3, {"kind": "hmc"})
+    assert read_fit("default", None, None, sampler="emcee")[1].sampler["walkers"] == 128
 
 
 def test_benchmark_counts_evaluations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

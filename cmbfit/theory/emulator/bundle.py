@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,12 +19,14 @@ from safetensors.numpy import save as save_arrays
 import cmbfit
 from cmbfit.errors import BundleError, ConfigError, ParameterError, SpectrumError
 from cmbfit.io import atomic_path, read_json, sha256_file, write_json
-from cmbfit.theory.emulator.accuracy import PERCENTILES, Accuracy
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
 from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.parameters import DERIVED
+
+if TYPE_CHECKING:
+    from cmbfit.theory.emulator.accuracy import Accuracy
 
 FORMAT = "cmbfit-linear-emulator"
 VERSION = 2
@@ -122,6 +124,8 @@ def write_bundle(
     focus : Accuracy, optional
         Errors at held-out points of the design's focus, where published posteriors lie.
     """
+    from cmbfit.theory.emulator.accuracy import PERCENTILES  # noqa: PLC0415 (training's: scipy)
+
     folder = Path(folder)
     theory: Emulator = LinearEmulator(emulator, settings)
     arrays = _arrays_of(emulator, accuracy)

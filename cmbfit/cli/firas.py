@@ -1,0 +1,68 @@
+"""``cmbfit firas``: the monopole's spectrum from the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from cmbfit.cli.words import FigureOption, JsonOption
+
+
+def firas(as_json: JsonOption = False, figure: FigureOption = None) -> None:
+    """Fit temperature, mu and y to the COBE/FIRAS residuals and print them beside published values.
+
+    T is that of the residual table: dT to 2.725 K from the shape, with the 1 mK of the absolute
+    calibration added to its error.
+
+    Example: cmbfit firas --json
+    """
+    from cmbfit.theory.blackbody.firas import (  # noqa: PLC0415 (scipy and emcee are slow to import)
+        CALIBRATION_ERROR,
+        PUBLISHED,
+        REFERENCE_TEMPERATURE,
+        fit_firas,
+        load_firas,
+    )
+
+    data = load_firas()
+    fits = [fit_firas(data, p) for p in (("dT", "galaxy"), ("dT", "mu", "galaxy"), ("dT", "y", "galaxy"))]
+    shift, error = float(fits[0].values[0]), float(fits[0].errors[0])
+    result: dict[str, Any] = {
+        "temperature": {
+            "value": REFERENCE_TEMPERATURE + shift,
+            "error": (error**2 + CALIBRATION_ERROR**2) ** 0.5,
+            "unit": "K",
+        },
+        "mu": {
+            "value": float(fits[1].values[1]),
+            "error": float(fits[1].errors[1]),
+            "limit_95": fits[1].upper_limit("mu"),
+        },
+        "y": {
+            "value": float(fits[2].values[1]),
+            "error": float(fits[2].errors[1]),
+            "limit_95": fits[2].upper_limit("y"),
+        },
+        "fits": {"+".join(f.parameters): f.summary() for f in fits},
+        "published": list(PUBLISHED),
+    }
+    if figure is not None:
+        from cmbfit.figures.firas import firas_table, plot_firas  # noqa: PLC0415 (matplotlib)
+        from cmbfit.figures.style import save_figure  # noqa: PLC0415
+
+        save_figure(plot_firas(data, fits[1:]), figure, firas_table(data, fits[1:]))
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    t, mu, y = result["temperature"], result["mu"], result["y"]
+    typer.echo(f"T  = {t['value']:.5f} +- {t['error']:.5f} K (calibration {CALIBRATION_ERROR:g} K included)")
+    typer.echo(f"mu = {mu['value']:.2e} +- {mu['error']:.2e}, |mu| < {mu['limit_95']:.2e} (95%)")
+    typer.echo(f"y  = {y['value']:.2e} +- {y['error']:.2e}, |y| < {y['limit_95']:.2e} (95%)")
+    for fit in fits:
+        typer.echo(
+            f"chi2 = {fit.chi2:.3f} for {fit.dof} degrees of freedom, p = {fit.probability:.3f} ({', '.join(fit.parameters)})"
+        )
+    for row in PUBLISHED:
+        typer.echo(f"published: {row['quantity']}: {row['value']} ({row['source']})")

@@ -1,0 +1,34 @@
+"""Whether a file's bytes are the expected ones."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from cmbfit.errors import DataError
+
+
+def digest_mismatch(
+    path: Path, *, sha256: str | None, size: int | None, md5: str | None = None
+) -> str | None:
+    """Return what is wrong with a file's bytes, or None when they are the expected ones.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read.
+    """
+    try:
+        found = path.stat().st_size
+        if size is not None and found != size:
+            return f"expected {size} bytes, found {found}"
+        for kind, expected in (("sha256", sha256), ("md5", md5)):
+            if expected is None:
+                continue
+            with path.open("rb") as f:
+                digest = hashlib.file_digest(f, kind).hexdigest()
+            if digest != expected:
+                return f"expected {kind} {expected}, found {digest}"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return None
