@@ -1,5 +1,7 @@
 # From CMB maps to the physics of the early universe. `snakemake --cores 8` runs it all;
 # pipeline/config/default.yaml says what, pipeline/rules/*.smk how, stage by stage.
+from importlib import resources
+
 from snakemake.utils import min_version, validate
 
 min_version("9.27")
@@ -8,7 +10,8 @@ min_version("9.27")
 configfile: workflow.source_path("pipeline/config/default.yaml")
 
 
-validate(config, workflow.source_path("cmbfit/config/schema.yaml"))
+# of the package: in a wheel the workflow lies inside it
+validate(config, str(resources.files("cmbfit.config") / "schema.yaml"))
 
 
 pathvars:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from cmbfit import _moved
+
+_moved.watch()
+
 
 def __getattr__(name: str) -> str:
     """Return ``__version__`` when it is asked for: reading the package's metadata would slow every import."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmbfit import __version__
-from cmbfit.cli import compare, data, early, emulator, fit, provenance, spectra
+from cmbfit.cli import check, compare, data, early, emulator, fit, init, provenance, run, spectra, trust
 from cmbfit.errors import CmbfitError, ConfigError, LikelihoodError, ParameterError, SpectrumError
 from cmbfit.io import publish_record
 
@@ -30,6 +30,10 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(fit.bench, name="bench")
+app.command()(init.init)
+app.command()(check.check)
+app.command()(run.run)
+app.command()(trust.trust)
 app.command()(fit.fit)
 app.command()(compare.compare)
 app.command()(spectra.spectra)

@@ -27,7 +27,7 @@ bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
 _PACKAGE = Path(cmbfit.__file__).parent
 # of the checkout, else of the installed wheel
-_CONFIGS = (_PACKAGE.parent / "pipeline" / "config", _PACKAGE / "_config")
+_CONFIGS = (_PACKAGE.parent / "pipeline" / "config", _PACKAGE / "_workflow" / "pipeline" / "config")
 _DEFAULTS = next((c for c in _CONFIGS if (c / "default.yaml").is_file()), _CONFIGS[0]) / "default.yaml"
 
 
