@@ -56,11 +56,17 @@ def schema_problems(config: Mapping[str, Any]) -> list[str]:
     ["run: unknown key 'sead'; did you mean 'seed'? (known: fits, name, seed)"]
     """
     moved = list(_moved(config))
-    edges = config.get("spectra", {}).get("edges") if isinstance(config.get("spectra"), Mapping) else None
-    if isinstance(edges, list) and any(b <= a for a, b in itertools.pairwise(edges)):
-        moved.append(f"spectra.edges: expected rising multipoles, found {edges}")
     found = sorted(_validator().iter_errors(config), key=lambda e: [str(x) for x in e.absolute_path])
-    return moved or [line for error in found for line in _lines(error)]
+    # a moved key is unknown too
+    return [*(moved or [line for error in found for line in _lines(error)]), *_edges(config)]
+
+
+def _edges(config: Mapping[str, Any]) -> Iterator[str]:
+    edges = config["spectra"].get("edges") if isinstance(config.get("spectra"), Mapping) else None
+    if not isinstance(edges, list) or not all(isinstance(x, int | float) for x in edges):
+        return
+    if any(b <= a for a, b in itertools.pairwise(edges)):
+        yield f"spectra.edges: expected rising multipoles, found {edges}"
 
 
 def _moved(config: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,179 @@
+"""``cmbfit check``: everything that is wrong with a configuration at once, and what it would run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cmbfit.cli.run import Overrides
+from cmbfit.errors import CmbfitError
+
+if TYPE_CHECKING:
+    from cmbfit.fit.description import Fit
+
+_NEEDED = ("theory", "spectra:", "run", "maps:", "device", "top level:")
+"""Places of a configuration that its fits build on."""
+
+
+def check(
+    config: Annotated[list[str], typer.Argument(help="YAML files, or names of shipped configurations.")],
+    override: Overrides = None,
+) -> None:
+    """Say everything that is wrong with a configuration, and what it would run; exit code 0 or 2.
+
+    Files after the first are laid over those before. Nothing is computed, and no Python code that the configuration
+    names is imported. `cmbfit run CONFIG -n` lists the jobs.
+
+    Example: cmbfit check mine.yaml
+    """
+    from cmbfit.config.check import schema_problems  # noqa: PLC0415 (not for --help)
+    from cmbfit.config.load import merged, parse_overrides  # noqa: PLC0415
+
+    unreadable = [text for name in config for text in _reading_problems(name)]
+    if unreadable:
+        _stop(unreadable)
+    settings = merged(config, parse_overrides(override or ()))
+    problems = schema_problems(settings)
+    for text in problems:  # before torch is imported: most mistakes are here
+        typer.echo(f"error: {text}", err=True)
+    if any(text.startswith(_NEEDED) and "unknown key" not in text for text in problems):
+        _stop(["the fits are looked at when this is right"], note=True)
+    found, lines = _fits(settings, [n for n in settings["run"]["fits"] if not _about(n, problems)])
+    later = [*_file_problems(settings), *_comparison_problems(settings), *found] if not problems else found
+    if problems or later:
+        _stop(later)
+    for line in [f"run {settings['run']['name']}: results/{settings['run']['name']}", *lines]:
+        typer.echo(line)
+    typer.echo(f"{' '.join(config)}: nothing wrong")
+
+
+def _stop(texts: Sequence[str], *, note: bool = False) -> None:
+    for text in texts:
+        typer.echo(f"{'note' if note else 'error'}: {text}", err=True)
+    raise typer.Exit(2)
+
+
+def _reading_problems(name: str) -> Iterator[str]:
+    from cmbfit.config.load import config_path  # noqa: PLC0415
+    from cmbfit.config.read import read_config_file  # noqa: PLC0415
+
+    try:
+        read_config_file(config_path(name))
+    except CmbfitError as error:
+        yield str(error)
+
+
+def _about(fit: str, problems: Sequence[str]) -> bool:
+    return any(text.startswith((f"fits.{fit}:", f"fits.{fit}.", f"fits.{fit}[")) for text in problems)
+
+
+def _file_problems(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield registered names of maps that nothing is registered under; of surveys, only files in full."""
+    from cmbfit.data import load_registry  # noqa: PLC0415
+    from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
+
+    maps, registry = settings["maps"], load_registry()
+    if "fields" in maps:
+        return
+    named = {"maps.pixel_window": maps["pixel_window"], "maps.mask": maps["mask"]}
+    named |= {f"maps.bands.{b}.map": band.get("map") for b, band in maps["bands"].items()}
+    for where, name in named.items():
+        if name is not None and name not in registry:
+            yield f"{where}: {unknown_name('registered file', name, registry)}"
+    for band in settings["spectra"]["pair"]:
+        if band not in maps["bands"]:
+            yield f"spectra.pair: {unknown_name('band', band, maps['bands'])}"
+
+
+def _comparison_problems(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield fits and data sets that the comparison names and nobody defines."""
+    from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
+
+    fits, comparison = settings["fits"], settings["comparison"]
+    named = {f"comparison.fixed.{n}.fit": spec.get("fit") for n, spec in comparison["fixed"].items()}
+    named |= {f"comparison.tension.{n}.fit": spec["fit"] for n, spec in comparison["tension"].items()}
+    named |= {"look_elsewhere.fit": (settings.get("look_elsewhere") or {}).get("fit")}
+    for where, name in named.items():
+        if name is not None and name not in fits:
+            yield f"{where}: {unknown_name('fit', name, fits)}"
+    for name, spec in comparison["tension"].items():
+        for side in ("a", "b"):
+            yield from _data_problems(f"comparison.tension.{name}.{side}", spec[side])
+
+
+def _data_problems(where: str, items: Sequence[Any]) -> Iterator[str]:
+    """Yield what is wrong with each item of a list of data, its files included."""
+    from cmbfit.likelihood.selection import select  # noqa: PLC0415 (torch)
+
+    for i, item in enumerate(items):
+        try:
+            for selection in select([item]):
+                path = selection.path
+                if path is not None and not path.is_file():
+                    yield f"{where}[{i}]: {path}: no such file"
+        except CmbfitError as error:
+            yield f"{where}[{i}]: {error}"
+
+
+def _fits(settings: Mapping[str, Any], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what is wrong with fits, and of those that are right what they are."""
+    from cmbfit.fit.run import Run, fit_of_run  # noqa: PLC0415 (torch)
+    from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
+
+    problems, lines, run = [], [], Run(settings, {})
+    for name in names:
+        if name not in settings["fits"]:
+            problems.append(f"run.fits: {unknown_name('fit', name, settings['fits'])}")
+            continue
+        section = settings["fits"][name]
+        if wrong := list(_data_problems(f"fits.{name}.data", section["data"])):
+            problems += wrong
+        elif code := own_code(section):
+            lines += [f"fit {name}: not looked into, since that needs your own code: {', '.join(code)}"]
+        else:
+            try:
+                lines += describe(fit_of_run(run, name))
+            except CmbfitError as error:
+                problems.append(str(error))
+    return problems, lines
+
+
+def own_code(section: Mapping[str, Any]) -> list[str]:
+    """Return the Python code that a fit's section names: files and import paths ``module:NAME``.
+
+    Examples
+    --------
+    >>> own_code({"data": ["planck2018", {"likelihood": "./mine.py"}], "theory": {"primordial": "starobinsky"}})
+    ['./mine.py']
+    """
+    theory = section.get("theory", {})
+    named = [theory.get(key) for key in ("primordial", "tensors", "class")]
+    named += [item.get("likelihood") for item in section["data"] if isinstance(item, Mapping)]
+    named.append(section.get("sampler", {}).get("kind"))
+    return [x for x in named if isinstance(x, str) and (":" in x or x.endswith(".py"))]
+
+
+def describe(fit: Fit) -> list[str]:
+    """Return the lines that say what a fit is: data, theory, parameters with priors, sampler."""
+    from cmbfit.likelihood.selection import select  # noqa: PLC0415
+
+    selections = select(fit.data)
+    nuisances = [n for s in selections for n in (s.nuisance_names or ()) if n not in fit.priors]
+    own = f"; by their data sets' priors {', '.join(dict.fromkeys(nuisances))}" if nuisances else ""
+    theory = ", ".join(f"{key} {value}" for key, value in fit.theory.items())
+    settings = ", ".join(f"{k} {v}" for k, v in fit.sampler.items() if k != "kind")
+    return [
+        f"fit {fit.name}: {fit.title}",
+        f"  data        {', '.join(s.name for s in selections)}",
+        f"  theory      {theory}",
+        f"  parameters  {', '.join(f'{p} {_prior(spec)}' for p, spec in fit.priors.items())}{own}",
+        f"  sampler     {fit.sampler['kind']}{f' ({settings})' if settings else ''}",
+        f"  jobs        {fit.ensembles} chains, then publication, exact spectra, checks and figures",
+    ]
+
+
+def _prior(spec: Mapping[str, Any]) -> str:
+    ((kind, (a, b)),) = spec.items()
+    return f"{a:g} to {b:g}" if kind == "uniform" else f"{a:g} +- {b:g}"
