@@ -121,3 +121,23 @@ def test_benchmark_counts_evaluations(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert record["rows"][0]["cmbfit_per_s"] > record["rows"][0]["cmbfit_with_gradient_per_s"] > 0
     assert record["peer"] is None
     assert record["machine"]["cores"] > 0
+
+
+def test_products_of_a_larger_earlier_run_do_not_stay(tmp_path: Path) -> None:
+    """Names as publish_fit writes them: GetDist counts chains from 1, the ensembles from 0."""
+    from cmbfit.cli.sampling import _remove_others
+
+    for i in range(3):
+        (tmp_path / f"a.ensemble{i}.h5").touch()
+        (tmp_path / f"a.ensemble{i}.h5.json").touch()
+        (tmp_path / f"a.{i + 1}.txt").touch()
+    _remove_others([tmp_path / f"a.ensemble{i}.h5" for i in range(2)], tmp_path)
+    left = {
+        "a.ensemble0.h5",
+        "a.ensemble0.h5.json",
+        "a.ensemble1.h5",
+        "a.ensemble1.h5.json",
+        "a.1.txt",
+        "a.2.txt",
+    }
+    assert {p.name for p in tmp_path.iterdir()} == left
