@@ -11,16 +11,6 @@ from cmbfit import data
 from cmbfit.cli.data import app
 from cmbfit.errors import ChecksumError, ConfigError, DataError, LikelihoodError
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let no test see or touch the developer's data directories."""
-    for name in ("CMBFIT_DATA", "CMBFIT_REGISTRY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CMBFIT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 FIRAS = "firas/firas_monopole_spec_v1.txt"
 
 
