@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cmbfit.errors import DataError
 from cmbfit.io import sha256_file, write_json
 from cmbfit.provenance.citations import citations, plain_text, references
-from cmbfit.report.graph import Graph
+from cmbfit.provenance.graph import Graph
 
 if TYPE_CHECKING:
     from rocrate.model.entity import Entity

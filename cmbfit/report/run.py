@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from cmbfit.provenance.citations import Cited, citations
+from cmbfit.provenance.graph import Graph, Origin
 from cmbfit.report.figures import PageFigure
-from cmbfit.report.graph import Graph, Origin
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import pytest
 
 from cmbfit.errors import DataError
 from cmbfit.figures.style import new_figure, save_figure
+from cmbfit.provenance.graph import Graph, Origin
 from cmbfit.report.costs import read_costs
-from cmbfit.report.graph import Graph, Origin
 from cmbfit.report.page import render
 
 from .example import SUMMARY
