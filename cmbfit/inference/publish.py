@@ -67,7 +67,12 @@ def _model(name: str) -> dict[str, Any]:
     from cmbfit.theory.primordial import get_model  # noqa: PLC0415 (only fits that have one)
 
     model = get_model(name)
-    return {"title": model.title, "formula": model.formula, "citations": list(model.citations), "note": model.note}
+    return {
+        "title": model.title,
+        "formula": model.formula,
+        "citations": list(model.citations),
+        "note": model.note,
+    }
 
 
 def vars_of(info: object) -> dict[str, object]:

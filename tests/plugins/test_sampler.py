@@ -124,7 +124,9 @@ def test_a_package_registers_it_by_an_entry_point(
         # its code is in the hash though no file of the fit names it
         assert "weights_of_mine:SAMPLER" in fit_uses(run.fits["mine"]).modules
         with pytest.raises(ConfigError, match="unknown setting of the sampler weights 'walkers'"):
-            change.configure(fits={"mine": {"data": ["tau_lowe"], "sampler": {"kind": "weights", "walkers": 8}}})
+            change.configure(
+                fits={"mine": {"data": ["tau_lowe"], "sampler": {"kind": "weights", "walkers": 8}}}
+            )
             load_run([config])
     finally:
         entry_points.cache_clear()
@@ -134,7 +136,13 @@ def test_a_package_registers_it_by_an_entry_point(
     (info / "entry_points.txt").unlink()
     entry_points.cache_clear()
     with pytest.raises(CodeNotAllowedError, match="expected a name that an installed package registers"):
-        load_run([change.configure(fits={"mine": {"data": ["tau_lowe"], "sampler": {"kind": "weights_of_mine:SAMPLER"}}})])
+        load_run(
+            [
+                change.configure(
+                    fits={"mine": {"data": ["tau_lowe"], "sampler": {"kind": "weights_of_mine:SAMPLER"}}}
+                )
+            ]
+        )
     monkeypatch.setenv("CMBFIT_ALLOW_CODE", "1")
     assert load_run(["run.yaml"]).fits["mine"].sampler == {"kind": "weights_of_mine:SAMPLER"}
     sys.modules.pop("weights_of_mine", None)
