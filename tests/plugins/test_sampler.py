@@ -123,10 +123,9 @@ def test_a_package_registers_it_by_an_entry_point(
         run = load_run([config])
         # its code is in the hash though no file of the fit names it
         assert "weights_of_mine:SAMPLER" in fit_uses(run.fits["mine"]).modules
+        wrong = {"data": ["tau_lowe"], "sampler": {"kind": "weights", "walkers": 8}}
+        change.configure(fits={"mine": wrong})
         with pytest.raises(ConfigError, match="unknown setting of the sampler weights 'walkers'"):
-            change.configure(
-                fits={"mine": {"data": ["tau_lowe"], "sampler": {"kind": "weights", "walkers": 8}}}
-            )
             load_run([config])
     finally:
         entry_points.cache_clear()
