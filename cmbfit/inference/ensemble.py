@@ -11,24 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import emcee
 import numpy as np
 import torch
 
 from cmbfit.errors import ConfigError
 from cmbfit.inference.chain import Chain, check_stopping, run_sampler
 from cmbfit.inference.checkpoint import Block
-from cmbfit.inference.moves import DifferentialEvolution, Snooker, Stretch
 from cmbfit.inference.samplers import Start
 from cmbfit.inference.starts import initial_walkers
 from cmbfit.likelihood.posterior import Posterior
 
+
+def _differential_evolution() -> list[tuple[Any, float]]:
+    from cmbfit.inference.moves import DifferentialEvolution, Snooker  # noqa: PLC0415 (emcee brings scipy.stats)
+
+    return [(DifferentialEvolution(), 0.8), (Snooker(), 0.2)]
+
+
+def _stretch() -> list[tuple[Any, float]]:
+    from cmbfit.inference.moves import Stretch  # noqa: PLC0415
+
+    return [(Stretch(), 1.0)]
+
+
 # Differential evolution with snooker updates decorrelates correlated posteriors about three times
 # faster than the stretch move at these dimensions.
-_MOVES = {
-    "differential_evolution": lambda: [(DifferentialEvolution(), 0.8), (Snooker(), 0.2)],
-    "stretch": lambda: [(Stretch(), 1.0)],
-}
+_MOVES = {"differential_evolution": _differential_evolution, "stretch": _stretch}
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,8 @@ class _Emcee:
             with torch.no_grad():
                 return posterior.log_prob(torch.from_numpy(theta).to(posterior.device)).cpu().numpy()
 
+        import emcee  # noqa: PLC0415 (a second: not to look at settings)
+
         self._sampler = emcee.EnsembleSampler(
             *start.shape, log_prob, vectorize=True, moves=_MOVES[settings.moves]()
         )
@@ -100,7 +110,9 @@ class _Emcee:
     def advance(self, last: Block, steps: int) -> Block:
         self._sampler.random_state = _unpack(last.state)
         self._sampler.reset()
-        state = emcee.State(last.state["position"], log_prob=last.state["log_prob"], copy=True)
+        from emcee import State  # noqa: PLC0415
+
+        state = State(last.state["position"], log_prob=last.state["log_prob"], copy=True)
         state = self._sampler.run_mcmc(state, steps, skip_initial_state_check=len(last.chain) > 0)
         return Block(
             self._sampler.get_chain(),

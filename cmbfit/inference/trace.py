@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import emcee
 import numpy as np
 
 MAX_KEPT = 2**14
@@ -66,4 +65,6 @@ def autocorrelation_time(
     as correlation. The estimate is biased low until the chain is some tens of tau long.
     """
     kept = samples[len(samples) // 5 :]
-    return emcee.autocorr.integrated_time(kept, tol=0, quiet=True)
+    from emcee.autocorr import integrated_time  # noqa: PLC0415 (emcee brings scipy.stats, a second)
+
+    return integrated_time(kept, tol=0, quiet=True)

@@ -39,6 +39,7 @@ def _folder(package: str, root: Path | None) -> Path | None:
     return Path(place.origin).parent if place and place.origin and place.submodule_search_locations else None
 
 
+@cache
 def _module_file(module: str, root: Path | None) -> Path | None:
     top, *rest = module.split(".")
     folder = _folder(top, root)
@@ -91,9 +92,18 @@ def _registered(path: Path) -> frozenset[str]:
 
 @cache
 def _names(path: Path, package: tuple[str, ...]) -> frozenset[str]:
-    """Return the modules that a file of a package may import."""
+    """Return the modules that a file of a package may import; what only a type checker sees does not count."""
     names: set[str] = set()
+    unseen = {
+        inner
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for part in node.body
+        for inner in ast.walk(part)
+    }
     for node in ast.walk(_tree(path)):
+        if node in unseen:
+            continue
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -104,7 +114,20 @@ def _names(path: Path, package: tuple[str, ...]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _followed(module: str, packages: Iterable[str], root: Path | None) -> dict[str, Path]:
+def _lazy(module: str, root: Path | None) -> frozenset[str]:
+    """Return the modules behind a name of a package that imports its names when they are asked for."""
+    package = module.rpartition(".")[0]
+    path = _module_file(package, root) if package else None
+    if path is None or path.name != "__init__.py" or _module_file(module, root) is not None:
+        return frozenset()
+    calls = (n.func for n in ast.walk(_tree(path)) if isinstance(n, ast.Call))
+    if not any(isinstance(f, ast.Name) and f.id == "lazy_names" for f in calls):
+        return frozenset()
+    return frozenset(x for x in _texts(path) if "." in x and " " not in x and _module_file(x, root))
+
+
+@cache
+def _followed(module: str, packages: frozenset[str], root: Path | None) -> dict[str, Path]:
     """Return the files that run when a module is imported: importing a.b.c runs a, a.b and a.b.c."""
     parts = module.split(".")
     if parts[0] not in packages:
@@ -137,7 +160,7 @@ def code_files(
     """
     root = None if root is None else Path(root)
     starts = [module.partition(":")[0] for module in modules]
-    packages = {*_PACKAGES, *(module.partition(".")[0] for module in starts)}
+    packages = frozenset({*_PACKAGES, *(module.partition(".")[0] for module in starts)})
     seen = {str(path): Path(path) for path in files if str(path).endswith(".py")}
     todo = {name for path in seen.values() for name in _names(path, ())}
     for module in starts:
@@ -145,7 +168,9 @@ def code_files(
             raise FileNotFoundError(f"no module {module} ({module.replace('.', '/')}.py)")
         todo.add(module)
     while todo:
-        for name, path in _followed(todo.pop(), packages, root).items():
+        module = todo.pop()
+        todo |= _lazy(module, root) - seen.keys()
+        for name, path in _followed(module, packages, root).items():
             if name in seen:
                 continue
             seen[name] = path
@@ -167,9 +192,12 @@ def resources_of(package: Path) -> frozenset[Path]:
     )
 
 
-def chosen_by_fits(path: Path, package: Path) -> bool:
-    """Return whether a file counts for the fits that use it, and for no module."""
-    return any(path.relative_to(package).match(pattern) for pattern in _BY_FIT)
+@cache
+def chosen_by_fits(package: Path) -> frozenset[Path]:
+    """Return the files of a package that count for the fits that use them, and for no module."""
+    return frozenset(
+        p for p in resources_of(package) if any(p.relative_to(package).match(pattern) for pattern in _BY_FIT)
+    )
 
 
 @cache
@@ -189,7 +217,7 @@ def claimed(path: Path, package: Path) -> tuple[Path, ...]:
             plain = [p for p in places if not (p / "__init__.py").is_file()]
             if any(p.relative_to(base).as_posix() in texts for p in plain):
                 out.add(resource)
-    return tuple(sorted(p for p in out if not chosen_by_fits(p, package)))
+    return tuple(sorted(out - chosen_by_fits(package)))
 
 
 @cache
@@ -220,17 +248,33 @@ def code_hash(
     lines = {name: _digest(path) for name, path in found.items()}
     lines |= {str(path): _digest(Path(path)) for path in files}
     lines |= {f"starts with {module}": "" for module in modules}
+    resources: dict[Path, Path] = {}
     for name, path in found.items():
         package = _folder(name.partition(".")[0], root)
         if package is not None and path.is_relative_to(package):
-            everything = resources_of(package) if registered else frozenset[Path]()
-            own = {p for p in everything if chosen_by_fits(p, package)} | {*claimed(path, package)}
-            lines |= {f"{package.name}/{p.relative_to(package).as_posix()}": _digest(p) for p in own}
+            resources |= dict.fromkeys(claimed(path, package), package)
+            if registered:
+                resources |= dict.fromkeys(chosen_by_fits(package), package)
+    lines |= {
+        f"{folder.name}/{p.relative_to(folder).as_posix()}": _digest(p) for p, folder in resources.items()
+    }
     text = "".join(f"{name} {digest}\n" for name, digest in sorted(lines.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def forget() -> None:
     """Read all files anew: for a process that outlives an edit of them."""
-    for function in (_folder, _tree, _texts, _registered, _names, resources_of, claimed, _digest):
+    for function in (
+        _folder,
+        _module_file,
+        _followed,
+        _tree,
+        _texts,
+        _registered,
+        _names,
+        resources_of,
+        chosen_by_fits,
+        claimed,
+        _digest,
+    ):
         function.cache_clear()

@@ -92,6 +92,9 @@ def test_users_code_is_named_and_not_imported(tmp_path: Path) -> None:
     code, out, err = check(fits, tmp_path)
     assert code == 0, err
     assert f"needs your own code: {code_file}:model" in out
+    code, _, err = check(fits.replace("mine.py", "missing.py"), tmp_path)
+    assert code == 2
+    assert f"fits.mine: {tmp_path / 'missing.py'}: no such file" in err
 
 
 @pytest.mark.parametrize(
@@ -114,3 +117,12 @@ def test_the_schema_is_checked_before_anything_heavy_is_imported(
     )  # fmt: skip
     assert run.stdout.strip() == "set()", run.stderr
     assert shown in run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_jobs_are_counted_on_request(tmp_path: Path) -> None:
+    code, out, err = check("run: {name: mine}", tmp_path, "--jobs", "--config", "run.seed=3")
+    assert code == 0, err
+    (chains,) = [line.split() for line in out.splitlines() if line.startswith("sample_posterior")]
+    assert chains[1] == "2"  # ensembles of the default fit
