@@ -19,6 +19,7 @@ from cmbfit.inference.samplers import settings_of
 from cmbfit.io import read_json, sha256_json
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
+from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.theory.emulator.manifest import bundle_folder
 from pipeline.survey_config import Survey
 
@@ -268,7 +269,7 @@ class Plan:
     @property
     def figures(self) -> list[str]:
         """Every figure of the page, in its order."""
-        kinds = ("residuals", "corner", "traces", "emulator", "reweight")
+        kinds = [kind for kind in PLACES["fit"] if kind not in SOMETIMES]
         names = [
             *(["models"] if self.compared else []),
             *(f"predictive_{fit}" for fit in self.fits if self.predictive),

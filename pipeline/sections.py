@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cmbfit.errors import ConfigError
-from cmbfit.io import sha256_json, write_json
+from cmbfit.io import sha256_json, write_json, write_text
+from cmbfit.report.figures import CAPTIONS
 
 
 class Sections:
@@ -33,7 +34,16 @@ class Sections:
         """
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise ConfigError(f"{name!r}: expected a name of letters, digits, dots, dashes and underscores")
-        path = f"{self.folder}/{name}.{sha256_json(value)[:12]}.json"
+        return self._remember(name, value, "json")
+
+    def caption(self, kind: str) -> str:
+        """Remember the caption of a kind of figure for Snakemake's own report; return the path of its file (rst)."""
+        # what would be markup there
+        text = re.sub(r"([\\*`|_])", r"\\\1", CAPTIONS[kind])
+        return self._remember(f"caption.{kind}", text, "rst")
+
+    def _remember(self, name: str, value: Any, suffix: str) -> str:
+        path = f"{self.folder}/{name}.{sha256_json(value)[:12]}.{suffix}"
         self._values[path] = value
         return path
 
@@ -41,7 +51,8 @@ class Sections:
         """Write what is missing and remove the files of an earlier configuration."""
         for path, value in self._values.items():
             if not Path(path).exists():
-                write_json(path, value)
-        for file in Path(self.folder).glob("*.json"):
-            if str(file) not in self._values:
-                file.unlink()
+                (write_text if path.endswith(".rst") else write_json)(path, value)
+        for suffix in ("json", "rst"):
+            for file in Path(self.folder).glob(f"*.{suffix}"):
+                if str(file) not in self._values:
+                    file.unlink()

@@ -36,13 +36,15 @@ def plot_traces(chains: Sequence[Chain], tau_multiple: float | None = None) -> F
             for k, chain in enumerate(chains):
                 x = chain.samples[:, :, i]
                 low, high = np.percentile(x, [16, 84], axis=1)
-                step = np.arange(len(x))
+                step = chain.thin * np.arange(len(x))
                 ax.fill_between(step, low, high, color=_COLOURS[k % 4], alpha=0.25, lw=0)
                 ax.plot(step, x.mean(1), color=_COLOURS[k % 4], lw=0.8, label=f"ensemble {k}")
             ax.axvline(max(burn_in(c) for c in chains), color="k", lw=0.8, ls=":")
             ax.set_ylabel(f"${latex_label(name)}$")
         ax = axes[len(names)]
         for k, chain in enumerate(chains):
+            if not chain.tau_history:  # a sampler of independent draws need not keep one
+                continue
             steps = np.array([n for n, _ in chain.tau_history])
             tau = np.array([t for _, t in chain.tau_history])
             ax.plot(steps, tau.max(1), "o-", ms=3, color=_COLOURS[k % 4])
@@ -62,8 +64,8 @@ def trace_table(chains: Sequence[Chain]) -> dict[str, np.ndarray]:
     """Return the plotted numbers as columns: mean, 16% and 84% of the walkers at each step."""
     columns: dict[str, list[np.ndarray]] = {"ensemble": [], "step": []}
     for k, chain in enumerate(chains):
-        columns["ensemble"].append(np.full(chain.steps, k))
-        columns["step"].append(np.arange(chain.steps))
+        columns["ensemble"].append(np.full(len(chain.samples), k))
+        columns["step"].append(chain.thin * np.arange(len(chain.samples)))
         for i, name in enumerate(chain.parameters):
             x = chain.samples[:, :, i]
             low, high = np.percentile(x, [16, 84], axis=1)

@@ -35,7 +35,7 @@ def bandpower_table(
             columns["ell"].append(ell)
             for name, values in (("dl", like.data.numpy()), ("sigma", like.sigma.numpy()), ("model", model)):
                 columns[name].append(values[rows] / weight)
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
+    return {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()}
 
 
 def plot_residuals(table: Mapping[str, np.ndarray], spectra: Spectra, chi2: Mapping[str, float]) -> Figure:
@@ -58,7 +58,7 @@ def plot_residuals(table: Mapping[str, np.ndarray], spectra: Spectra, chi2: Mapp
             rows = table["pair"] == pair
             ell, dl, sigma, model = (table[k][rows] for k in ("ell", "dl", "sigma", "model"))
             curve = spectra.dl[pair][0, 2:].numpy()
-            last = int(ell.max()) + 30
+            last = min(int(ell.max()) + 30, len(curve) + 2)
             top.errorbar(ell, dl, yerr=sigma, fmt="o", ms=2, lw=0.6, color=DATA, label="bandpowers")
             top.plot(np.arange(2, last), curve[: last - 2], color=THEORY, lw=1.2, label="best fit")
             low.axhspan(-1, 1, color="0.9", lw=0)

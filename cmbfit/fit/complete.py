@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cmbfit.errors import CmbfitError, ConfigError
+from cmbfit.errors import CmbfitError, CodeNotAllowedError, ConfigError
 from cmbfit.fit.defaults import Box, default_prior, default_start
 from cmbfit.fit.description import Fit, Gate, Reference
 from cmbfit.fit.theory import TheoryPlan, plan_theory
@@ -57,6 +57,8 @@ def complete_fit(
     ------
     ConfigError
         Naming the place ``fits.NAME...`` of the first part that does not belong to the others.
+    CodeNotAllowedError
+        If it names the user's own code and nobody allowed it to run.
     """
     where = f"fits.{name}"
     try:
@@ -74,7 +76,9 @@ def complete_fit(
             )
     except CmbfitError as error:
         text = str(error)
-        raise (error if text.startswith(where) else ConfigError(f"{where}: {text}")) from error
+        # whose code may run is asked of the user: the kind of the error says so
+        kind = CodeNotAllowedError if isinstance(error, CodeNotAllowedError) else ConfigError
+        raise (error if text.startswith(where) else kind(f"{where}: {text}")) from error
     known = [*plan.parameters, *nuisances, *DERIVED] if nuisances is not None else None
     show = tuple(section.get("show", (*plan.parameters, *_SHOWN)))
     reference = _reference(section.get("reference"))

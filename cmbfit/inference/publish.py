@@ -53,11 +53,25 @@ def describe(fit: Fit, posterior: Posterior) -> dict[str, Any]:
     """Return what a summary says of a fit apart from its numbers."""
     return {
         "title": fit.title,
+        "primordial": [_model(fit.theory[key]) for key in ("primordial", "tensors") if fit.theory.get(key)],
         "reference_source": fit.reference.source if fit.reference else None,
         "data": [vars_of(like.info) for like in posterior.likelihoods],
         "priors": {p: prior.describe() for p, prior in posterior.priors.items()},
         "fold_difference": posterior.fold_difference,
         "not_folded": posterior.not_folded,
+    }
+
+
+def _model(name: str) -> dict[str, Any]:
+    """Return what a page says of a primordial model, also of one that no table of cmbfit's knows."""
+    from cmbfit.theory.primordial import get_model  # noqa: PLC0415 (only fits that have one)
+
+    model = get_model(name)
+    return {
+        "title": model.title,
+        "formula": model.formula,
+        "citations": list(model.citations),
+        "note": model.note,
     }
 
 

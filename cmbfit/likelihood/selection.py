@@ -246,7 +246,7 @@ def read_words(words: Sequence[str], unit: str | None = None) -> list[str | Mapp
     Parameters
     ----------
     words : sequence of str
-        Names, paths of files (dataset.yaml; another .yaml: candl; .fits: SACC), or items in YAML.
+        Names, paths of files (a .yaml that says its ``kind``: a data set; another: candl; .fits: SACC), or items in YAML.
     unit : str, optional
         Of SACC files given by path.
 
@@ -264,10 +264,21 @@ def read_words(words: Sequence[str], unit: str | None = None) -> list[str | Mapp
                 raise ConfigError(
                     f"--data: expected YAML such as {{NAME: {{cuts: ...}}}}, found {word!r}"
                 ) from error
-        elif word.endswith((".yaml", ".yml")) and Path(word).stem != "dataset":
+        elif file_of(word) and not _describes_data_set(Path(word)):
             out.append({"candl": word})
         elif word.endswith((".fits", ".fits.gz", ".sacc")):
             out.append({"sacc": word, "unit": unit})
         else:
             out.append(word)
     return out
+
+
+def _describes_data_set(path: Path) -> bool:
+    """Return whether a YAML file is a data set's description, and no candl definition: it says its kind."""
+    if not path.is_file():
+        return path.stem == "dataset"
+    try:
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return path.stem == "dataset"  # whoever reads it says what is wrong
+    return path.stem == "dataset" or (isinstance(spec, dict) and "kind" in spec)

@@ -1,4 +1,9 @@
-"""The figures that the page knows: what each kind shows and what to look for."""
+"""The figures that the page knows: what each kind shows and what to look for, and in which section it stands.
+
+To add one: what draws it (a stage ``pipeline/plot_<kind>.py``, best with the drawing itself in :mod:`cmbfit.figures`), the
+stage's rule, and its caption and place here. Figures of all fits of all runs need no more; others are named in
+``Plan.figures`` (pipeline/plan.py) with the condition under which they are drawn.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +55,24 @@ CAPTIONS = {
     "traces": "Mean and 68% band of the walkers by step, and the longest autocorrelation time against chain length.",
 }
 """Caption of each kind of figure; the files are ``<kind>.png`` or ``<kind>_<subject>.png``."""
+
+PLACES = {
+    "fit": ("corner", "residuals", "primordial", "traces", "reweight", "emulator"),
+    "models": ("models",),
+    "tension": ("tension",),
+    "predictive": ("predictive",),
+    "sky": ("maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),
+    "look_elsewhere": ("look_elsewhere",),
+    "evaporation": ("evaporation",),
+    "blackbody": ("firas",),
+    "birefringence": ("birefringence",),
+    "quantum_states": ("quantum_states",),
+    "theory": ("emulator_search", "emulator_comparison"),
+}
+"""Section of the page to the kinds of figures at its end, in their order."""
+
+SOMETIMES = ("primordial",)
+"""Kinds of the section ``fit`` that not every fit has."""
 
 
 @dataclass(frozen=True)

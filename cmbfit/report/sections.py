@@ -1,8 +1,8 @@
 """The sections of the reviewer's page, in their order; each has a template of its key's name.
 
-To add one: a line here, ``templates/<key>.html.jinja``, captions of its figures in
-:mod:`cmbfit.report.figures`, and, if it shows data of its own, a JSON product that the workflow hands
-to the summary under the same key (``Plan.products`` in pipeline/plan.py).
+To add one: a line here, ``templates/<key>.html.jinja``, its figures in :mod:`cmbfit.report.figures`, and, if it shows
+data of its own, a JSON product that the workflow hands to the summary under the same key (``Plan.products`` in
+pipeline/plan.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cmbfit.report.figures import PLACES
 from cmbfit.report.run import Run
 
 
@@ -25,8 +26,6 @@ class Section:
     title : str
     product : str, optional
         Key in ``summary["products"]``; the section is left out of runs without it.
-    figures : tuple of str
-        Kinds of figures shown at its end.
     repeats : bool
         One such section for each fit: the template also gets ``name`` and ``fit``.
     """
@@ -34,28 +33,27 @@ class Section:
     key: str
     title: str
     product: str | None = None
-    figures: tuple[str, ...] = ()
     repeats: bool = False
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Kinds of figures shown at its end."""
+        return PLACES.get(self.key, ())
 
 
 SECTIONS = (
     Section("checks", "Checks"),
-    Section(
-        "fit",
-        "Fit",
-        figures=("corner", "residuals", "primordial", "traces", "reweight", "emulator"),
-        repeats=True,
-    ),
-    Section("models", "Models compared", product="models", figures=("models",)),
-    Section("tension", "Data sets against each other", product="tension", figures=("tension",)),
-    Section("predictive", "Posterior predictive checks", product="predictive", figures=("predictive",)),
-    Section("sky", "Sky and spectra", figures=("maps", "mask", "spectra", "nulls", "lowl", "lowl_maps")),
-    Section("look_elsewhere", "Look-elsewhere", product="look_elsewhere", figures=("look_elsewhere",)),
-    Section("evaporation", "Evaporating black holes", product="evaporation", figures=("evaporation",)),
-    Section("blackbody", "Spectrum of the monopole", product="blackbody", figures=("firas",)),
-    Section("birefringence", "Rotation of polarisation", product="birefringence", figures=("birefringence",)),
-    Section("quantum_states", "Squeezed states", product="quantum_states", figures=("quantum_states",)),
-    Section("theory", "Theory", figures=("emulator_search", "emulator_comparison")),
+    Section("fit", "Fit", repeats=True),
+    Section("models", "Models compared", product="models"),
+    Section("tension", "Data sets against each other", product="tension"),
+    Section("predictive", "Posterior predictive checks", product="predictive"),
+    Section("sky", "Sky and spectra"),
+    Section("look_elsewhere", "Look-elsewhere", product="look_elsewhere"),
+    Section("evaporation", "Evaporating black holes", product="evaporation"),
+    Section("blackbody", "Spectrum of the monopole", product="blackbody"),
+    Section("birefringence", "Rotation of polarisation", product="birefringence"),
+    Section("quantum_states", "Squeezed states", product="quantum_states"),
+    Section("theory", "Theory"),
     Section("limits", "Limits"),
     Section("data", "Data"),
     Section("cost", "Cost"),

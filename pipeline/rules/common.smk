@@ -74,13 +74,13 @@ def words(**options):
     return [f"--{k.replace('_', '-')}={x}" for k, x in options.items() if x is not None]
 
 
-def figure(name, caption, category, label, part=""):
-    """Outputs of a figure: PNG for the report, PDF and CSV."""
+def figure(name, kind, category, label, part=""):
+    """Outputs of a figure: PNG for the report with the caption of its kind, PDF and CSV."""
     stem = f"<results>/figures/{name}"
     labels = {"figure": label, **({"fit": "{fit}"} if "{fit}" in name else {})}
     shown = report(
         f"{stem}.png",
-        caption=f"../report/{caption}.rst",
+        caption=str(Path(SECTIONS.caption(kind)).absolute()),
         category=category,
         labels=labels,
     )

@@ -7,7 +7,7 @@ if PLAN.survey:
         input:
             FIELD_FILES,
         output:
-            **figure("maps", "survey_maps", "Maps", "Stokes I, Q, U, P"),
+            **figure("maps", "maps", "Maps", "Stokes I, Q, U, P"),
             **figure("mask", "mask", "Maps", "mask", "mask_"),
         log:
             "<logs>/plot_survey_maps.log",
