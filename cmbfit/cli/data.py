@@ -1,9 +1,10 @@
-"""``cmbfit data``: list, fetch, verify and pin the registered data files."""
+"""``cmbfit data``: the data sets; list, fetch, verify and pin the registered data files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,3 +92,75 @@ def pin(
         raise ChecksumError(f"{file}: is not {name}: {wrong}")
     typer.echo("version: 1\npins:")
     typer.echo(f"  {name}: {{sha256: {sha256_file(file)}, bytes: {file.stat().st_size}}}")
+
+
+@app.command()
+def sets(
+    name: Annotated[
+        str | None, typer.Argument(help="A data set or combination: everything that is known of it.")
+    ] = None,
+) -> None:
+    """List the data sets that fits take, with multipoles, number of values, nuisance parameters; or describe one.
+
+    Example: cmbfit data sets planck2018_plik_lite_ttteee
+    """
+    from cmbfit.likelihood.datasets.load import dataset_names, description  # noqa: PLC0415 (not for --help)
+    from cmbfit.likelihood.selection import combinations, select  # noqa: PLC0415
+
+    if name is None:
+        names = dataset_names()
+        width = max(map(len, names))
+        for one in names:
+            spec = description(one)
+            typer.echo(f"{one:{width}}  {_ranges(spec)}  {_count(spec)}  {_nuisances(spec)}")
+        for combination, parts in combinations().items():
+            typer.echo(f"{combination:{width}}  = {' + '.join(s.name for s in select(parts['data']))}")
+        return
+    chosen = select([name])  # an unknown name is refused with those of both sorts
+    if name in combinations():
+        typer.echo(f"{name}: {combinations()[name]['title']}")
+        for selection in chosen:
+            options = f"  {dict(selection.options)}" if selection.options else ""
+            typer.echo(f"  {selection.name}{options}")
+        return
+    spec = description(name)
+    rows = {"multipoles": _ranges(spec), "values": _count(spec, name), "nuisances": _nuisances(spec)}
+    rows |= {key: str(spec[key]) for key in ("citation", "approximation") if spec.get(key)}
+    typer.echo(f"{name}: {spec['title']}")
+    for key, text in rows.items():
+        typer.echo(f"  {key:13}  {text}")
+
+
+def _ranges(spec: Mapping[str, Any]) -> str:
+    """Return the multipoles of each pair; other surveys that see the same modes stand behind the first, its own."""
+    ((_, pairs), *_) = spec["sky"].items()
+    return ", ".join(f"{pair} {low}-{high}" for pair, (low, high) in pairs.items())
+
+
+def _count(spec: Mapping[str, Any], name: str | None = None) -> str:
+    """Return how many numbers a data set has: as its description says, or by reading it if its files are here."""
+    if (said := spec.get("n_data", spec.get("n_bins"))) is not None:
+        return f"{said} values"
+    if name is None:
+        return "-"
+    if (group := spec.get("files")) and not _all_here(str(group)):
+        return f"not known before its files are here: cmbfit data fetch {group}"
+    from cmbfit.likelihood.datasets.load import load_likelihood  # noqa: PLC0415 (reads the data)
+
+    found = load_likelihood(name).info.n_data
+    return f"{found} values" if found else "no Gaussian bandpowers: maps, or tables of a probability"
+
+
+def _all_here(group: str) -> bool:
+    user = data.user_dir()
+    states = (_state(entry, user) for entry in data.load_registry().select(group).values())
+    return all(state in ("cached", "CMBFIT_DATA", "embedded") for state in states)
+
+
+def _nuisances(spec: Mapping[str, Any]) -> str:
+    out = []
+    for parameter, prior in spec["nuisance"].items():
+        ((kind, (a, b)),) = prior.items()
+        out.append(f"{parameter} {a:g} to {b:g}" if kind == "uniform" else f"{parameter} {a:g} +- {b:g}")
+    out += [f"{' and '.join(row['names'])} together" for row in spec.get("joint_priors", ())]
+    return ", ".join(out) or "no nuisances"

@@ -68,7 +68,7 @@ def _ordering(header: fits.Header, declared: str | None, path: Path) -> tuple[st
     value, source = _decide(found, declared, "ORDERING", path)
     if value is None:
         raise MapError(
-            f"{path}: no ORDERING in the header, expected RING or NESTED; declare ordering= if you know it"
+            f"{path}: no ORDERING in the header, expected RING or NESTED; declare ordering if you know it (--ordering, or maps.declare)"
         )
     if value not in {"RING", "NESTED"}:
         raise MapError(f"{path}: ORDERING is {value!r}, expected RING or NESTED")
@@ -84,7 +84,7 @@ def _coordinates(header: fits.Header, declared: str | None, path: Path) -> tuple
     value, source = _decide(_COORD_WORDS[found] if found else None, declared, "COORDSYS", path)
     if value not in COORDINATES:
         raise MapError(
-            f"{path}: no COORDSYS in the header, expected G, C or E; declare coord= if you know it"
+            f"{path}: no COORDSYS in the header, expected G, C or E; declare coord if you know it (--coord, or maps.declare)"
         )
     return value, source
 
@@ -124,7 +124,7 @@ def _select(names: Sequence[str], columns: Sequence[str | int] | None, path: Pat
         if len(hits) != 1:
             raise MapError(
                 f"{path}: expected one column for Stokes {stokes} ({', '.join(sorted(known))}), found {len(hits)} "
-                f"among the {len(names)} columns {list(names)}; declare columns="
+                f"among the {len(names)} columns {list(names)}; declare columns"
             )
         chosen += hits
     return chosen
@@ -195,7 +195,7 @@ def read_stokes(
                 )
             if not (found or unit):
                 raise MapError(
-                    f"{path}: column {stokes} has no TUNIT; declare unit= (K, mK, uK, ...) if you know it"
+                    f"{path}: column {stokes} has no TUNIT; declare unit (K, mK, uK, ...) if you know it (--unit, or maps.declare)"
                 )
             units.append(found or unit)
             factor = factor_to_uk_cmb(str(found or unit), frequency_ghz)
@@ -244,7 +244,7 @@ def read_mask(
             first = np.asarray(table.data.field(0))
             if not all(np.array_equal(first, table.data.field(k)) for k in range(1, len(names))):
                 raise MapError(
-                    f"{path}: the {len(names)} columns {names} differ; declare column= for the mask"
+                    f"{path}: the {len(names)} columns {names} differ; declare column, the one of the mask"
                 )
         try:
             values = np.asarray(table.data.field(0 if column is None else column))

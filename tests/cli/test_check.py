@@ -114,3 +114,12 @@ def test_the_schema_is_checked_before_anything_heavy_is_imported(
     )  # fmt: skip
     assert run.stdout.strip() == "set()", run.stderr
     assert shown in run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_jobs_are_counted_on_request(tmp_path: Path) -> None:
+    code, out, err = check("run: {name: mine}", tmp_path, "--jobs", "--config", "run.seed=3")
+    assert code == 0, err
+    (chains,) = [line.split() for line in out.splitlines() if line.startswith("sample_posterior")]
+    assert chains[1] == "2"  # ensembles of the default fit

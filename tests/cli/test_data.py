@@ -9,9 +9,19 @@ from typer.testing import CliRunner
 
 from cmbfit import data
 from cmbfit.cli.data import app
-from cmbfit.errors import ChecksumError, ConfigError, DataError
+from cmbfit.errors import ChecksumError, ConfigError, DataError, LikelihoodError
 
 FIRAS = "firas/firas_monopole_spec_v1.txt"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let no test see or touch the developer's data directories."""
+    for name in ("CMBFIT_DATA", "CMBFIT_REGISTRY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("CMBFIT_CACHE", str(folder))
+    return folder
 
 
 def run(*words: str, code: int = 0) -> str:
@@ -79,3 +89,22 @@ def test_pin_checks_what_is_known(tmp_path: Path) -> None:
     for name in (FIRAS, "planck_pr3/beams/LFI_RIMO_R3.31.fits"):
         with pytest.raises(ChecksumError, match="expected"):
             run("pin", name, str(file))
+
+
+def test_sets_lists_every_data_set_and_reads_none(own_cache: Path) -> None:
+    rows = {line.split()[0]: line for line in run("sets").splitlines()}
+    # ranges as Planck Collaboration V 2020 and Louis et al. 2025 (P-ACT's other half) have them
+    assert "tt 30-2508, te 30-1996, ee 30-1996" in rows["planck2018_plik_lite_ttteee"]
+    assert "A_act 1 +- 0.003, P_act 0.9 to 1.1" in rows["act_dr6_cmb_only"]
+    assert rows["p_act"].endswith("planck2018_lowl_ee + act_dr6_cmb_only")
+    assert not [p for p in own_cache.rglob("*") if p.is_file()]
+
+
+def test_sets_describes_one(own_cache: Path) -> None:
+    told = run("sets", "planck2018_plik_lite_ttteee")
+    assert "613 values" in told  # 215 + 199 + 199, Planck Collaboration V 2020, section 2.3.1
+    assert "A&A 641, A5" in told
+    assert "cmbfit data fetch spt3g_d1_lite" in run("sets", "spt3g_d1_lite")
+    assert "'cuts': {'tt': [30, 1000]" in run("sets", "p_act")
+    with pytest.raises(LikelihoodError, match="did you mean 'planck2018'"):
+        run("sets", "planck2019")
