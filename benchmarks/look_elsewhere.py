@@ -18,17 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
+from cmbfit.config import load_config
+from cmbfit.fit import build_posterior, complete_fit, start_point
 from cmbfit.inference.linear_model import linearise, power_response
 from cmbfit.inference.look_elsewhere import FrequencySearch
 from cmbfit.inference.maximum import find_maximum
 from cmbfit.io import write_json
-from cmbfit.likelihood.build import posterior_from_config, start_from_config
-from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.model_defaults import complete_fit
 from cmbfit.theory.primordial import get_model
-from cmbfit.theory.select import theory_from_config
 from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.store import read_transfer
 
@@ -55,10 +52,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/look_elsewhere.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    text = (ROOT / "pipeline/config/default.yaml").read_text(encoding="utf-8")
-    fit = {**yaml.safe_load(text)["fits"]["lcdm_planck2018"], "data": DATA}
-    posterior = posterior_from_config(fit, theory_from_config(fit, "lcdm_planck2018"))
-    best = find_maximum(posterior, *start_from_config(fit, posterior))
+    section = {**load_config(["default"])["fits"]["lcdm_planck2018"], "data": DATA}
+    fit = complete_fit("smooth", section, "lcdm_planck2018")
+    posterior = build_posterior(fit, fold=False)
+    best = find_maximum(posterior, *start_point(fit, posterior))
     transfer = read_transfer(args.transfer)
     operator = transfer.at_centre() if isinstance(transfer, TransferExpansion) else transfer
     smooth = get_model("power_law")
@@ -118,22 +115,23 @@ def _full_fits(
     inner = (x[1:-1] > x[:-2]) & (x[1:-1] > x[2:])
     peaks = (inner.nonzero()[:, 0] + 1).tolist()
     peaks = sorted(peaks, key=lambda i: -float(x[i]))[: args.peaks]
-    text = (ROOT / "pipeline/config/early_universe.yaml").read_text(encoding="utf-8")
-    shared = yaml.safe_load(text)["fits"]["running"]
+    shared = load_config(["early_universe"])["fits"]["running"]
     # what the linear search holds fixed (an envelope, a drift) stays fixed
     own = ("logA", "ns", "amplitude", "log10_omega", "phase")
     fixed = {p.name: p.default for p in get_model(args.model).parameters if p.name not in own}
     fit = complete_fit(
+        "oscillating",
         {
             "data": DATA,
             "priors": shared["priors"] | {p: {"uniform": [x - 1e-6, x + 1e-6]} for p, x in fixed.items()},
             "theory": {"primordial": args.model},
             "start": {p: shared["start"][p] for p in point} | {p: [x, 1e-7] for p, x in fixed.items()},
-        }
+        },
+        "lcdm_planck2018",
+        transfer=args.transfer,
     )
-    theory = theory_from_config(fit, "lcdm_planck2018", args.transfer)
-    full = compile_if_possible(posterior_from_config(fit, theory))
-    centre, scale = start_from_config(fit, full)
+    full = build_posterior(fit)
+    centre, scale = start_point(fit, full)
     centre |= {p: v for p, v in point.items() if p in centre}
     smooth = float(residual.square().sum())
     rows = []

@@ -10,31 +10,27 @@ Run: python benchmarks/sampling.py
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import emcee
 import torch
-import yaml
 
+from cmbfit.fit import Fit, build_posterior, load_run
 from cmbfit.inference import ensemble
 from cmbfit.inference.diagnostics import effective_samples, gelman_rubin
 from cmbfit.inference.sampling import sample
 from cmbfit.io import write_json
-from cmbfit.likelihood.build import posterior_from_config
-from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.posterior import Posterior
-from cmbfit.theory.emulator.bundle import load_emulator
 
-CONFIG = Path(__file__).parent.parent / "pipeline" / "config" / "default.yaml"
 EMCEES_OWN = {"emcees_own": lambda: [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)]}
 
 
-def measure(posterior: Posterior, fit: dict[str, Any], sampler: dict[str, Any]) -> dict[str, float]:
+def measure(posterior: Posterior, fit: Fit, sampler: dict[str, Any]) -> dict[str, float]:
     """Run two ensembles and return times, effective samples and R - 1 between them."""
     inside = 0.0
     original = type(posterior).log_prob
@@ -49,7 +45,14 @@ def measure(posterior: Posterior, fit: dict[str, Any], sampler: dict[str, Any]) 
     with mock.patch.object(type(posterior), "log_prob", timed), tempfile.TemporaryDirectory() as folder:
         begun, wall = time.process_time(), time.perf_counter()
         chains = [
-            sample(posterior, {**fit, "sampler": sampler}, [1, i], folder, f"benchmark{i}", progress=False)[0]
+            sample(
+                posterior,
+                dataclasses.replace(fit, sampler=sampler),
+                [1, i],
+                folder,
+                f"benchmark{i}",
+                progress=False,
+            )[0]
             for i in range(2)
         ]
         cpu, wall = time.process_time() - begun, time.perf_counter() - wall
@@ -76,9 +79,9 @@ def main() -> None:
     parser.add_argument("--output", default="benchmarks/results/sampling.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    fit = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["fits"]["lcdm_planck2018"]
-    posterior = compile_if_possible(posterior_from_config(fit, load_emulator("lcdm_planck2018")))
-    emcee_settings = {k: v for k, v in fit["sampler"].items() if k != "kind"}
+    fit = load_run(["default"]).fits["lcdm_planck2018"]
+    posterior = build_posterior(fit)
+    emcee_settings = dict(fit.sampler)
     runs = {
         "emcee": emcee_settings,
         "emcee, its own moves": {**emcee_settings, "moves": "emcees_own"},

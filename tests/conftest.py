@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from cmbfit import data
+from cmbfit.fit import build_posterior, complete_fit
 from cmbfit.likelihood import Posterior, load_likelihood
 from cmbfit.likelihood.base import Likelihood
-from cmbfit.likelihood.build import posterior_from_config
 from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.theory.base import point_from_values
 from cmbfit.theory.camb_code import CambSettings, CambTheory
@@ -91,8 +91,8 @@ def fit_config() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def posterior(emulator: LinearEmulator, fit_config: dict[str, Any]) -> Posterior:
-    return posterior_from_config(fit_config, emulator)
+def posterior(fit_config: dict[str, Any]) -> Posterior:
+    return build_posterior(complete_fit("lcdm_planck2018", fit_config, "lcdm_planck2018"), fold=False)
 
 
 @pytest.fixture(scope="session")

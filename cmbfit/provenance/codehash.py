@@ -39,6 +39,7 @@ def _folder(package: str, root: Path | None) -> Path | None:
     return Path(place.origin).parent if place and place.origin and place.submodule_search_locations else None
 
 
+@cache
 def _module_file(module: str, root: Path | None) -> Path | None:
     top, *rest = module.split(".")
     folder = _folder(top, root)
@@ -104,7 +105,8 @@ def _names(path: Path, package: tuple[str, ...]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _followed(module: str, packages: Iterable[str], root: Path | None) -> dict[str, Path]:
+@cache
+def _followed(module: str, packages: frozenset[str], root: Path | None) -> dict[str, Path]:
     """Return the files that run when a module is imported: importing a.b.c runs a, a.b and a.b.c."""
     parts = module.split(".")
     if parts[0] not in packages:
@@ -137,7 +139,7 @@ def code_files(
     """
     root = None if root is None else Path(root)
     starts = [module.partition(":")[0] for module in modules]
-    packages = {*_PACKAGES, *(module.partition(".")[0] for module in starts)}
+    packages = frozenset({*_PACKAGES, *(module.partition(".")[0] for module in starts)})
     seen = {str(path): Path(path) for path in files if str(path).endswith(".py")}
     todo = {name for path in seen.values() for name in _names(path, ())}
     for module in starts:
@@ -167,9 +169,12 @@ def resources_of(package: Path) -> frozenset[Path]:
     )
 
 
-def chosen_by_fits(path: Path, package: Path) -> bool:
-    """Return whether a file counts for the fits that use it, and for no module."""
-    return any(path.relative_to(package).match(pattern) for pattern in _BY_FIT)
+@cache
+def chosen_by_fits(package: Path) -> frozenset[Path]:
+    """Return the files of a package that count for the fits that use them, and for no module."""
+    return frozenset(
+        p for p in resources_of(package) if any(p.relative_to(package).match(pattern) for pattern in _BY_FIT)
+    )
 
 
 @cache
@@ -189,7 +194,7 @@ def claimed(path: Path, package: Path) -> tuple[Path, ...]:
             plain = [p for p in places if not (p / "__init__.py").is_file()]
             if any(p.relative_to(base).as_posix() in texts for p in plain):
                 out.add(resource)
-    return tuple(sorted(p for p in out if not chosen_by_fits(p, package)))
+    return tuple(sorted(out - chosen_by_fits(package)))
 
 
 @cache
@@ -220,17 +225,33 @@ def code_hash(
     lines = {name: _digest(path) for name, path in found.items()}
     lines |= {str(path): _digest(Path(path)) for path in files}
     lines |= {f"starts with {module}": "" for module in modules}
+    resources: dict[Path, Path] = {}
     for name, path in found.items():
         package = _folder(name.partition(".")[0], root)
         if package is not None and path.is_relative_to(package):
-            everything = resources_of(package) if registered else frozenset[Path]()
-            own = {p for p in everything if chosen_by_fits(p, package)} | {*claimed(path, package)}
-            lines |= {f"{package.name}/{p.relative_to(package).as_posix()}": _digest(p) for p in own}
+            resources |= dict.fromkeys(claimed(path, package), package)
+            if registered:
+                resources |= dict.fromkeys(chosen_by_fits(package), package)
+    lines |= {
+        f"{folder.name}/{p.relative_to(folder).as_posix()}": _digest(p) for p, folder in resources.items()
+    }
     text = "".join(f"{name} {digest}\n" for name, digest in sorted(lines.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def forget() -> None:
     """Read all files anew: for a process that outlives an edit of them."""
-    for function in (_folder, _tree, _texts, _registered, _names, resources_of, claimed, _digest):
+    for function in (
+        _folder,
+        _module_file,
+        _followed,
+        _tree,
+        _texts,
+        _registered,
+        _names,
+        resources_of,
+        chosen_by_fits,
+        claimed,
+        _digest,
+    ):
         function.cache_clear()

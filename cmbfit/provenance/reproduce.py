@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shlex
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,11 @@ from typing import Any
 import yaml
 
 import cmbfit
+from cmbfit.config.merge import merge
 from cmbfit.errors import DataError
 from cmbfit.io import provenance as provenance_now
 from cmbfit.io import read_json, sha256_file
+from cmbfit.provenance.codehash import code_hash
 
 
 @dataclass(frozen=True)
@@ -63,30 +64,6 @@ def checkout_root() -> Path:
     return root
 
 
-def _code_hashes(root: Path, names: Iterator[str]) -> dict[str, str]:
-    """Return the hash of each entry point's code in a checkout, by that checkout's own rule of hashing."""
-    path = root / "pipeline" / "codehash.py"
-    spec = importlib.util.spec_from_file_location("_codehash_of_checkout", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise DataError(f"{path}: expected the workflow's codehash.py, found none")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    out = {}
-    for name in names:
-        try:
-            out[name] = module.code_hash(name)
-        except FileNotFoundError:
-            out[name] = "no such entry point"
-    return out
-
-
-def merged(base: Any, over: Any) -> Any:
-    """Return `base` with the keys of `over` put in, at any depth, as Snakemake merges configurations."""
-    if isinstance(base, Mapping) and isinstance(over, Mapping):
-        return {k: merged(base[k], over[k]) if k in base and k in over else over.get(k, base.get(k)) for k in [*base, *over]}  # fmt: skip
-    return over
-
-
 def _differing(then: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield (dotted key, then, now) of what differs between two configurations."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
@@ -99,11 +76,14 @@ def _differing(then: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, 
 
 
 def _compare_code(folder: Path, root: Path) -> Iterator[Difference]:
-    recorded: dict[str, str] = read_json(folder / "workflow" / "code.json")
-    here = _code_hashes(root, iter(recorded))
-    for name, value in recorded.items():
-        if here[name] != value:
-            yield Difference("code", f"pipeline.{name}", value, here[name])
+    """Compare the code of every stage, and what each fit chose of the registries, with a checkout's."""
+    for name, record in read_json(folder / "workflow" / "code.json").items():
+        try:
+            here = code_hash(*record["modules"], registered=record["registered"], root=root)
+        except FileNotFoundError as error:
+            here = str(error)
+        if here != record["hash"]:
+            yield Difference("code", name, record["hash"], here)
 
 
 def _compare_configuration(folder: Path, root: Path) -> Iterator[Difference]:
@@ -111,7 +91,7 @@ def _compare_configuration(folder: Path, root: Path) -> Iterator[Difference]:
     path = root / "pipeline" / "config" / "default.yaml"
     default = yaml.safe_load(path.read_text(encoding="utf-8"))
     # what is repeated is the recorded configuration on top of this checkout's default
-    for key, then, now in _differing(recorded, merged(default, recorded)):
+    for key, then, now in _differing(recorded, merge(default, recorded)):
         yield Difference("configuration", key, str(then), str(now))
 
 

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from cmbfit.data import load_registry
 from cmbfit.errors import CmbfitError
 from cmbfit.provenance.codehash import code_hash
+from cmbfit.provenance.uses import fit_uses
 from pipeline import ROOT
 from pipeline.plan import FIRAS, LOWL_MAPS, Plan
 from pipeline.sections import Sections
@@ -42,13 +43,25 @@ FITS = {
 }
 MARKS = SECTIONS.path("marks", PLAN.marks)
 CAMB = SECTIONS.path("camb", PLAN.theory["camb"])
-CODE = {}  # of every stage that the run's rules have
+CODE = {}  # what `cmbfit reproduce` compares: the code of every stage, and of what each fit chose
 
 
 def code(stage, of_fits=False):
     """The hash of everything `python -m pipeline STAGE` may run; what fits choose themselves counts with them."""
-    CODE[stage] = code_hash(f"pipeline.{stage}", registered=not of_fits, root=ROOT)
-    return CODE[stage]
+    return record_code(stage, [f"pipeline.{stage}"], registered=not of_fits)
+
+
+def record_code(name, modules, registered=False):
+    """Hash modules and keep the hash for workflow/code.json."""
+    value = code_hash(*modules, registered=registered, root=ROOT)
+    CODE[name] = {"modules": modules, "registered": registered, "hash": value}
+    return value
+
+
+for fit in PLAN.fits.values():
+    # what is installed elsewhere has no place in a checkout
+    modules = [m for m in fit_uses(fit).modules if m.startswith("cmbfit.")]
+    record_code(f"fit {fit.name}", modules)
 
 
 def uses(wildcards):

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmbfit.likelihood.build import likelihoods_from_config
+from cmbfit.fit.build import load_data
 from cmbfit.likelihood.pixel.wmap9 import MEMBERS, read_wmap9_lowl
 from cmbfit.likelihood.sacc_data import read_own_spectra
 from cmbfit.likelihood.user_files import read_user_candl, read_user_sacc
@@ -143,7 +143,7 @@ def test_the_undamaged_candl_set_is_read(tmp_path: Path) -> None:
     (tmp_path / "windows").mkdir()
     for name, raw in {**FILES, "x.yaml": yaml.dump(SPEC).encode()}.items():
         (tmp_path / name).write_bytes(raw)
-    (like,) = likelihoods_from_config({"data": [{"candl": str(tmp_path / "x.yaml"), "units_checked": True}]})
+    (like,) = load_data([{"candl": str(tmp_path / "x.yaml"), "units_checked": True}])
     assert like.info.n_data == 2 * BINS
 
 

@@ -9,16 +9,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
-from cmbfit.cli.fit import choose_fit, read_config
+from cmbfit.config import load_config
+from cmbfit.config.check import schema_problems
 from cmbfit.data import load_registry
 from cmbfit.errors import ConfigError
-from cmbfit.theory.emulator.bundle import load_emulator
-from pipeline.check_config import check_edges, check_fit
+from cmbfit.fit.run import complete_run
 from pipeline.survey_config import Survey
-from tests.conftest import ROOT
 from tests.data.test_registry import GOOD
 from tests.fuzz.damage import damaged, damaged_tree
 from tests.fuzz.judge import judge
@@ -69,28 +66,20 @@ def test_yaml_that_grows(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
     assert not judge("registry", lambda: load_registry(path, overlay=""))
-    assert not judge("configuration", lambda: choose_fit(read_config(path)))
+    assert not judge("configuration", lambda: load_config([path]))
 
 
-# as Snakemake merges them into the default one
-_CONFIG = {
-    name: read_config(ROOT / f"pipeline/config/{name}.yaml") for name in ("default", "ground", "wmap9")
-}
+def require_valid(config: Any) -> None:
+    if problems := schema_problems(config):
+        raise ConfigError("; ".join(problems))
 
 
-def _valid(config: Any) -> None:
-    """Refuse as the Snakefile does."""
-    if not isinstance(config, dict):  # Snakemake itself
-        raise ConfigError("expected a mapping")
-    try:
-        validate(config, str(ROOT / "cmbfit/config/schema.yaml"), set_default=False)
-    except WorkflowError as error:
-        raise ConfigError(str(error)[:1000]) from error
+_CONFIG = {name: load_config([name]) for name in ("default", "ground", "wmap9")}
 
 
 @given(st.data())
 def test_configuration(tmp_path: Path, data: st.DataObject) -> None:
-    """What `cmbfit fit` does with a file before it loads data."""
+    """What every door does with a file before it loads data: schema, merging, completion of its fits."""
     path = tmp_path / "mine.yaml"
     good = _CONFIG[data.draw(st.sampled_from(sorted(_CONFIG)))]
     if data.draw(st.integers(0, 4)):
@@ -99,30 +88,9 @@ def test_configuration(tmp_path: Path, data: st.DataObject) -> None:
         path.write_bytes(data.draw(damaged(yaml.safe_dump(good).encode())))
 
     def read() -> None:
-        choose_fit(read_config(path))
+        complete_run(load_config([path]))
 
     judge("configuration", read)
-
-
-@pytest.fixture(scope="module")
-def box() -> dict[str, tuple[float, float]]:
-    return load_emulator().box
-
-
-@given(st.data())
-def test_configuration_of_a_run(box: dict[str, tuple[float, float]], data: st.DataObject) -> None:
-    """What passes the schema stops at the start with a typed error, if it stops there."""
-    base: dict[str, Any] = _CONFIG["default"]
-    config = data.draw(damaged_tree(base))
-
-    def check() -> None:
-        _valid(config)
-        check_edges(config["spectra"]["edges"])
-        for name in config["run"]["fits"]:
-            if name in config["fits"]:
-                check_fit(name, config["fits"][name], box)
-
-    judge("configuration of a run", check)
 
 
 @given(st.data())
@@ -130,7 +98,7 @@ def test_maps_of_a_survey(data: st.DataObject) -> None:
     config = {**_CONFIG["wmap9"], "maps": data.draw(damaged_tree(_CONFIG["wmap9"]["maps"]))}
 
     def check() -> None:
-        _valid(config)
+        require_valid(config)
         if "fields" in config["maps"]:
             survey = Survey(config["maps"])
             _ = survey.files, [survey.field_inputs(f) for f in survey.masked]
@@ -140,6 +108,6 @@ def test_maps_of_a_survey(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", sorted(_CONFIG))
 def test_the_undamaged_configuration_is_accepted(name: str) -> None:
-    _valid(_CONFIG[name])
+    require_valid(_CONFIG[name])
     if name == "wmap9":
         assert Survey(_CONFIG[name]["maps"]).files

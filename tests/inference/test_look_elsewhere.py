@@ -14,9 +14,9 @@ from scipy.interpolate import CubicSpline
 
 from cmbfit.errors import LikelihoodError, ParameterError
 from cmbfit.figures.look_elsewhere import look_elsewhere_table, plot_look_elsewhere
+from cmbfit.fit import build_posterior, complete_fit
 from cmbfit.inference.linear_model import LinearModel, linearise, power_response
 from cmbfit.inference.look_elsewhere import FrequencySearch, averaged_bayes, gross_vitells, search_record
-from cmbfit.likelihood.build import posterior_from_config
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.theory.base import point_from_values
 from cmbfit.theory.camb_code import CambSettings
@@ -195,10 +195,11 @@ def test_bad_searches(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def planck(emulator: LinearEmulator, fit_config: dict[str, Any]) -> Posterior:
+def planck(fit_config: dict[str, Any]) -> Posterior:
     cuts = {"tt": [30, 190], "te": [30, 190], "ee": [30, 190]}
     data = [{"planck2018_plik_lite_ttteee": {"cuts": cuts}}, "planck2018_lowl_tt_2bin", "tau_lowe"]
-    return posterior_from_config({**fit_config, "data": data}, emulator)
+    fit = complete_fit("mine", {**fit_config, "data": data}, "lcdm_planck2018")
+    return build_posterior(fit, fold=False)
 
 
 @pytest.fixture(scope="module")

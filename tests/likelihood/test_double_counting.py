@@ -14,9 +14,10 @@ import yaml
 from scipy import stats
 
 from cmbfit.errors import ConfigError, LikelihoodError
+from cmbfit.fit import Fit, complete_fit
+from cmbfit.fit.build import build_likelihoods, load_data
 from cmbfit.likelihood import Posterior, Uniform, load_likelihood
 from cmbfit.likelihood.base import DataSetInfo, refuse_double_counting
-from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.likelihood.selection import combinations, select
 from cmbfit.theory.spectra import Spectra
 
@@ -66,18 +67,22 @@ def test_two_measurements_of_tau_are_refused(second: str) -> None:
     if second == "planck2018_lowl_ee":
         data.reverse()
     with pytest.raises(LikelihoodError, match="both measure tau"):
-        likelihoods_from_config({"data": data})
+        load_data(data)
     reason = {"allow_overlap": "a check of the prior"}
-    assert len(likelihoods_from_config({"data": [data[0], {data[1]: reason}]})) == 2
+    assert len(load_data([data[0], {data[1]: reason}])) == 2
+
+
+def fit_of(data: list[Any], priors: Mapping[str, Any]) -> Fit:
+    return complete_fit("mine", {"data": data, "priors": priors}, "lcdm_planck2018")
 
 
 def test_a_gaussian_prior_on_tau_beside_low_l_ee_is_refused() -> None:
     gaussian = {"tau": {"gaussian": [0.0544, 0.0073]}}
     for name in ("planck2018_lowl_ee", "tau_lowe"):
         with pytest.raises(LikelihoodError, match="same measurement twice"):
-            likelihoods_from_config({"data": [name], "priors": gaussian})
-    likelihoods_from_config({"data": ["planck2018_plik_lite_tt"], "priors": gaussian})
-    likelihoods_from_config({"data": ["tau_lowe"], "priors": {"tau": {"uniform": [0.01, 0.2]}}})
+            build_likelihoods(fit_of([name], gaussian))
+    build_likelihoods(fit_of(["planck2018_plik_lite_tt"], gaussian))
+    build_likelihoods(fit_of(["tau_lowe"], {"tau": {"uniform": [0.01, 0.2]}}))
 
 
 class WideTheory:
@@ -104,7 +109,7 @@ def test_the_joint_prior_is_the_product_of_the_declared_ones(name: str, rng: np.
     """Every nuisance parameter of a combination once, however many data sets use it, by scipy's densities."""
     for group in {s.registry_group for s in select([name])}:
         fetched(group)
-    likelihoods = likelihoods_from_config({"data": [name]})
+    likelihoods = load_data([name])
     box = {p: Uniform(*WideTheory.box[p]) for p in WideTheory.parameters}
     posterior = Posterior(WideTheory(), likelihoods, box)
     declared = {
@@ -151,7 +156,7 @@ def test_combinations_name_known_data_once() -> None:
 def test_act_and_the_whole_of_planck_are_refused_with_the_published_cut() -> None:
     fetched("act_dr6_cmb_only")
     with pytest.raises(LikelihoodError, match=r"cuts: \{tt: \[30, 999\], te: \[30, 599\], ee: \[30, 599\]\}"):
-        likelihoods_from_config({"data": [PLIK, "act_dr6_cmb_only"]})
+        load_data([PLIK, "act_dr6_cmb_only"])
 
 
 @pytest.mark.parametrize(
@@ -172,4 +177,4 @@ def test_act_and_the_whole_of_planck_are_refused_with_the_published_cut() -> Non
 )
 def test_bad_items_are_refused_by_name(items: list[Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        likelihoods_from_config({"data": items})
+        load_data(items)

@@ -15,8 +15,8 @@ import yaml
 
 from cmbfit.data import read_bytes
 from cmbfit.errors import CodeNotAllowedError, ConfigError, DataError, LikelihoodError
+from cmbfit.fit.build import load_data
 from cmbfit.likelihood import Gaussian, Uniform
-from cmbfit.likelihood.build import likelihoods_from_config
 from cmbfit.likelihood.datasets.catalog import dataset_names, description
 from cmbfit.likelihood.datasets.kinds import KINDS
 from cmbfit.likelihood.selection import read_words, select
@@ -77,7 +77,7 @@ def one(value: float) -> torch.Tensor:
 def test_a_dataset_yaml_with_its_files_is_a_data_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     path = f"./{folder.name}/dataset.yaml"
-    (like,) = likelihoods_from_config({"data": [path]})
+    (like,) = load_data([path])
     # a flat model of 900/1.1^2 against 1000, 900 and 800 with errors of 10
     expected = -0.5 * (((VALUES - 900 / 1.21) / 10) ** 2).sum()
     assert like.log_prob(flat(900.0), {"A_mine": one(1.1)}).item() == pytest.approx(expected, rel=1e-12)
@@ -94,7 +94,7 @@ def test_a_dataset_yaml_with_its_files_is_a_data_set(folder: Path, monkeypatch: 
         f"{folder.name}/dataset.yaml",
         *(f"{folder.name}/{x}" for x in SPEC["files"]),
     }
-    (cut,) = likelihoods_from_config({"data": [{path: {"cuts": {"tt": [4, 10]}}}]})
+    (cut,) = load_data([{path: {"cuts": {"tt": [4, 10]}}}])
     assert cut.info.n_data == 2
     assert read_words([path]) == [path]
 
@@ -108,13 +108,13 @@ def test_a_nuisance_needs_its_dataset_yaml_alone(folder: Path) -> None:
     )
     (chosen,) = select([path])
     assert chosen.nuisance_priors == {"A_mine": Gaussian(1.0, 0.01), "gain": Uniform(0.9, 1.1)}
-    (like,) = likelihoods_from_config({"data": [path]})
+    (like,) = load_data([path])
     expected = -0.5 * (((VALUES - 900 * 1.05) / 10) ** 2).sum()
     got = like.log_prob(flat(900.0), {"A_mine": one(1.0), "gain": one(1.05)}).item()
     assert got == pytest.approx(expected, rel=1e-12)
     idle = write(folder, nuisance=SPEC["nuisance"] | {"gain": {"uniform": [0.9, 1.1]}})
     with pytest.raises(LikelihoodError, match=r"gain acts on nothing; say how in its dataset\.yaml"):
-        likelihoods_from_config({"data": [idle]})
+        load_data([idle])
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_malformed_data_sets_are_refused_by_name(
     (folder.parent / "secret.txt").write_text("1")
     (folder / "link.txt").symlink_to(folder.parent / "secret.txt")
     with pytest.raises((DataError, LikelihoodError), match=message):
-        likelihoods_from_config({"data": [write(folder, **changes)]})
+        load_data([write(folder, **changes)])
     with pytest.raises(DataError, match="no such file"):
-        likelihoods_from_config({"data": [str(folder / "other.yaml")]})
+        load_data([str(folder / "other.yaml")])
 
 
 READER = """from cmbfit.likelihood.datasets.source import data_set_info
@@ -187,15 +187,15 @@ def test_a_class_of_the_user_s_is_a_data_set(tmp_path: Path, monkeypatch: pytest
     assert chosen.nuisance_priors is None
     assert chosen.user_hashes() == {str(path): hashlib.sha256(LIKE.encode()).hexdigest()}
     with pytest.raises(CodeNotAllowedError):
-        likelihoods_from_config({"data": [item]})
+        load_data([item])
     monkeypatch.setenv("CMBFIT_ALLOW_CODE", "1")
-    (like,) = likelihoods_from_config({"data": [item]})
+    (like,) = load_data([item])
     spectra = Spectra({"tt": torch.zeros(1, 11, dtype=torch.float64)}, {"tau": one(0.07)})
     assert like.log_prob(spectra, {}).item() == pytest.approx(-2.0)
     with pytest.raises(ConfigError, match=r"argument 'widht'; it takes"):
-        likelihoods_from_config({"data": [{"likelihood": f"{path}:Width", "widht": 0.01}]})
+        load_data([{"likelihood": f"{path}:Width", "widht": 0.01}])
     with pytest.raises(ConfigError, match=r"expected the interface of .* found a int"):
-        likelihoods_from_config({"data": [{"likelihood": f"{path}:half"}]})
+        load_data([{"likelihood": f"{path}:half"}])
 
 
 def test_options_that_a_format_does_not_have_are_refused(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_options_that_a_format_does_not_have_are_refused(tmp_path: Path) -> None
         ),
     ):
         with pytest.raises(ConfigError, match=message):
-            likelihoods_from_config({"data": [{"sacc": "x.fits", "unit": "dl", "pairs": ["tt"], **extra}]})
+            load_data([{"sacc": "x.fits", "unit": "dl", "pairs": ["tt"], **extra}])
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_package_brings_a_data_set_without_being_imported(
     entry_points.cache_clear()
     try:
         assert "three_bins" in dataset_names()
-        (like,) = likelihoods_from_config({"data": ["three_bins"]})
+        (like,) = load_data(["three_bins"])
         fit = SimpleNamespace(data=["three_bins"], theory={}, sampler={})
         assert {f"three_bins/{x}" for x in SPEC["files"]} <= set(fit_uses(fit).files)
     finally:

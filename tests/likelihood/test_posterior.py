@@ -10,11 +10,10 @@ import pytest
 import scipy.stats
 import torch
 
-from cmbfit.errors import ConfigError, LikelihoodError, OutsideBoxError, ParameterError
+from cmbfit.errors import LikelihoodError, OutsideBoxError, ParameterError
 from cmbfit.inference.ensemble import EnsembleSettings, run_ensemble
 from cmbfit.likelihood import Gaussian, Posterior, Uniform, load_likelihood, pick_device
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
-from cmbfit.likelihood.build import start_from_config
 from cmbfit.likelihood.shared_priors import shared_priors
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.spectra import Spectra
@@ -297,18 +296,6 @@ def test_a_gaussian_prior_far_outside_the_box_is_refused(
         ParameterError, match=r"0\.5 of the prior of ns lies outside \[-5, 5\].*narrow the prior"
     ):
         Posterior(line, pair_of_data, PRIORS | {"ns": Gaussian(5.0, 0.1)})
-
-
-def test_starts_that_do_not_fit_the_posterior_are_refused(posterior: Posterior) -> None:
-    good = {p: [1.0, 0.1] for p in posterior.parameters}
-    assert start_from_config({"start": good}, posterior)[1]["ns"] == 0.1
-    for start, message in (
-        ({k: v for k, v in good.items() if k != "tau"}, "for tau"),
-        (good | {"nrun": [0, 1]}, "nrun is not a parameter"),
-        (good | {"ns": [1, 0]}, "scale of ns must be positive"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            start_from_config({"start": start}, posterior)
 
 
 def test_device_names_are_checked() -> None:

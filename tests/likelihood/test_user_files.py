@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from cmbfit.cli.app import app
 from cmbfit.errors import ConfigError, DataError, DownloadError, LikelihoodError
+from cmbfit.fit import build_posterior, complete_fit
+from cmbfit.fit.build import load_data
 from cmbfit.likelihood import Gaussian, Uniform, load_likelihood
 from cmbfit.likelihood.bandpower_model import calibrated
-from cmbfit.likelihood.build import likelihoods_from_config, posterior_from_config
 from cmbfit.likelihood.datasets import check_reference, reference_of
 from cmbfit.likelihood.datasets.load import description
 from cmbfit.likelihood.gaussian import GaussianBandpowers
@@ -97,7 +98,7 @@ def d1(tmp_path: Path, sky: Spectra) -> Path:
 
 
 def load(path: Path, **options: Any) -> GaussianBandpowers:
-    (like,) = likelihoods_from_config({"data": [{"candl": str(path), **options}]})
+    (like,) = load_data([{"candl": str(path), **options}])
     assert isinstance(like, GaussianBandpowers)
     return like
 
@@ -139,9 +140,7 @@ def test_cuts_and_surveys_of_a_users_file(d1: Path) -> None:
     like = load(d1, priors=ECAL, cuts={"tt": [1000, 2000]}, survey="planck")
     assert like.info.n_data == 32 + 72 + 72  # centres 1014.5, 1044.5, ..., 1944.5
     with pytest.raises(LikelihoodError, match="count the same planck TT"):
-        likelihoods_from_config(
-            {"data": [{"candl": str(d1), "priors": ECAL, "survey": "planck"}, "planck2018_plik_lite_tt"]}
-        )
+        load_data([{"candl": str(d1), "priors": ECAL, "survey": "planck"}, "planck2018_plik_lite_tt"])
 
 
 @pytest.mark.parametrize(
@@ -214,22 +213,22 @@ def test_sacc_files_by_configuration(tmp_path: Path, sky: Spectra, unit: str) ->
     path = tmp_path / "own.fits"
     write_sacc(path, sky, unit=unit)
     item = {"sacc": str(path), "unit": unit, "pairs": ["tt"], "survey": "mine", "ranges": {"tt": [100, 600]}}
-    (like,) = likelihoods_from_config({"data": [item]})
+    (like,) = load_data([item])
     assert like.info.n_data == 10
     # made from this sky: windows and units right, chi2 is rounding
     assert like.log_prob(sky, {}).item() == pytest.approx(0.0, abs=1e-12)
     gain = {"A_mine": {"prior": {"gaussian": [1.0, 0.02]}, "powers": {"tt": -2}}}
-    (calibrated,) = likelihoods_from_config({"data": [item | {"calibration": gain}]})
+    (calibrated,) = load_data([item | {"calibration": gain}])
     # errors of 2%: a model 1.1^2 lower is 1 - 1/1.21 of each of ten bandpowers off
     chi2 = -2 * calibrated.log_prob(sky, {"A_mine": one(value=1.1)}).item()
     assert chi2 == pytest.approx(10 * ((1 - 1 / 1.21) / 0.02) ** 2, rel=1e-9)
     assert select([item | {"calibration": gain}])[0].nuisance_names == ["A_mine"]
     with pytest.raises(ConfigError, match="calibration: A_mine: expected"):
-        likelihoods_from_config({"data": [item | {"calibration": {"A_mine": {"powers": {"tt": -2}}}}]})
+        load_data([item | {"calibration": {"A_mine": {"powers": {"tt": -2}}}}])
     with pytest.raises(LikelihoodError, match="times those of LCDM"):
-        likelihoods_from_config({"data": [item | {"unit": "cl" if unit == "dl" else "dl"}]})
+        load_data([item | {"unit": "cl" if unit == "dl" else "dl"}])
     with pytest.raises(ConfigError, match="give unit: dl or unit: cl"):
-        likelihoods_from_config({"data": [{"sacc": str(path)}]})
+        load_data([{"sacc": str(path)}])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -237,21 +236,18 @@ def test_windows_that_miss_multipoles_are_refused(tmp_path: Path, sky: Spectra) 
     path = tmp_path / "gaps.fits"
     write_sacc(path, sky, step=2)
     with pytest.raises(LikelihoodError, match="windows miss l = 3"):
-        likelihoods_from_config({"data": [{"sacc": str(path), "unit": "dl", "pairs": ["tt"]}]})
+        load_data([{"sacc": str(path), "unit": "dl", "pairs": ["tt"]}])
 
 
-def test_tau_as_a_data_set(emulator: LinearEmulator, sky: Spectra) -> None:
+def test_tau_as_a_data_set(sky: Spectra) -> None:
     like = load_likelihood("tau_lowe")
     assert isinstance(like, ParameterGaussian)
     expected = -0.5 * ((0.055 - 0.0506) / 0.0086) ** 2
     assert like.log_prob(sky, {}).item() == pytest.approx(expected, rel=1e-12)
     with pytest.raises(LikelihoodError, match="needs the parameter tau beside the spectra"):
         like.log_prob(Spectra(dict(sky.dl)), {})
-    fit = {
-        "data": ["planck2018_plik_lite_tt", "tau_lowe"],
-        "priors": {p: {"uniform": list(emulator.box[p])} for p in emulator.parameters},
-    }
-    posterior = posterior_from_config(fit, emulator)
+    section = {"data": ["planck2018_plik_lite_tt", "tau_lowe"]}
+    posterior = build_posterior(complete_fit("mine", section, "lcdm_planck2018"))
     theta = torch.cat([POINT, one()[:, None]], dim=1)
     assert posterior.log_likelihoods(theta)["tau_lowe"].item() == pytest.approx(expected, rel=1e-12)
 

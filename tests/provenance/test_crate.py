@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from cmbfit.cli.app import app
 from cmbfit.errors import DataError
 from cmbfit.io import provenance, write_json
+from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.crate import write_crate
 from cmbfit.provenance.reproduce import compare
 from cmbfit.theory.emulator.manifest import bundle_folder
-from pipeline.codehash import code_hash
 from tests.report.example import SUMMARY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,9 @@ def run(tmp_path: Path) -> Path:
     (folder / "workflow").mkdir()
     shutil.copy(ROOT / "Snakefile", folder / "workflow" / "Snakefile")
     write_json(folder / "workflow" / "config.json", settings)
-    write_json(folder / "workflow" / "code.json", {"gate": code_hash("gate")})
+    record = {"modules": ["pipeline.gate"], "registered": True}
+    value = code_hash("pipeline.gate", registered=True, root=ROOT)
+    write_json(folder / "workflow" / "code.json", {"gate": {**record, "hash": value}})
     write_crate(folder, summary, started="2026-01-01T00:00:00+00:00", ended="2026-01-01T00:07:00+00:00")
     return folder
 
@@ -109,7 +111,9 @@ def test_this_checkout_would_repeat_its_own_run(run: Path) -> None:
 
 def test_every_difference_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     code, config = run / "workflow" / "code.json", run / "workflow" / "config.json"
-    write_json(code, {"gate": "0" * 16, "gone": "1" * 16})
+    stages = {"gate": "0" * 16, "gone": "1" * 16}
+    record = {n: {"modules": [f"pipeline.{n}"], "registered": True, "hash": h} for n, h in stages.items()}
+    write_json(code, record)
     settings = json.loads(config.read_text())
     del settings["run"]["seed"]  # a key that the default has since gained
     write_json(config, settings)
@@ -121,11 +125,11 @@ def test_every_difference_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, t
     write_json(run / "summary.json", summary)
     found = {(d.what, d.name): d for d in compare(run)}
     assert set(found) == {
-        ("results", "chains/lcdm.summary.json"), ("results", "summary.json"), ("code", "pipeline.gate"),
-        ("code", "pipeline.gone"), ("configuration", "run.seed"), ("data", WINDOW),
+        ("results", "chains/lcdm.summary.json"), ("results", "summary.json"), ("code", "gate"),
+        ("code", "gone"), ("configuration", "run.seed"), ("data", WINDOW),
         ("emulator", "lcdm_planck2018"), ("version", "numpy"),
     }  # fmt: skip
-    assert found["code", "pipeline.gone"].now == "no such entry point"
+    assert found["code", "gone"].now.startswith("no module pipeline.gone")
     assert (found["configuration", "run.seed"].then, found["configuration", "run.seed"].now) == (
         "nothing",
         "20260101",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,18 +23,15 @@ from cmbfit.errors import (
     ParameterError,
     SpectrumError,
 )
+from cmbfit.fit import Fit, build_posterior, complete_fit, start_point
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum, Uniform
-from cmbfit.likelihood.build import posterior_from_config, start_from_config
 from cmbfit.likelihood.compiled import compile_if_possible, compile_posterior
-from cmbfit.likelihood.model_defaults import complete_fit, sampled_parameters
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.lensing import Lensing
 from cmbfit.theory.lensing_response import LensingResponse
-from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.primordial import MODELS, get_model
 from cmbfit.theory.primordial_theory import PrimordialTheory
-from cmbfit.theory.select import theory_from_config
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.nodes import NodeSettings
 from cmbfit.theory.transfer.plan import CENTRE, STEPS, ExpansionPlan, plan_from_config
@@ -293,42 +291,36 @@ def test_spectra_that_cannot_be_have_probability_zero(
             assert not gradient[0].any()
 
 
-def test_a_fit_takes_over_its_model_s_priors() -> None:
-    fit = {"theory": {"primordial": "excited_state"}, "priors": {"angle": {"uniform": [1, 2]}}, "start": {}}
-    whole = complete_fit(fit)
-    assert whole["priors"]["angle"] == {"uniform": [1, 2]}
-    assert whole["priors"]["log10_quanta"] == {"uniform": [-6.0, 0.0]}
+def primordial_fit(section: dict[str, Any], transfer: Path) -> Fit:
+    return complete_fit("mine", section, "lcdm_planck2018", transfer=str(transfer), transfer_box={})
+
+
+def test_a_fit_takes_over_its_model_s_priors(tmp_path: Path) -> None:
+    section = {"data": ["planck2018"], "theory": {"primordial": "excited_state"}}
+    fit = primordial_fit(section | {"priors": {"angle": {"uniform": [1, 2]}}}, tmp_path)
+    assert fit.priors["angle"] == {"uniform": [1, 2]}
+    assert fit.priors["log10_quanta"] == {"uniform": [-6.0, 0.0]}
+    assert 1 < fit.start["angle"][0] < 2
+    assert tuple(fit.priors)[-3:] == ("log10_quanta", "ln_km", "angle")
     low, high = MODELS["excited_state"].priors["angle"].describe()["uniform"]
-    assert low < whole["start"]["angle"][0] < high
-    assert complete_fit(whole) == whole
-    assert sampled_parameters(fit, LCDM)[-3:] == ("log10_quanta", "ln_km", "angle")
-    with pytest.raises(ConfigError, match="predicts n_s"):
-        complete_fit(
-            {"theory": {"primordial": "starobinsky"}, "priors": {"ns": {"uniform": [0.9, 1]}}, "start": {}}
-        )
-    with pytest.raises(ParameterError, match="unknown primordial model"):
-        complete_fit({"theory": {"primordial": "foo"}, "priors": {}, "start": {}})
-    assert complete_fit({"priors": {}, "start": {}}) == {"priors": {}, "start": {}}
+    assert low < primordial_fit(section, tmp_path).start["angle"][0] < high
+    with pytest.raises(ConfigError, match="unknown primordial model"):
+        primordial_fit({"data": ["planck2018"], "theory": {"primordial": "foo"}}, tmp_path)
 
 
 def test_a_configuration_becomes_a_posterior(tmp_path: Path, expansion: TransferExpansion) -> None:
     write_transfer(tmp_path, expansion)
     path = Path(__file__).parents[2] / "pipeline/config/early_universe.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    fit = {**config["fits"]["cutoff_kinetic"], "data": ["planck2018_lowl_ee"]}
-    posterior = posterior_from_config(fit, theory_from_config(fit, "lcdm_planck2018", tmp_path))
+    fit = primordial_fit({**config["fits"]["cutoff_kinetic"], "data": ["planck2018_lowl_ee"]}, tmp_path)
+    posterior = build_posterior(fit)
     assert posterior.parameters == ("ombh2", "omch2", "theta_mc", "tau", "logA", "ns", "ln_kc", "A_planck")
-    centre, scale = start_from_config(fit, posterior)
+    centre, scale = start_point(fit, posterior)
     assert centre["ln_kc"] == -7.6
     assert scale["ln_kc"] > 0
-    with pytest.raises(ConfigError, match="needs a transfer expansion"):
-        theory_from_config(fit, "lcdm_planck2018")
-    wide = {**fit, "priors": {**fit["priors"], "tau": {"uniform": [0.02, 0.15]}}}
-    with pytest.raises(ConfigError, match="prior of tau"):
-        posterior_from_config(wide, posterior.theory)
     write_transfer(tmp_path, expansion.at_centre())
     with pytest.raises(ConfigError, match="an operator of one cosmology"):
-        theory_from_config(fit, "lcdm_planck2018", tmp_path)
+        build_posterior(fit)
 
 
 def test_plans_are_checked() -> None:

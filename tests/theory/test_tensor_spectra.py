@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from cmbfit.errors import DataError, ParameterError, SpectrumError
+from cmbfit.fit import complete_fit
+from cmbfit.fit.build import build_theory
 from cmbfit.likelihood import Posterior, Uniform
 from cmbfit.likelihood.compiled import compile_if_possible
-from cmbfit.likelihood.model_defaults import complete_fit, sampled_parameters
 from cmbfit.theory.camb_code import PRESETS
 from cmbfit.theory.emulator.linear import LinearEmulator
-from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.primordial import get_model
 from cmbfit.theory.primordial_exact import camb_with_power
 from cmbfit.theory.primordial_theory import PrimordialTheory
-from cmbfit.theory.select import theory_from_config
 from cmbfit.theory.tensor_spectra import TensorSpectra
 from cmbfit.theory.transfer.camb_matrices import TransferSettings
 from cmbfit.theory.transfer.expansion import TransferExpansion
@@ -114,15 +113,15 @@ def test_a_configuration_names_its_waves(
     expansion: TransferExpansion,  # noqa: F811
     operator: TransferOperator,
 ) -> None:
-    fit = {"theory": {"primordial": "power_law", "tensors": "tensor_consistency"}, "priors": {}, "start": {}}
-    whole = complete_fit(fit)
-    assert whole["priors"]["r"] == {"uniform": [1e-6, 0.2]}
-    assert sampled_parameters(fit, LCDM)[-3:] == ("logA", "ns", "r")
+    section = {"data": ["planck2018"], "theory": {"primordial": "power_law", "tensors": "tensor_consistency"}}
+    fit = complete_fit("mine", section, "lcdm_planck2018", transfer=str(tmp_path), transfer_box={})
+    assert fit.priors["r"] == {"uniform": [1e-6, 0.2]}
+    assert tuple(fit.priors)[-3:] == ("logA", "ns", "r")
     write_transfer(tmp_path, expansion)
     with pytest.raises(DataError, match="tensors"):
-        theory_from_config(fit, "lcdm_planck2018", tmp_path)
+        build_theory(fit)
     write_transfer(tmp_path / TENSORS, operator)
-    theory = theory_from_config(fit, "lcdm_planck2018", tmp_path)
+    theory = build_theory(fit)
     assert theory.parameters == ("ombh2", "omch2", "theta_mc", "tau", "logA", "ns", "r")
     assert theory.settings["tensors"]["model"] == "tensor_consistency"
 
