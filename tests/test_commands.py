@@ -25,6 +25,7 @@ _FENCE = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Documented words to what is run: capitals stand for the reader's own, brackets for what may be left out.
 FAST = {
     "cmbfit data list": "cmbfit data list",
+    "cmbfit data sets": "cmbfit data sets",
     "cmbfit emulator info NAME": "cmbfit emulator info lcdm_planck2018",
     "cmbfit firas": "cmbfit firas",
     "cmbfit loglike --data NAME --spectrum FILE --self-check": (
@@ -49,6 +50,9 @@ ELSEWHERE = {
     "cmbfit cite results/mine > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
+    "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
+    "cmbfit check mine.yaml": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
+    "cmbfit run": "tests/test_package.py::test_the_wheel_knows_every_job_of_a_run",
     "cmbfit compare CONFIG": "tests/cli/test_compare.py::test_harrison_zeldovich_against_lcdm",
     "cmbfit compare pipeline/config/default.yaml -o comparison": (
         "tests/cli/test_compare.py::test_harrison_zeldovich_against_lcdm"
@@ -67,7 +71,7 @@ ELSEWHERE = {
     "make slurm": "tests/slurm/test_slurm.py::test_losses_on_a_cluster_end_like_the_local_run",
     "make unlock": "tests/workflow/test_resume.py::test_a_killed_fit_resumes_to_the_same_chain",
     "make unlock run": "tests/workflow/test_resume.py::test_a_killed_fit_resumes_to_the_same_chain",
-    "pip install .": "tests/test_package.py::test_the_wheel_is_whole_and_fits",
+    "pip install .": "tests/test_package.py::test_the_wheel_has_data_and_workflow_and_no_top_level_pipeline",
     "python -m http.server --bind 127.0.0.1 --directory served 8765 &": "tests/workflow/standins.py::run_on_standins",
     "python -m pipeline compute_theory": "tests/workflow/conftest.py::tiny_run",
     "python -m pipeline make_standins --config pipeline/config/default.yaml pipeline/config/wmap9.yaml "

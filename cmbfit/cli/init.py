@@ -38,7 +38,7 @@ spectra:
 """
 
 _FITS = """
-fits:                      # priors, starts and the sampler have defaults; see docs/configuration.md to change them
+fits:                      # priors, starts and the sampler have defaults
   {fit}:
     data: [{data}]   # names of `cmbfit data sets`, or your own files
 {theory}    # priors:              # flat within the theory's range where nothing is said
