@@ -1,132 +1,56 @@
-"""Fits that all doors are tried with, and files of a user's for two of them."""
+"""Fits that every door is tried with."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
-from cmbfit import data
-from cmbfit.spectra.product import COMBINED, Bandpowers, write_combined
 from cmbfit.theory.transfer.store import write_transfer
 from tests.likelihood.conftest import fetched
 from tests.theory.test_primordial_theory import made_up_expansion
 
 from .doors import Case
+from .files import CUTS, RANGES, write_candl, write_product
 
-EDGES = tuple(range(30, 191, 20))
-"""Bins of the user's files: low, since made-up transfer functions end at l = 200."""
+SHIPPED = {
+    "planck2018": ("default", "lcdm_planck2018", ""),
+    "p_act": ("ground", "lcdm_p_act", "act_dr6_cmb_only"),
+    "spt3g_2018": ("ground", "lcdm_spt3g_2018", "spt3g_2018_lite"),
+    "evaporation": ("evaporation", "pbh_1e15", ""),
+}
+"""Shipped configuration, its fit, and the data set that is not in the repository."""
 
-CUTS = {"tt": [50, 150]}
-"""Of the candl file: bins whose centre lies inside."""
-
-RANGES = {"tt": [50, 169], "ee": [30, 149]}
-"""Of the own spectra: bins that lie inside."""
-
-ERROR = 0.02
-LEAKAGE = 0.1
-
-
-def published() -> dict[str, np.ndarray]:
-    """The spectrum of planck-lite-py's test, D_l from l = 0."""
-    table = np.loadtxt(io.BytesIO(data.read_bytes("reference/Dl_planck2015fit.dat")))
-    return {p: np.concatenate([[0.0, 0.0], table[:, i]]) for i, p in enumerate(("tt", "te", "ee"), start=1)}
+ITEM = {"candl": "mine/mine.yaml", "priors": {"Ecal": {"gaussian": [1.0, 0.02]}}, "cuts": CUTS}
 
 
-def flat_windows() -> np.ndarray:  # shape: (8, 191)
-    """Bandpowers are means over their bins."""
-    ell = np.arange(EDGES[-1] + 1)
-    return np.stack([((ell >= a) & (ell < b)) / (b - a) for a, b in zip(EDGES[:-1], EDGES[1:], strict=True)])
-
-
-def noisy(rng: np.random.Generator, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values with correlated errors, and their covariance."""
-    error = ERROR * np.abs(truth) + 1e-3
-    lags = np.abs(np.subtract.outer(np.arange(len(truth)), np.arange(len(truth))))
-    covariance = np.outer(error, error) * 0.3**lags
-    return rng.multivariate_normal(truth, covariance), covariance
-
-
-@pytest.fixture(scope="module")
-def candl_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of the user's in candl's format: TT, TE, EE with a calibration each of T and E."""
-    folder = tmp_path_factory.mktemp("mine")
-    (folder / "windows").mkdir()
-    names, dl, w = ("TT 90x90", "TE 90x90", "EE 90x90"), published(), flat_windows()
-    for name in names:
-        np.savetxt(
-            folder / f"windows/{name.replace(' ', '_')}_window_functions.txt",
-            np.column_stack([np.arange(2, w.shape[1]), w[:, 2:].T]),
-        )
-    truth = np.concatenate([w @ dl[name[:2].lower()][: w.shape[1]] for name in names])
-    values, covariance = noisy(np.random.default_rng(1), truth)
-    np.savetxt(folder / "values.txt", values)
-    np.savetxt(folder / "covariance.txt", covariance)
-    divisors = (["Tcal", "Tcal"], ["Tcal", "Tcal", "Ecal"], ["Tcal", "Tcal", "Ecal", "Ecal"])
-    definition = {
-        "name": "mine",
-        "band_power_file": "values.txt",
-        "covariance_file": "covariance.txt",
-        "window_functions_folder": "windows/",
-        "spectra_info": [{name: w.shape[0]} for name in names],
-        "data_model": [
-            {"Module": "common.CalibrationAuto", "descriptor": name, "spec_param_dict": {name: by}}
-            for name, by in zip(names, divisors, strict=True)
-        ],
-        "priors": [{"par_names": "Tcal", "central_value": 1.0, "prior_std": 0.01}],
-    }
-    path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(definition))
-    return path
-
-
-def write_product(path: Path) -> None:
-    """A run's own spectra; a window off the diagonal as masks make it, here of EE in TE."""
-    w, dl = flat_windows(), published()
-    windows = {(s, s): w for s in COMBINED} | {("te", "ee"): LEAKAGE * w}
-    truth = np.concatenate([w @ dl[s][: w.shape[1]] if s in dl else np.zeros(len(w)) for s in COMBINED])
-    values, covariance = noisy(np.random.default_rng(2), truth)
-    parts = dict(zip(COMBINED, np.split(values, len(COMBINED)), strict=True))
-    centres = (np.array(EDGES[:-1]) + np.array(EDGES[1:]) - 1) / 2
-    path.parent.mkdir(parents=True)
-    write_combined(path, Bandpowers(COMBINED, centres, EDGES, parts, covariance, windows, {"fsky": 0.5}))
-
-
-def configured(folder: Path, fit: dict[str, Any], words: tuple[str, ...] = (), **more: Any) -> Case:
+def own(name: str, folder: Path, fit: dict[str, Any], words: tuple[str, ...] = (), **more: Any) -> Case:
+    """A configuration of the user's."""
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump({"run": {"name": "mine"}, "fits": {"it": fit}, **more}))
-    return Case(str(path), "it", folder, words)
+    return Case(name, str(path), "it", folder, words)
 
 
-def _make(name: str, folder: Path, candl_file: Path) -> Case:
-    mine = {"candl": str(candl_file), "priors": {"Ecal": {"gaussian": [1.0, 0.02]}}, "cuts": CUTS}
-    match name:
-        case "planck2018":
-            return Case("default", "lcdm_planck2018", folder)
-        case "p_act":
-            fetched("act_dr6_cmb_only")
-            return Case("ground", "lcdm_p_act", folder)
-        case "spt3g_2018":
-            fetched("spt3g_2018_lite")
-            return Case("ground", "lcdm_spt3g_2018", folder)
-        case "candl":
-            return configured(folder, {"data": [mine, "tau_lowe"]})
-        case "own_spectra":
-            write_product(folder / "results/mine/spectra/VxW.sacc.fits")
-            of_run = {"likelihood": {"pairs": ["tt", "te", "ee"], "ranges": RANGES}}
-            return configured(folder, {"data": ["own_spectra", "tau_lowe"]}, spectra=of_run)
-        case "evaporation":
-            return Case("evaporation", "pbh_1e15", folder, ("--evaporation", "1e15"))
-        case _:
-            write_transfer(folder / "transfer", made_up_expansion())
-            theory = {"primordial": name, "transfer": str(folder / "transfer")}
-            words = ("--primordial", name, "--transfer", str(folder / "transfer"))
-            return configured(folder, {"data": [mine, "tau_lowe"], "theory": theory}, words)
+def make(name: str, folder: Path) -> Case:
+    if name in SHIPPED:
+        config, fit, data = SHIPPED[name]
+        if data:
+            fetched(data)
+        return Case(name, config, fit, folder, ("--evaporation=1e15",) if name == "evaporation" else ())
+    if name == "own_spectra":
+        write_product(folder / "results/mine/spectra/VxW.sacc.fits")
+        spectra = {"likelihood": {"pairs": ["tt", "te", "ee"], "ranges": RANGES}}
+        return own(name, folder, {"data": ["own_spectra", "tau_lowe"]}, spectra=spectra)
+    write_candl(folder / "mine")
+    fit: dict[str, Any] = {"data": [ITEM, "tau_lowe"]}
+    if name == "candl":
+        return own(name, folder, fit)
+    write_transfer(folder / "transfer", made_up_expansion())
+    fit["theory"] = {"primordial": name, "transfer": "transfer"}
+    return own(name, folder, fit, (f"--primordial={name}", "--transfer=transfer"))
 
 
 @pytest.fixture(
@@ -142,10 +66,8 @@ def _make(name: str, folder: Path, candl_file: Path) -> Case:
         "cutoff_exponential",
     ],
 )
-def case(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, candl_file: Path
-) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     folder = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # a run's results lie where it is started
-        yield _make(request.param, folder, candl_file)
+        patch.chdir(folder)  # paths of a configuration, and results, lie where a run is started
+        yield make(request.param, folder)

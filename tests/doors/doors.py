@@ -31,6 +31,7 @@ class Case:
 
     Attributes
     ----------
+    name : str
     config : str
         File, or name of a shipped configuration.
     fit : str
@@ -40,6 +41,7 @@ class Case:
         What ``cmbfit loglike`` needs beside data, emulator and parameters.
     """
 
+    name: str
     config: str
     fit: str
     folder: Path
@@ -94,6 +96,11 @@ class Case:
     def python(self) -> Posterior:
         """Not compiled."""
         return cmbfit.build_posterior(self.of_python, fold=False)
+
+    @property
+    def posteriors(self) -> tuple[Posterior, ...]:
+        """Of the doors that make one."""
+        return self.stage, self.command, self.python
 
     @cached_property
     def theta(self) -> torch.Tensor:  # shape: (3, n_parameters)
