@@ -22,6 +22,9 @@ CUTS = {"tt": [50, 150]}
 RANGES = {"tt": [50, 169], "ee": [30, 149]}
 """Of the own spectra: bins that lie inside."""
 
+TOGETHER = np.array([[1e-4, 1e-4], [1e-4, 4e-4]])
+"""Covariance of the candl file's prior of Tcal and Ecal: correlated by a half."""
+
 ERROR = 0.02
 LEAKAGE = 0.1
 
@@ -70,8 +73,11 @@ def write_candl(folder: Path) -> None:
             {"Module": "common.CalibrationAuto", "descriptor": name, "spec_param_dict": {name: by}}
             for name, by in zip(names, divisors, strict=True)
         ],
-        "priors": [{"par_names": "Tcal", "central_value": 1.0, "prior_std": 0.01}],
+        "priors": [
+            {"par_names": ["Tcal", "Ecal"], "central_value": [1.0, 1.0], "prior_covariance": "together.txt"}
+        ],
     }
+    np.savetxt(folder / "together.txt", TOGETHER)
     (folder / "mine.yaml").write_text(yaml.safe_dump(definition))
 
 

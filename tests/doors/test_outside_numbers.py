@@ -17,7 +17,7 @@ from cmbfit.theory.spectra import Spectra
 from tests.conftest import PLANCK_POINT
 
 from .doors import Case, loglike
-from .files import candl_by_hand, product_by_hand, published
+from .files import TOGETHER, candl_by_hand, product_by_hand, published
 
 PLIK_LITE = "planck2018_plik_lite_ttteee"
 
@@ -100,9 +100,14 @@ def spt3g_2018(case: Case) -> None:
     dl = candls_test_spectrum("SPT3G_2018_TTTEEE_lite_test_spec.txt")
     got = at_spectrum(case, ["spt3g_2018_lite"], dl, {"Tcal": 1.001, "Ecal": 1.001})
     assert got == pytest.approx([-141.74004888 / 2] * 4, abs=1e-8)
-    # the prior of both calibrations together, by scipy from the covariance of the release
+    # the prior of both calibrations together: the covariance of the release
     covariance = np.loadtxt(data.fetch("spt3g_2018_lite/lite_cal_cov.txt", progress=False))
     assert covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]) == pytest.approx(0.19, abs=0.01)
+    prior_of_both(case, covariance)
+
+
+def prior_of_both(case: Case, covariance: np.ndarray) -> None:
+    """The density of Tcal and Ecal at every door, by scipy."""
     for i, point in enumerate(case.points):
         cal = [point["Tcal"], point["Ecal"]]
         wanted = stats.multivariate_normal([1, 1], covariance).logpdf(cal)
@@ -110,6 +115,7 @@ def spt3g_2018(case: Case) -> None:
         assert abs(wanted - apart) > 1e-3  # without the correlation it would be seen
         found = [p.log_prior(case.theta)[i].item() - case.theory_prior(point) for p in case.posteriors]
         found.append(case.loglike(point)["log_prior"])
+        # Cobaya's is held against these in test_every_door
         assert found == pytest.approx([wanted] * 4, rel=1e-10)
 
 
@@ -127,6 +133,11 @@ def by_numpy(
 
 
 def candl(case: Case) -> None:
+    candl_file(case)
+    prior_of_both(case, TOGETHER)
+
+
+def candl_file(case: Case) -> None:
     wanted = by_numpy(case, lambda dl, point: candl_by_hand(Path("mine"), dl, point))
     for posterior in case.posteriors:
         # chi2 of a few hundred at covariances of condition 1e6
@@ -162,7 +173,7 @@ def cutoff_exponential(case: Case) -> None:
 OUTSIDE = {
     f.__name__: f
     for f in (planck2018, p_act, spt3g_2018, candl, own_spectra, evaporation, cutoff_exponential)
-} | {"power_law": candl}
+} | {"power_law": candl_file}
 
 
 def test_the_fit_is_the_outside_number(case: Case) -> None:
