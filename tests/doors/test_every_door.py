@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +12,7 @@ import cmbfit
 from cmbfit.errors import ConfigError
 from cmbfit.likelihood.compiled import NEGLECT
 
+from .conftest import make
 from .doors import Case, cobaya_info
 
 ROUNDING = 1e-10
@@ -99,3 +103,25 @@ def test_cobaya_is_the_fits(case: Case) -> None:
         assert model.logprior(point) == pytest.approx(priors[i].item(), rel=ROUNDING)
         assert got.logpost == pytest.approx((likes[i] + priors[i]).item(), rel=ROUNDING)
     model.close()
+
+
+def test_parts_put_together_by_hand_are_the_fit(tmp_path: Path) -> None:
+    """With names of the public face alone."""
+    from cmbfit import Posterior, Uniform, load_emulator, load_likelihood
+
+    case = make("planck2018", tmp_path)
+    priors = {p: Uniform(*spec["uniform"]) for p, spec in case.section["priors"].items()}
+    likelihoods = [load_likelihood(name) for name in case.section["data"]]
+    got = Posterior(load_emulator("lcdm_planck2018"), likelihoods, priors).log_prob(case.theta)
+    assert values(got) == pytest.approx(values(case.python.log_prob(case.theta)), rel=ROUNDING)
+
+
+def test_spectra_that_are_not_made_yet_are_named_at_every_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = make("own_spectra", tmp_path)
+    shutil.rmtree("results")
+    for fit in (case.of_workflow, case.of_command, case.of_python):
+        with pytest.raises(ConfigError, match=r"results/mine/spectra/VxW\.sacc\.fits is not there yet"):
+            cmbfit.build_posterior(fit)
