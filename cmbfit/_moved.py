@@ -13,7 +13,7 @@ from typing import Any
 MOVED = {
     "cmbfit.cli_compare": "cmbfit.cli.compare",
     "cmbfit.cli_data": "cmbfit.cli.data",
-    "cmbfit.cli_early": "cmbfit.cli.early",
+    "cmbfit.cli_early": "cmbfit.cli.hawking",
     "cmbfit.cli_emulator": "cmbfit.cli.emulator",
     "cmbfit.cli_fit": "cmbfit.cli.fit",
     "cmbfit.cli_primordial": "cmbfit.theory.primordial_spectra",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -153,6 +154,9 @@ def _fits(settings: Mapping[str, Any], names: Sequence[str]) -> tuple[list[str],
         if wrong := list(_data_problems(f"fits.{name}.data", section["data"])):
             problems += wrong
         elif code := own_code(section):
+            files = (x if x.endswith(".py") else x.rpartition(":")[0] for x in code)
+            missing = [x for x in files if x.endswith(".py") and not Path(x).is_file()]
+            problems += [f"fits.{name}: {x}: no such file" for x in missing]
             lines += [f"fit {name}: not looked into, since that needs your own code: {', '.join(code)}"]
         else:
             try:

@@ -26,7 +26,8 @@ def fit(
     fit: Annotated[str | None, typer.Option(help="Name of the fit; default: the first of run.fits.")] = None,
     quick: Annotated[bool, typer.Option(help="Best fit and normal errors only, in about a second.")] = False,
     sampler: Annotated[
-        str | None, typer.Option(help="emcee or hmc with its own defaults, whatever the configuration says.")
+        str | None,
+        typer.Option(help="emcee, hmc or nested with its own defaults, whatever the configuration says."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default fits/NAME.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,

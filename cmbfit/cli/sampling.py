@@ -80,8 +80,8 @@ def _remove_others(chains: list[Path], getdist: Path) -> None:
     for path in chains[0].parent.glob(f"{stem}.ensemble*.h5*"):
         if not any(path.name.startswith(chain.name) for chain in chains):
             path.unlink()
-    for path in getdist.glob(f"{stem}_*.txt"):
-        number = path.stem.removeprefix(f"{stem}_")
+    for path in getdist.glob(f"{stem}.*.txt"):
+        number = path.stem.removeprefix(f"{stem}.")
         if number.isdecimal() and int(number) > len(chains):
             path.unlink()
 

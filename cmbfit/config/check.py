@@ -108,7 +108,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
     elif error.validator == "enum":
         expected = ", ".join("null" if x is None else str(x) for x in error.validator_value)
         yield f"{where}: expected one of {expected}, found {shown(value)}"
-    elif error.validator == "not":
+    elif error.validator == "not" and isinstance(value, Mapping):
         yield f"{where}: holds a key that has no meaning here, found {', '.join(map(str, value))}"
     else:
         yield f"{where}: {error.message[:300]}"

@@ -92,9 +92,28 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         value = {}
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: expected sections such as run, fits and theory, found {shown(value)}")
+    if (size := _size(value, {})) > _LARGEST:
+        raise ConfigError(
+            f"{path}: expected at most {_LARGEST} values, found {size:.0e}: aliases of aliases?"
+        )
     if problems := list(unusable_values(value)):
         raise ConfigError(f"{path}: " + "; ".join(problems))
     return value
+
+
+_LARGEST = 100_000
+"""Values of one file; the largest shipped has a thousand."""
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Return how many values there are, an alias counted as often as it stands, in time that does not grow with that."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 0  # a list that holds itself ends here
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]
 
 
 def unusable_values(value: Any, where: Where = ()) -> Iterator[str]:

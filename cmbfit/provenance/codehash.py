@@ -92,9 +92,18 @@ def _registered(path: Path) -> frozenset[str]:
 
 @cache
 def _names(path: Path, package: tuple[str, ...]) -> frozenset[str]:
-    """Return the modules that a file of a package may import."""
+    """Return the modules that a file of a package may import; what only a type checker sees does not count."""
     names: set[str] = set()
+    unseen = {
+        inner
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for part in node.body
+        for inner in ast.walk(part)
+    }
     for node in ast.walk(_tree(path)):
+        if node in unseen:
+            continue
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -103,6 +112,18 @@ def _names(path: Path, package: tuple[str, ...]) -> frozenset[str]:
             names.add(module)
             names.update(f"{module}.{alias.name}" for alias in node.names)
     return frozenset(names)
+
+
+def _lazy(module: str, root: Path | None) -> frozenset[str]:
+    """Return the modules behind a name of a package that imports its names when they are asked for."""
+    package = module.rpartition(".")[0]
+    path = _module_file(package, root) if package else None
+    if path is None or path.name != "__init__.py" or _module_file(module, root) is not None:
+        return frozenset()
+    calls = (n.func for n in ast.walk(_tree(path)) if isinstance(n, ast.Call))
+    if not any(isinstance(f, ast.Name) and f.id == "lazy_names" for f in calls):
+        return frozenset()
+    return frozenset(x for x in _texts(path) if "." in x and " " not in x and _module_file(x, root))
 
 
 @cache
@@ -147,7 +168,9 @@ def code_files(
             raise FileNotFoundError(f"no module {module} ({module.replace('.', '/')}.py)")
         todo.add(module)
     while todo:
-        for name, path in _followed(todo.pop(), packages, root).items():
+        module = todo.pop()
+        todo |= _lazy(module, root) - seen.keys()
+        for name, path in _followed(module, packages, root).items():
             if name in seen:
                 continue
             seen[name] = path

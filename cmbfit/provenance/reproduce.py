@@ -10,14 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import cmbfit
 from cmbfit.config.merge import merge
+from cmbfit.config.read import read_config_file
 from cmbfit.errors import DataError
 from cmbfit.io import provenance as provenance_now
 from cmbfit.io import read_json, sha256_file
 from cmbfit.provenance.codehash import code_hash
+
+_DEFAULT = Path("pipeline", "config", "default.yaml")
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ def _compare_code(folder: Path, root: Path) -> Iterator[Difference]:
 
 def _compare_configuration(folder: Path, root: Path) -> Iterator[Difference]:
     recorded = read_json(folder / "workflow" / "config.json")
-    path = root / "pipeline" / "config" / "default.yaml"
-    default = yaml.safe_load(path.read_text(encoding="utf-8"))
+    default = read_config_file(root / _DEFAULT)
     # what is repeated is the recorded configuration on top of this checkout's default
     for key, then, now in _differing(recorded, merge(default, recorded)):
         yield Difference("configuration", key, str(then), str(now))
@@ -160,6 +160,8 @@ def compare(folder: str | Path, root: str | Path | None = None) -> list[Differen
     """
     folder = Path(folder)
     root = checkout_root() if root is None else Path(root)
+    if not (root / _DEFAULT).is_file():
+        raise DataError(f"{root}: expected a checkout with {_DEFAULT}, found none")
     if not (folder / "ro-crate-metadata.json").is_file():
         raise DataError(
             f"{folder}: expected a finished run (ro-crate-metadata.json, summary.json), found none there"

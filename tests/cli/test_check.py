@@ -92,6 +92,9 @@ def test_users_code_is_named_and_not_imported(tmp_path: Path) -> None:
     code, out, err = check(fits, tmp_path)
     assert code == 0, err
     assert f"needs your own code: {code_file}:model" in out
+    code, _, err = check(fits.replace("mine.py", "missing.py"), tmp_path)
+    assert code == 2
+    assert f"fits.mine: {tmp_path / 'missing.py'}: no such file" in err
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cmbfit.cli.app import app
-from cmbfit.errors import CmbfitError, ComparisonError, ConfigError
+from cmbfit.errors import CmbfitError, ComparisonError, ConfigError, DataError
 from tests.conftest import ROOT
 
 DEFAULT = ROOT / "pipeline" / "config" / "default.yaml"
@@ -22,13 +22,14 @@ def run(*words: object) -> Any:
     return CliRunner().invoke(app, [str(w) for w in words])
 
 
-def test_harrison_zeldovich_against_lcdm(tmp_path: Path) -> None:
+def test_harrison_zeldovich_against_lcdm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """n_s = 1 is excluded by Planck 2018 at 8 sigma of n_s = 0.9649 +- 0.0042: delta chi2 near 64, of a normal posterior.
 
     ln B follows from it: -delta chi2/2 + ln(width of the prior / sqrt(2 pi) sigma) = -31.5 + 2.8, and one for what is not normal.
     """
     out = tmp_path / "out"
-    result = run("compare", DEFAULT, "--chains", tmp_path, "-o", out)
+    monkeypatch.chdir(tmp_path)  # no results/default/chains here
+    result = run("compare", DEFAULT, "-o", out)
     assert result.exit_code == 0, result.output
     assert "Harrison-Zel'dovich" in result.output
     (table,) = json.loads((out / "models.json").read_text(encoding="utf-8"))["tables"]
@@ -69,7 +70,15 @@ def test_mistakes_are_typed_errors(
 ) -> None:
     config = with_another_fit(tmp_path, ["planck2018_plik_lite_ttteee", "planck2018_lowl_ee"])
     extra = () if "--evidence" in words else ("--evidence", "none")
-    result = run("compare", config, *words, *extra, "--chains", tmp_path, "-o", tmp_path / "out")
+    result = run("compare", config, *words, *extra, "-o", tmp_path / "out")
     assert isinstance(result.exception, error), result.output
     assert message in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_chains_is_named(tmp_path: Path) -> None:
+    for folder, message in ((tmp_path / "absent", "no such folder"), (tmp_path, "holds no NAME.samples.h5")):
+        result = run("compare", DEFAULT, "--chains", folder)
+        assert isinstance(result.exception, DataError)
+        assert str(folder) in str(result.exception)
+        assert message in str(result.exception)

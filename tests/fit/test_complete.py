@@ -48,7 +48,7 @@ def changed(section: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         ({"show": ["foo"]}, "fits.mine.show: .*'foo'"),
         ({"reference": {"parameters": {"H00": [67.0, 1.0]}}}, "did you mean 'H0'"),
         ({"reference": {"parameters": {"H0": [67.0, 0.0]}}}, "positive or null"),
-        ({"sampler": {"walkers": 4}}, "fits.mine.sampler.walkers: 7 parameters need 14"),
+        ({"sampler": {"walkers": 4}}, "fits.mine.sampler.walkers: 7 parameters need at least 14, found 4"),
         ({"sampler": {"block_steps": 100000}}, "fits.mine.sampler.*block_steps"),
         ({"sampler": {"kind": "emcee", "leapfrog": 3}}, "fits.mine.sampler.*leapfrog"),
         ({"theory": {"primordial": "cutoff_kinetic", "evaporation": 1e15}}, "two theories"),

@@ -82,7 +82,7 @@ def test_a_gaussian_prior_on_tau_beside_low_l_ee_is_refused() -> None:
         with pytest.raises(LikelihoodError, match="same measurement twice"):
             build_likelihoods(fit_of([name], gaussian))
     build_likelihoods(fit_of(["planck2018_plik_lite_tt"], gaussian))
-    build_likelihoods(fit_of(["tau_lowe"], {"tau": {"uniform": [0.01, 0.2]}}))
+    build_likelihoods(fit_of(["tau_lowe"], {"tau": {"uniform": [0.02, 0.15]}}))
 
 
 class WideTheory:
