@@ -68,6 +68,12 @@ def read_user_candl(
         )
     # a joint prior holds as a whole or, replaced, not at all
     joint = tuple(p for p in got.joint_priors if not set(p.names) & set(given))
+    for together in got.joint_priors:
+        if together not in joint and (left := [n for n in together.names if n not in given]):
+            raise LikelihoodError(
+                f"{name}: priors: {', '.join(together.names)} have one prior together; give all of them or none, "
+                f"found none for {', '.join(left)}"
+            )
     single = {p: x for p, x in got.nuisance.items() if p not in given}
     nuisance = {**single, **given}
     if missing := [p for p in got.parameters if p not in nuisance]:

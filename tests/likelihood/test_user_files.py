@@ -136,6 +136,24 @@ def test_a_nuisance_without_a_prior_is_refused(d1: Path) -> None:
         load(d1, priors={**ECAL, "Acal": {"gaussian": [1, 1]}})
 
 
+def test_a_prior_of_two_together_is_replaced_whole(d1: Path) -> None:
+    spec = d1_spec()
+    spec["priors"] = [
+        {"par_names": ["Tcal", "Ecal"], "central_value": [1, 1], "prior_covariance": "calibration.txt"}
+    ]
+    d1.write_text(yaml.safe_dump(spec))
+    np.savetxt(d1.parent / "calibration.txt", [[1e-4, 5e-5], [5e-5, 4e-4]])
+    (joint,) = load(d1).info.joint_priors
+    assert joint.describe()["covariance"] == [[1e-4, 5e-5], [5e-5, 4e-4]]
+    with pytest.raises(
+        LikelihoodError, match="one prior together; give all of them or none, found none for Tcal"
+    ):
+        load(d1, priors=ECAL)
+    both = load(d1, priors=ECAL | {"Tcal": {"gaussian": [1.0, 0.01]}})
+    assert both.info.joint_priors == ()
+    assert both.info.nuisance == {"Tcal": Gaussian(1.0, 0.01), "Ecal": Uniform(0.8, 1.2)}
+
+
 def test_cuts_and_surveys_of_a_users_file(d1: Path) -> None:
     like = load(d1, priors=ECAL, cuts={"tt": [1000, 2000]}, survey="planck")
     assert like.info.n_data == 32 + 72 + 72  # centres 1014.5, 1044.5, ..., 1944.5

@@ -55,8 +55,7 @@ def kernels(ell: np.ndarray, k: np.ndarray, pair: str) -> np.ndarray:
     return LEVELS[pair](ell)[:, None] / 2.1e-9 * peak / peak.sum(1, keepdims=True)
 
 
-@pytest.fixture(scope="module")
-def expansion() -> TransferExpansion:
+def made_up_expansion() -> TransferExpansion:
     """Made-up matrices with corrections of a percent, in the real format."""
     rng = np.random.default_rng(5)
     k = np.geomspace(5e-6, 0.6, 900)
@@ -76,6 +75,11 @@ def expansion() -> TransferExpansion:
         corrections,
     )
     return TransferExpansion(arrays, {"code": "toy", "nodes": {"reach": 0.4}})
+
+
+@pytest.fixture(scope="module")
+def expansion() -> TransferExpansion:
+    return made_up_expansion()
 
 
 @pytest.fixture(scope="module")

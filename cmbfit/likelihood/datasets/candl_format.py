@@ -195,7 +195,11 @@ def _priors(
         else:
             covariance = np.atleast_2d(read_numbers(files, row["prior_covariance"]))
             joint.append(
-                JointGaussian(tuple(names), tuple(row["central_value"]), tuple(map(tuple, covariance)))
+                JointGaussian(
+                    tuple(names),
+                    tuple(float(x) for x in row["central_value"]),
+                    tuple(tuple(x) for x in covariance.tolist()),
+                )
             )
     single |= {name: prior.marginal(name) for prior in joint for name in prior.names}
     return single, tuple(joint), tuple(others)
