@@ -5,7 +5,9 @@ The command line maps every :class:`CmbfitError` to exit code 2.
 
 from __future__ import annotations
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -102,3 +104,11 @@ class InflationError(SolverError):
 
 class FormulaError(ParameterError):
     """A formula does not parse, or uses something that is not allowed in formulas."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown name, with the nearest known one."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})"

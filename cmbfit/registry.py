@@ -153,7 +153,7 @@ class Registry(Generic[T]):
             )
 
     def _unknown(self, name: str) -> str:
-        from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415 (only for the message)
+        from cmbfit.errors import unknown_name  # noqa: PLC0415 (only for the message)
 
         own = f"./FILE.py{'' if self.attribute else ':NAME'}"
         return f"{unknown_name(self.what, name, self.names())}; your own: {own} or package.module:NAME"

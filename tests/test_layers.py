@@ -14,8 +14,8 @@ LAYERS = (
     {"errors", "units", "_lazy", "_moved"},
     {"io", "device", "trust", "shipped", "fits_structure"},
     {"registry", "config", "data"},
-    {"theory", "sky"},
-    {"spectra", "survey"},
+    {"theory", "sky", "spectra"},
+    {"survey"},
     {"likelihood"},
     {"fit", "inference"},  # a fit names its sampler, a sampler runs a fit
     {"provenance", "figures"},

@@ -57,7 +57,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of a line; an unknown word gets the nearest names."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
+            from cmbfit.errors import unknown_name  # noqa: PLC0415
 
             ctx.fail(unknown_name("command", args[0], COMMANDS))
         return super().resolve_command(ctx, args)

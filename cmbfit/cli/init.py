@@ -139,9 +139,9 @@ def _require_model(name: str) -> None:
 
 
 def _require_extension(name: str, emulator: str) -> None:
+    from cmbfit.errors import unknown_name  # noqa: PLC0415
     from cmbfit.fit.theory import emulator_box  # noqa: PLC0415
     from cmbfit.theory.extensions import EXTENSIONS  # noqa: PLC0415
-    from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
 
     if name not in EXTENSIONS:
         raise ConfigError(f"--extension: {unknown_name('parameter', name, EXTENSIONS)}")

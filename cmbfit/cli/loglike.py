@@ -143,7 +143,7 @@ def _evaluate(
     calibrations = {n for like in likelihoods for n in like.settings().get("calibration", {})}
     values = {n: _value(n, p, given, calibrated=n in calibrations) for n, p in priors.items()}
     if unknown := [n for n in given if n not in priors]:
-        from cmbfit.theory.parameters import unknown_name  # noqa: PLC0415
+        from cmbfit.errors import unknown_name  # noqa: PLC0415
 
         raise ParameterError(unknown_name("nuisance parameter", unknown[0], priors))
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in values.items()}

@@ -10,8 +10,7 @@ import cmbfit
 from cmbfit.config.check import schema_problems
 from cmbfit.config.merge import merge
 from cmbfit.config.read import parse_yaml, read_config_file, unusable_values
-from cmbfit.errors import ConfigError
-from cmbfit.theory.parameters import unknown_name
+from cmbfit.errors import ConfigError, unknown_name
 
 _PACKAGE = Path(cmbfit.__file__).resolve().parent
 # of the checkout, else of the installed wheel

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cmbfit.errors import CmbfitError, CodeNotAllowedError, ConfigError
+from cmbfit.errors import CmbfitError, CodeNotAllowedError, ConfigError, unknown_name
 from cmbfit.fit.defaults import Box, default_prior, default_start
 from cmbfit.fit.description import Fit, Gate, Reference
 from cmbfit.fit.theory import TheoryPlan, plan_theory
 from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.selection import OWN, Selection, select
-from cmbfit.theory.parameters import DERIVED, unknown_name
+from cmbfit.theory.parameters import DERIVED
 
 _SHOWN = ("H0", "sigma8")
 

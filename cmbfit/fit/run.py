@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cmbfit.config import load_config
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, unknown_name
 from cmbfit.fit.complete import complete_fit
 from cmbfit.fit.description import Fit
 from cmbfit.fit.theory import emulator_box
-from cmbfit.theory.parameters import unknown_name
 from cmbfit.theory.transfer.region import planned_box
 
 

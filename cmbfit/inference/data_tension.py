@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.errors import ComparisonError, ConfigError
+from cmbfit.errors import ComparisonError, ConfigError, unknown_name
 from cmbfit.fit.build import build_posterior, load_data, start_point
 from cmbfit.fit.complete import with_data
 from cmbfit.fit.description import Fit
@@ -29,7 +29,6 @@ from cmbfit.inference.tension import Evidence, Tension, parameter_shift, suspici
 from cmbfit.io import reading
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Gaussian
-from cmbfit.theory.parameters import unknown_name
 
 AMPLITUDE = "logA-2tau"
 """ln(10^10 A_s e^-2tau): what spectra at l > 30 measure of amplitude and optical depth."""

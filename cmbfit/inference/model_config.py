@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, unknown_name
 from cmbfit.fit.build import build_posterior, start_point
 from cmbfit.fit.description import Fit
 from cmbfit.fit.run import Run
@@ -29,7 +29,6 @@ from cmbfit.inference.samplers import Start
 from cmbfit.io import reading
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import prior_from_config
-from cmbfit.theory.parameters import unknown_name
 from cmbfit.theory.primordial.null_point import null_point
 
 

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 
 from cmbfit.device import OnDevice
-from cmbfit.errors import ParameterError
+from cmbfit.errors import ParameterError, unknown_name
 from cmbfit.likelihood.log_likelihood import Restricted, insert_columns
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.theory.base import Theory
-from cmbfit.theory.parameters import unknown_name
 from cmbfit.theory.spectra import Spectra
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, get_type_hints
 
-from cmbfit.errors import ConfigError, shown
-from cmbfit.theory.parameters import unknown_name
+from cmbfit.errors import ConfigError, shown, unknown_name
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from cmbfit.device import OnDevice, moved
-from cmbfit.errors import LikelihoodError, ParameterError
+from cmbfit.errors import LikelihoodError, ParameterError, unknown_name
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
 from cmbfit.likelihood.log_likelihood import LogLikelihood, Unfolded, insert_columns
 from cmbfit.likelihood.points import Points, as_points
@@ -23,7 +23,6 @@ from cmbfit.likelihood.priors import Gaussian, Prior
 from cmbfit.likelihood.shared_priors import shared_priors
 from cmbfit.likelihood.threads import one_core_threads
 from cmbfit.theory.base import Theory
-from cmbfit.theory.parameters import unknown_name
 
 log = logging.getLogger(__name__)
 

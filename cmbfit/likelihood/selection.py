@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown
+from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown, unknown_name
 from cmbfit.io import sha256_file
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.datasets.catalog import dataset_names, description, own_files, registry_group
@@ -21,7 +21,6 @@ from cmbfit.likelihood.datasets.load import load_likelihood, options_from_config
 from cmbfit.likelihood.datasets.source import Options, file_of, joint_priors, nuisance_priors
 from cmbfit.likelihood.priors import JointGaussian, Prior, prior_from_config
 from cmbfit.registry import LIKELIHOODS, Registry
-from cmbfit.theory.parameters import unknown_name
 
 OWN = "own_spectra"
 """The run's own spectra, in a fit's list of data."""

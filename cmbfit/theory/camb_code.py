@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from cmbfit.device import OnDevice
-from cmbfit.errors import ConfigError, ParameterError
+from cmbfit.errors import ConfigError, ParameterError, unknown_name
 from cmbfit.theory.base import check_box
 from cmbfit.theory.extensions import EXTENSIONS, PRIMORDIAL_EXTENSIONS, extended_parameters
-from cmbfit.theory.parameters import DERIVED, FIXED, unknown_name
+from cmbfit.theory.parameters import DERIVED, FIXED
 from cmbfit.theory.spectra import Spectra
 from cmbfit.units import T_CMB
 

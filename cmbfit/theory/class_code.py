@@ -21,12 +21,12 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from cmbfit.device import OnDevice
-from cmbfit.errors import ConfigError, MissingCodeError, ParameterError
+from cmbfit.errors import ConfigError, MissingCodeError, ParameterError, unknown_name
 from cmbfit.theory.base import check_box
 from cmbfit.theory.camb_code import BOX, CambSettings, camb_parameters
 from cmbfit.theory.camb_code import PRESETS as CAMB_PRESETS
 from cmbfit.theory.extensions import EXTENSIONS, extended_parameters
-from cmbfit.theory.parameters import DERIVED, unknown_name
+from cmbfit.theory.parameters import DERIVED
 from cmbfit.theory.spectra import BOLTZMANN_PAIRS, Spectra
 from cmbfit.units import dl_over_cl
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cmbfit.errors import ParameterError
-from cmbfit.theory.parameters import FIXED, LCDM, unknown_name
+from cmbfit.errors import ParameterError, unknown_name
+from cmbfit.theory.parameters import FIXED, LCDM
 
 
 @dataclass(frozen=True)

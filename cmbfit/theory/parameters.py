@@ -6,12 +6,11 @@ Inside cmbfit every parameter has one name. Other codes' spellings (`theta_MC_10
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from cmbfit.errors import ParameterError
+from cmbfit.errors import ParameterError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,6 @@ _ALIASES: dict[str, tuple[str, Callable[[float], float]]] = {
     "n_s": ("ns", lambda x: x),
     "h": ("H0", lambda x: 100.0 * x),
 }
-
-
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown name, with the nearest known one."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})"
 
 
 def canonical_parameters(values: Mapping[str, float], allowed: Iterable[str]) -> dict[str, float]:

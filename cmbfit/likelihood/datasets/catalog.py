@@ -17,11 +17,10 @@ from typing import Any
 import yaml
 
 from cmbfit import data
-from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown
+from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown, unknown_name
 from cmbfit.io import reading
 from cmbfit.likelihood.datasets.source import file_of
 from cmbfit.registry import entry_points, module_place
-from cmbfit.theory.parameters import unknown_name
 
 GROUP = "cmbfit.datasets"
 _FOLDER = resources.files("cmbfit.likelihood.datasets")

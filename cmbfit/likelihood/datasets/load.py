@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmbfit.errors import ConfigError, shown
+from cmbfit.errors import ConfigError, shown, unknown_name
 from cmbfit.io import reading
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.datasets.catalog import (
@@ -20,7 +20,6 @@ from cmbfit.likelihood.datasets.catalog import (
 from cmbfit.likelihood.datasets.kinds import KINDS
 from cmbfit.likelihood.datasets.source import Options, Source, file_of
 from cmbfit.likelihood.priors import Prior, prior_from_config
-from cmbfit.theory.parameters import unknown_name
 
 __all__ = ["dataset_names", "description", "load_likelihood", "options_from_config", "registry_group"]
 

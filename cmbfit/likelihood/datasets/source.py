@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmbfit.errors import LikelihoodError
+from cmbfit.errors import LikelihoodError, unknown_name
 from cmbfit.likelihood.base import DataSetInfo, Likelihood
 from cmbfit.likelihood.cuts import Ranges
 from cmbfit.likelihood.priors import JointGaussian, Prior, prior_from_config
-from cmbfit.theory.parameters import unknown_name
 
 Powers = dict[str, dict[str, float]]
 """Nuisance parameter to pair to the power of the parameter that multiplies the pair's model."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from cmbfit.errors import BundleError
-from cmbfit.theory.parameters import unknown_name
+from cmbfit.errors import BundleError, unknown_name
 
 _SHIPPED = resources.files("cmbfit.theory.emulator").joinpath("bundles")
 

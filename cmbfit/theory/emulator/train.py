@@ -15,12 +15,12 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from cmbfit.errors import ConfigError, DataError
+from cmbfit.errors import ConfigError, DataError, unknown_name
 from cmbfit.theory.emulator.arrays import LOGA_PIVOT, LOWL_EE_MAX, Block, EmulatorArrays, amplitude
 from cmbfit.theory.emulator.coordinates import COORDINATES, Coordinates
 from cmbfit.theory.emulator.polynomial import LegendreFeatures, weighted_degrees
 from cmbfit.theory.emulator.trainingset import TrainingSet
-from cmbfit.theory.parameters import LCDM, unknown_name
+from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.spectra import BOLTZMANN_PAIRS
 
 log = logging.getLogger(__name__)

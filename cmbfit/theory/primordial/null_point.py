@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from cmbfit.errors import ConfigError
-from cmbfit.theory.parameters import unknown_name
+from cmbfit.errors import ConfigError, unknown_name
 from cmbfit.theory.primordial.registry import get_model
 
 

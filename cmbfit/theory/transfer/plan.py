@@ -13,9 +13,9 @@ from typing import Any
 import camb
 import numpy as np
 
-from cmbfit.errors import ConfigError, DataError
+from cmbfit.errors import ConfigError, DataError, unknown_name
 from cmbfit.theory.camb_code import PRESETS, CambSettings
-from cmbfit.theory.parameters import BACKGROUND, unknown_name
+from cmbfit.theory.parameters import BACKGROUND
 from cmbfit.theory.transfer.camb_matrices import TransferSettings, camb_transfer
 from cmbfit.theory.transfer.expansion import (
     ExpansionArrays,
