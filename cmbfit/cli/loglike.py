@@ -32,7 +32,7 @@ def loglike(
         typer.Option(
             "--data",
             metavar="NAME",
-            help="Data set, combination (p_act), candl definition (FILE.yaml) or SACC file (FILE.fits, with "
+            help="Data set, combination (p_act), description or candl definition (FILE.yaml) or SACC file (FILE.fits, with "
             "--unit); options as in a configuration: '{NAME: {cuts: {tt: [30, 1000]}}}'. Repeat for several.",
         ),
     ],
