@@ -53,7 +53,7 @@ def code(stage, of_fits=False):
 
 def record_code(name, modules, registered=False):
     """Hash modules and keep the hash for workflow/code.json."""
-    value = code_hash(*modules, registered=registered, root=ROOT)
+    value = code_hash(*modules, registered=registered)
     CODE[name] = {"modules": modules, "registered": registered, "hash": value}
     return value
 
