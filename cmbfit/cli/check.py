@@ -115,7 +115,7 @@ def _comparison_problems(settings: Mapping[str, Any]) -> Iterator[str]:
     from cmbfit.errors import unknown_name  # noqa: PLC0415
 
     fits, comparison = settings["fits"], settings["comparison"]
-    named = {f"comparison.fixed.{n}.fit": spec.get("fit") for n, spec in comparison["fixed"].items()}
+    named = {f"comparison.fixed.{n}.fit": (spec or {}).get("fit") for n, spec in comparison["fixed"].items()}
     named |= {f"comparison.tension.{n}.fit": spec["fit"] for n, spec in comparison["tension"].items()}
     named |= {"look_elsewhere.fit": (settings.get("look_elsewhere") or {}).get("fit")}
     for where, name in named.items():

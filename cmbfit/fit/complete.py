@@ -158,7 +158,7 @@ def _priors(
         if isinstance(prior, Uniform) and (prior.low < low or prior.high > high):
             raise ConfigError(
                 f"{where}.priors.{parameter}: [{prior.low:g}, {prior.high:g}] reaches beyond the {plan.bounds(parameter)} "
-                f"[{low:g}, {high:g}]; narrow it or train a wider emulator"
+                f"[{low:g}, {high:g}]; narrow it, or make these wider"
             )
     return {p: dict(x) for p, x in out.items()}
 

@@ -126,3 +126,10 @@ def test_jobs_are_counted_on_request(tmp_path: Path) -> None:
     assert code == 0, err
     (chains,) = [line.split() for line in out.splitlines() if line.startswith("sample_posterior")]
     assert chains[1] == "2"  # ensembles of the default fit
+
+
+def test_a_comparison_that_is_taken_out_is_no_mistake(tmp_path: Path) -> None:
+    text = "fits: {a: {data: [planck2018]}}\ncomparison: {fixed: {harrison_zeldovich: null}}\n"
+    code, out, err = check(text, tmp_path)
+    assert code == 0, err
+    assert "nothing wrong" in out
