@@ -66,7 +66,7 @@ def test_names_that_are_not_there_are_refused(path: tuple[str, ...], value: Any,
         place = place[key]
     place[path[-1]] = value
     with pytest.raises(ConfigError, match=named):
-        Plan(changed).tension_requests()
+        Plan(changed)
 
 
 def test_a_section_is_written_once_and_those_of_other_configurations_go(tmp_path: Any) -> None:

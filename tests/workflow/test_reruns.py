@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from .conftest import Checkout
+from cmbfit.config import load_config
+
+from .conftest import ROOT, Checkout
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1200)]  # one of them waits for the run
 
 
-def _would_run(checkout: Checkout) -> set[str]:
-    run = checkout.snakemake("--dry-run")
+CONFIG = ROOT / "pipeline/config/tiny.yaml"
+
+
+def _would_run(checkout: Checkout, config: str = "pipeline/config/tiny.yaml") -> set[str]:
+    run = checkout.snakemake("--dry-run", config=config)
     assert run.returncode == 0, run.stderr[-3000:]
     return set(re.findall(r"^(?:local)?rule (\w+):", run.stdout, re.MULTILINE)) - {"all"}
 
@@ -47,6 +54,41 @@ def test_only_what_an_edit_touches_runs_again(finished: Checkout) -> None:
     # a data set's description counts as code
     _edit(finished.root / "cmbfit/likelihood/datasets/planck2018_lowl_ee/dataset.yaml", "lmin: 2", "lmin: 3")
     assert "sample_posterior" in _would_run(finished)
+
+
+LAST = {"write_summary", "write_report", "write_crate", "gate"}
+FIT = "fits.lcdm_planck2018"
+CHANGES = [
+    ("maps.declare.coord", None, {"prepare_mask", "prepare_maps", "estimate_spectra"}, {"sample_posterior"}),
+    ("spectra.edges", [2, 5, 9, 14, 20], {"estimate_spectra", "check_spectra"}, {"prepare_maps", "publish_chains"}),
+    ("spectra.signal", ["tt"], {"check_spectra", "plot_spectra"}, {"estimate_spectra", "sample_posterior"}),
+    (f"{FIT}.priors.ns", {"uniform": [0.941, 0.99]}, {"sample_posterior", "reweight"}, {"prepare_maps", "train_emulator"}),
+    (f"{FIT}.sampler.max_steps", 40000, {"sample_posterior", "publish_chains"}, {"estimate_spectra", "compute_theory"}),
+    (f"{FIT}.show", ["ns", "H0"], {"plot_posterior"}, {"prepare_maps", "train_emulator"}),
+    ("theory.emulator.train.fit.degree", 3, {"train_emulator", "sample_posterior"}, {"compute_theory", "prepare_maps"}),
+    ("theory.emulator.check.draws", 18, {"compute_exact", "reweight"}, {"sample_posterior", "publish_chains"}),
+    ("comparison.starts", 3, {"compare_fits", "plot_models"}, {"sample_posterior", "compute_evidence"}),
+    ("comparison.predictive.draws", 900, {"check_predictive"}, {"sample_posterior", "compare_fits"}),
+    ("run.seed", 7, {"sample_posterior", "compute_exact", "compute_evidence"}, {"prepare_maps", "train_emulator"}),
+]  # fmt: skip
+"""A value of the tiny configuration, another one, some rules that run again, and some that must not."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "value", "again", "kept"), CHANGES, ids=[c[0] for c in CHANGES])
+def test_a_changed_value_runs_again_what_sees_it_and_no_more(
+    tiny_run: Checkout, tmp_path: Path, place: str, value: Any, again: set[str], kept: set[str]
+) -> None:
+    config = load_config([CONFIG])
+    inner: Any = config
+    *parents, last = place.split(".")
+    for key in parents:
+        inner = inner[key]
+    inner[last] = value
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(config))
+    rerun = _would_run(tiny_run, str(tmp_path / "changed.yaml"))
+    assert again | LAST <= rerun
+    assert not rerun & kept
 
 
 def test_an_altered_data_file_of_the_run_is_refused(finished: Checkout) -> None:
