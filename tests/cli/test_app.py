@@ -164,6 +164,31 @@ def test_bad_words_give_one_line(cmbfit: Runner, words: list[str], message: str)
     assert message in cmbfit.error("loglike", *words)
 
 
+def test_data_sets_that_recommend_different_priors_are_refused_in_any_order(cmbfit: Runner) -> None:
+    wide = f"{{{PLIK_TT}: {{priors: {{A_planck: {{gaussian: [1.0, 0.01]}}}}}}}}"
+    for one, other in ((wide, LOWE), (LOWE, wide)):
+        line = cmbfit.error("loglike", "--data", one, "--data", other, *sets())
+        assert "recommend different priors for A_planck" in line
+
+
+@pytest.mark.parametrize("door", [("fit",), ("compare",), ("bench", "likelihood"), ("run",), ("check",)])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("likelyhood: 3", "top level: unknown key 'likelyhood'"),
+        ("fits: {lcdm_planck2018: {prior: {}}}", "fits.lcdm_planck2018: unknown key 'prior'"),
+        ("theory: {emulator: {bundel: x}}", "theory.emulator: unknown key 'bundel'"),
+    ],
+)
+def test_every_door_refuses_an_unknown_key_by_its_place(
+    cmbfit: Runner, tmp_path: Path, door: tuple[str, ...], text: str, message: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    code, _, err = cmbfit(*door, tmp_path / "mine.yaml")
+    assert code == 2
+    assert message in err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -123,6 +123,22 @@ def test_benchmark_counts_evaluations(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert record["fold_difference"] < 1e-6
 
 
+def test_figures_that_a_fit_does_not_draw_do_not_stay(tmp_path: Path) -> None:
+    """As of a primordial model fitted before, into the same folder; another fit's stay."""
+    from cmbfit.report.one_fit import _remove_not_drawn
+
+    for name in (
+        "corner_a.png",
+        "primordial_a.png",
+        "primordial_a.pdf",
+        "primordial_a.csv",
+        "primordial_b_a.png",
+    ):
+        (tmp_path / name).touch()
+    _remove_not_drawn(tmp_path, "a", ["traces", "corner", "residuals"])
+    assert {p.name for p in tmp_path.iterdir()} == {"corner_a.png", "primordial_b_a.png"}
+
+
 def test_products_of_a_larger_earlier_run_do_not_stay(tmp_path: Path) -> None:
     """Names as publish_fit writes them: GetDist counts chains from 1, the ensembles from 0."""
     from cmbfit.cli.sampling import _remove_others
