@@ -196,7 +196,7 @@ class Posterior(OnDevice):
         out = {}
         for name, prior in self.priors.items():
             (low, high), (first, last) = prior.support, self.theory.box.get(name, (-math.inf, math.inf))
-            out[name] = max(low, first), min(high, last)
+            out[name] = float(max(low, first)), float(min(high, last))
         return out
 
     def cut_share(self, parameter: str) -> float:

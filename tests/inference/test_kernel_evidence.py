@@ -32,6 +32,7 @@ class Shape:
     def __init__(self) -> None:
         self.counts = EvaluationCounts()
         self.priors = {"scale": Uniform(-4, 2), "x": Uniform(-10, 10), "y": Uniform(-10, 10)}
+        self.support = {p: prior.support for p, prior in self.priors.items()}
         self.theory = SimpleNamespace(box={})
 
     def log_prior(self, theta: torch.Tensor) -> torch.Tensor:

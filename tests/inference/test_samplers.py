@@ -112,8 +112,7 @@ class CornerToy(GaussianToy):
     def __init__(self, d: int) -> None:
         super().__init__()
         self.parameters = tuple(f"x{i}" for i in range(d))  # type: ignore[assignment]
-        self.priors = {p: Uniform(-1, 1) for p in self.parameters}
-        self.support = dict.fromkeys(self.parameters, (-1.0, 1.0))
+        self.priors = {p: Uniform(-1.0, 1.0) for p in self.parameters}
         self.ridge = 20.0
 
     def log_prob(self, theta: torch.Tensor) -> torch.Tensor:

@@ -29,10 +29,14 @@ class GaussianToy:
 
     def __init__(self, fail_after: int | None = None, kill_after: int | None = None) -> None:
         self.counts = EvaluationCounts()
-        self.priors = {p: Uniform(-10, 10) for p in self.parameters}
+        self.priors = {p: Uniform(-10.0, 10.0) for p in self.parameters}
         self.theory = SimpleNamespace(box={})
         self.precision = torch.from_numpy(np.linalg.inv(COVARIANCE))
         self.calls, self.fail_after, self.kill_after = 0, fail_after, kill_after
+
+    @property
+    def support(self) -> dict[str, tuple[float, float]]:
+        return {p: prior.support for p, prior in self.priors.items()}
 
     def log_prob(self, theta: torch.Tensor) -> torch.Tensor:
         self.calls += 1
