@@ -43,7 +43,9 @@ FITS = {
 }
 MARKS = SECTIONS.path("marks", PLAN.marks)
 CAMB = SECTIONS.path("camb", PLAN.theory["camb"])
-CODE = {}  # what `cmbfit reproduce` compares: the code of every stage, and of what each fit chose
+CODE = (
+    {}
+)  # what `cmbfit reproduce` compares: the code of every stage, and of what each fit chose
 
 
 def code(stage, of_fits=False):
