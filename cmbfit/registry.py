@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from cmbfit.errors import CmbfitError, ConfigError
+from cmbfit.errors import CmbfitError, ConfigError, unknown_name
 from cmbfit.trust import require_allowed, require_code_allowed
 
 T = TypeVar("T")
@@ -153,8 +153,6 @@ class Registry(Generic[T]):
             )
 
     def _unknown(self, name: str) -> str:
-        from cmbfit.errors import unknown_name  # noqa: PLC0415 (only for the message)
-
         own = f"./FILE.py{'' if self.attribute else ':NAME'}"
         return f"{unknown_name(self.what, name, self.names())}; your own: {own} or package.module:NAME"
 

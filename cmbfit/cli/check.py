@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmbfit.cli.run import Overrides
-from cmbfit.errors import CmbfitError, ConfigError
+from cmbfit.errors import CmbfitError, ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from cmbfit.fit.description import Fit
@@ -95,7 +95,6 @@ def _about(fit: str, problems: Sequence[str]) -> bool:
 def _file_problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield registered names of maps that nothing is registered under; of surveys, only files in full."""
     from cmbfit.data import load_registry  # noqa: PLC0415
-    from cmbfit.errors import unknown_name  # noqa: PLC0415
 
     maps, registry = settings["maps"], load_registry()
     if "fields" in maps:
@@ -112,8 +111,6 @@ def _file_problems(settings: Mapping[str, Any]) -> Iterator[str]:
 
 def _comparison_problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield fits and data sets that the comparison names and nobody defines."""
-    from cmbfit.errors import unknown_name  # noqa: PLC0415
-
     fits, comparison = settings["fits"], settings["comparison"]
     named = {f"comparison.fixed.{n}.fit": (spec or {}).get("fit") for n, spec in comparison["fixed"].items()}
     named |= {f"comparison.tension.{n}.fit": spec["fit"] for n, spec in comparison["tension"].items()}
@@ -142,7 +139,6 @@ def _data_problems(where: str, items: Sequence[Any]) -> Iterator[str]:
 
 def _fits(settings: Mapping[str, Any], names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return what is wrong with fits, and of those that are right what they are."""
-    from cmbfit.errors import unknown_name  # noqa: PLC0415
     from cmbfit.fit.run import Run, fit_of_run  # noqa: PLC0415 (torch)
 
     problems, lines, run = [], [], Run(settings, {})

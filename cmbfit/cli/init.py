@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cmbfit.errors import CmbfitError, ConfigError, WriteError
+from cmbfit.errors import CmbfitError, ConfigError, WriteError, unknown_name
 
 _HEAD = """\
 # {name}: keys that differ from the default run's (`cmbfit check {file}` says what is run).
@@ -139,7 +139,6 @@ def _require_model(name: str) -> None:
 
 
 def _require_extension(name: str, emulator: str) -> None:
-    from cmbfit.errors import unknown_name  # noqa: PLC0415
     from cmbfit.fit.theory import emulator_box  # noqa: PLC0415
     from cmbfit.theory.extensions import EXTENSIONS  # noqa: PLC0415
 

@@ -18,7 +18,7 @@ from cmbfit.cli.words import (
     TransferOption,
     assignments,
 )
-from cmbfit.errors import ConfigError, LikelihoodError, ParameterError, SpectrumError
+from cmbfit.errors import ConfigError, LikelihoodError, ParameterError, SpectrumError, unknown_name
 
 if TYPE_CHECKING:
     from cmbfit.likelihood.base import Likelihood
@@ -143,8 +143,6 @@ def _evaluate(
     calibrations = {n for like in likelihoods for n in like.settings().get("calibration", {})}
     values = {n: _value(n, p, given, calibrated=n in calibrations) for n, p in priors.items()}
     if unknown := [n for n in given if n not in priors]:
-        from cmbfit.errors import unknown_name  # noqa: PLC0415
-
         raise ParameterError(unknown_name("nuisance parameter", unknown[0], priors))
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in values.items()}
     with torch.no_grad():
