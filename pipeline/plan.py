@@ -151,7 +151,7 @@ class Plan:
         for fit in fits:
             key = sha256_json([fit.data, fit.theory, fit.sampler])
             if key not in self._uses:
-                self._uses[key] = fit_uses(fit).hash()
+                self._uses[key] = fit_uses(fit, self.folder).hash()
             found.append(self._uses[key])
         return found[0] if len(found) == 1 else sha256_json(found)[:16]
 

@@ -65,24 +65,26 @@ class Uses:
         return hashlib.sha256(sha256_json(everything).encode()).hexdigest()[:16]
 
 
-def fit_uses(fit: UsedFit) -> Uses:
+def fit_uses(fit: UsedFit, made_in: str | Path | None = None) -> Uses:
     """Return what a fit uses.
 
-    Files of a run that are still to be made, an emulator that it trains for example, are left out: the workflow watches
-    them.
+    What a run makes itself, an emulator that it trains for example, is left out, whether it is there yet or not: the
+    workflow watches it, and a hash that changed when it is made would make everything run twice.
 
     Parameters
     ----------
     fit : UsedFit
         ``data`` as :func:`~cmbfit.likelihood.selection.select` takes it; ``theory`` with emulator, primordial, tensors,
         transfer, evaporation, class; ``sampler`` with kind.
+    made_in : path, optional
+        Folder of the run.
 
     Raises
     ------
     CmbfitError
         If a name is unknown or a file of the user's is missing.
     """
-    found = _Found()
+    found = _Found(None if made_in is None else Path(made_in))
     for selection in select(list(fit.data)):
         found.add_data(selection)
     found.add_theory(fit.theory)
@@ -93,7 +95,8 @@ def fit_uses(fit: UsedFit) -> Uses:
 class _Found:
     """Modules and files as they are gathered."""
 
-    def __init__(self) -> None:
+    def __init__(self, made_in: Path | None) -> None:
+        self._made_in = made_in
         self.modules: set[str] = set()
         self.files: dict[str, str] = {}
 
@@ -135,13 +138,18 @@ class _Found:
             self.add(THEORIES, theory["class"])
         if theory.get("emulator"):
             self._add_emulator(str(theory["emulator"]))
-        if theory.get("transfer"):
+        if theory.get("transfer") and not self._made(theory["transfer"]):
             folder = Path(theory["transfer"])
             for manifest in (folder / "manifest.json", folder / TENSORS / "manifest.json"):
                 if manifest.is_file():
                     self.files[str(manifest)] = sha256_file(manifest)
 
+    def _made(self, folder: str | Path) -> bool:
+        return self._made_in is not None and Path(folder).is_relative_to(self._made_in)
+
     def _add_emulator(self, name: str) -> None:
+        if self._made(name):
+            return
         try:
             folder = bundle_folder(name)
         except BundleError:

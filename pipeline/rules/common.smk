@@ -62,7 +62,7 @@ def record_code(name, modules, registered=False):
 
 for fit in PLAN.fits.values():
     # what is installed elsewhere has no place in a checkout
-    modules = [m for m in fit_uses(fit).modules if m.startswith("cmbfit.")]
+    modules = [m for m in fit_uses(fit, PLAN.folder).modules if m.startswith("cmbfit.")]
     record_code(f"fit {fit.name}", modules)
 
 

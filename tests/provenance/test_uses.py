@@ -163,3 +163,14 @@ def test_an_altered_response_to_holes_changes_the_hash_of_what_reads_it(copied: 
     codehash.forget()
     assert after[0] != before[0]
     assert after[1] == before[1]
+
+
+def test_what_a_run_makes_itself_changes_no_hash_when_it_is_made(tmp_path: Path) -> None:
+    """A second run of a configuration that trains its emulator has nothing to do."""
+    folder = tmp_path / "results/mine/theory/emulator"
+    fit = SimpleNamespace(data=["tau_lowe"], theory={"emulator": str(folder)}, sampler={"kind": "emcee"})
+    before = fit_uses(fit, tmp_path / "results/mine").hash()
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    assert fit_uses(fit, tmp_path / "results/mine").hash() == before
+    assert fit_uses(fit).hash() != before  # of another run it counts
