@@ -16,6 +16,7 @@ from .test_primordial_model import MODEL, PRIORS
 
 
 @pytest.mark.filterwarnings("ignore:The format attribute was deprecated:DeprecationWarning")  # GetDist's
+@pytest.mark.slow
 def test_three_files_make_a_fit_of_one_s_own(change: Change, bandpowers: str, transfer: str) -> None:
     change.write("mymodel.py", MODEL)
     change.write("mysampler.py", IMPORTANCE)
