@@ -106,6 +106,7 @@ def test_no_text_of_a_configuration_is_more_than_one_word(name: str, tmp_path: P
     assert not list(tmp_path.rglob("marker"))
 
 
+@pytest.mark.slow
 def test_two_hundred_fits_make_no_long_command(tmp_path: Path) -> None:
     config = load_config()
     first = config["run"]["fits"][0]
@@ -118,6 +119,7 @@ def test_two_hundred_fits_make_no_long_command(tmp_path: Path) -> None:
     assert len(longest.command) < 2500, longest.command
 
 
+@pytest.mark.slow
 def test_a_title_with_braces_and_a_folder_with_a_space_and_quotes_run(
     checkout: Checkout, tmp_path: Path
 ) -> None:
