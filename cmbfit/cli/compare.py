@@ -29,7 +29,10 @@ def compare(
         ),
     ] = None,
     evidence: Annotated[
-        str | None, typer.Option(help="nested, importance, chain or none, whatever the configuration says.")
+        str | None,
+        typer.Option(
+            help="nested, importance, chain, your own method or none, whatever the configuration says."
+        ),
     ] = None,
     transfer: TransferOption = None,
     output: Annotated[
@@ -46,8 +49,6 @@ def compare(
 
     Example: cmbfit compare pipeline/config/default.yaml --evidence importance
     """
-    if evidence not in (None, "nested", "importance", "chain", "none"):
-        raise ConfigError(f"--evidence: expected nested, importance, chain or none, found {evidence!r}")
     if chains is not None:
         _require_chains(chains)
     from cmbfit.config.load import config_path, load_config, parse_overrides  # noqa: PLC0415 (torch comes later)
@@ -60,6 +61,10 @@ def compare(
     if asked and section["evidence"] and asked["method"] == section["evidence"]["method"]:
         asked = section["evidence"]
     # heavy: torch, matplotlib and getdist, not for --help
+    if asked:
+        from cmbfit.inference.evidence import EVIDENCE  # noqa: PLC0415
+
+        EVIDENCE.where(asked["method"])
     import numpy as np  # noqa: PLC0415
 
     from cmbfit.figures.models import plot_models  # noqa: PLC0415

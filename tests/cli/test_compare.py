@@ -62,7 +62,7 @@ def with_another_fit(tmp_path: Path, data: list[str]) -> Path:
         ),
         (("--model", "lcdm_planck2018"), ConfigError, "nothing to compare"),
         (("--model", "lcdm"), ConfigError, "unknown model 'lcdm'"),
-        (("--evidence", "guess"), ConfigError, "expected nested, importance, chain or none"),
+        (("--evidence", "guess"), ConfigError, "unknown evidence method 'guess'"),
     ],
 )
 def test_mistakes_are_typed_errors(
