@@ -10,12 +10,12 @@ Registries do not count as a whole: their tables are left out, and what a fit ta
 
 from __future__ import annotations
 
-import ast
 import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from cmbfit.provenance.source import read_source
 from cmbfit.registry import module_place
 
 _PACKAGES = ("cmbfit", "pipeline")
@@ -52,78 +52,16 @@ def _module_file(module: str, root: Path | None) -> Path | None:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    """Return a file's syntax tree without docstrings, which say nothing to the machine, and tables of registries."""
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and node.body
-            and isinstance(node.body[0], ast.Expr)
-            and isinstance(node.body[0].value, ast.Constant)
-            and isinstance(node.body[0].value.value, str)
-        ):
-            node.body[0].value.value = ""
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Registry":
-            node.args = [x for x in node.args if not isinstance(x, ast.Dict)]
-    return tree
-
-
-@cache
-def _texts(path: Path) -> frozenset[str]:
-    nodes = (n.value for n in ast.walk(_tree(path)) if isinstance(n, ast.Constant))
-    return frozenset(value for value in nodes if isinstance(value, str))
-
-
-@cache
-def _registered(path: Path) -> frozenset[str]:
-    """Return the modules that a file's registries name."""
-    calls = (n for n in ast.walk(ast.parse(path.read_bytes())) if isinstance(n, ast.Call))
-    tables = (
-        x
-        for n in calls
-        if isinstance(n.func, ast.Name) and n.func.id == "Registry"
-        for x in n.args
-        if isinstance(x, ast.Dict)
-    )
-    values = (v.value for table in tables for v in table.values if isinstance(v, ast.Constant))
-    return frozenset(v.rpartition(":")[0] for v in values if isinstance(v, str))
-
-
-@cache
-def _names(path: Path, package: tuple[str, ...]) -> frozenset[str]:
-    """Return the modules that a file of a package may import; what only a type checker sees does not count."""
-    names: set[str] = set()
-    unseen = {
-        inner
-        for node in ast.walk(_tree(path))
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for part in node.body
-        for inner in ast.walk(part)
-    }
-    for node in ast.walk(_tree(path)):
-        if node in unseen:
-            continue
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*parents, *([node.module] if node.module else [])])
-            names.add(module)
-            names.update(f"{module}.{alias.name}" for alias in node.names)
-    return frozenset(names)
-
-
 def _lazy(module: str, root: Path | None) -> frozenset[str]:
     """Return the modules behind a name of a package that imports its names when they are asked for."""
     package = module.rpartition(".")[0]
     path = _module_file(package, root) if package else None
     if path is None or path.name != "__init__.py" or _module_file(module, root) is not None:
         return frozenset()
-    calls = (n.func for n in ast.walk(_tree(path)) if isinstance(n, ast.Call))
-    if not any(isinstance(f, ast.Name) and f.id == "lazy_names" for f in calls):
+    source = read_source(path)
+    if not source.lazy:
         return frozenset()
-    return frozenset(x for x in _texts(path) if "." in x and " " not in x and _module_file(x, root))
+    return frozenset(x for x in source.texts if "." in x and " " not in x and _module_file(x, root))
 
 
 @cache
@@ -162,7 +100,7 @@ def code_files(
     starts = [module.partition(":")[0] for module in modules]
     packages = frozenset({*_PACKAGES, *(module.partition(".")[0] for module in starts)})
     seen = {str(path): Path(path) for path in files if str(path).endswith(".py")}
-    todo = {name for path in seen.values() for name in _names(path, ())}
+    todo = {name for path in seen.values() for name in read_source(path).imports(())}
     for module in starts:
         if _module_file(module, root) is None:
             raise FileNotFoundError(f"no module {module} ({module.replace('.', '/')}.py)")
@@ -175,7 +113,8 @@ def code_files(
                 continue
             seen[name] = path
             own = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-            todo |= _names(path, tuple(own)) | (_registered(path) if registered else set())
+            source = read_source(path)
+            todo |= source.imports(tuple(own)) | (source.registered if registered else set())
     return dict(sorted(seen.items()))
 
 
@@ -201,29 +140,33 @@ def chosen_by_fits(package: Path) -> frozenset[Path]:
 
 
 @cache
+def _resources_by_place(package: Path) -> dict[str, frozenset[Path]]:
+    """Return what lies at a place of a package: a resource file, or all of a folder that is no package."""
+    found: dict[str, set[Path]] = {}
+    for resource in resources_of(package) - chosen_by_fits(package):
+        for place in (resource, *resource.relative_to(package).parents[:-1]):
+            whole = package / place
+            if not (whole / "__init__.py").is_file():
+                found.setdefault(str(whole), set()).add(resource)
+    return {place: frozenset(files) for place, files in found.items()}
+
+
+@cache
 def claimed(path: Path, package: Path) -> tuple[Path, ...]:
     """Return the resource files that a module names, sorted.
 
     By a text that is the file's path, or that of a folder above it which is no package, from the module's own folder or
     from the package's top.
     """
-    texts = _texts(path)
-    out = set()
-    for resource in resources_of(package):
-        for base in {path.parent, package}:
-            if not resource.is_relative_to(base):
-                continue
-            places = [resource, *(p for p in resource.parents if p.is_relative_to(base) and p != base)]
-            plain = [p for p in places if not (p / "__init__.py").is_file()]
-            if any(p.relative_to(base).as_posix() in texts for p in plain):
-                out.add(resource)
-    return tuple(sorted(out - chosen_by_fits(package)))
+    places = _resources_by_place(package)
+    named = (f"{base}/{text}" for base in (path.parent, package) for text in read_source(path).texts)
+    return tuple(sorted(frozenset().union(*(places.get(name, ()) for name in named))))
 
 
 @cache
 def _digest(path: Path) -> str:
     if path.suffix == ".py":
-        return hashlib.sha256(ast.dump(_tree(path)).encode()).hexdigest()
+        return read_source(path).digest
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -268,12 +211,11 @@ def forget() -> None:
         _folder,
         _module_file,
         _followed,
-        _tree,
-        _texts,
-        _registered,
-        _names,
+        _lazy,
+        read_source,
         resources_of,
         chosen_by_fits,
+        _resources_by_place,
         claimed,
         _digest,
     ):
