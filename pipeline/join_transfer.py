@@ -5,8 +5,9 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from cmbfit.io import read_json
+from cmbfit.theory.transfer import TENSORS
 from cmbfit.theory.transfer.plan import Run, plan_from_config
-from cmbfit.theory.transfer.store import TENSORS, write_transfer
+from cmbfit.theory.transfer.store import write_transfer
 
 
 def join_transfer(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from cmbfit.inference.data_tension import TensionRequest
 from cmbfit.inference.data_tension import measure_tension as measure
+from cmbfit.inference.tension_request import TensionRequest
 from cmbfit.io import provenance, read_json, write_json
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from cmbfit.data import load_registry
 from cmbfit.errors import ConfigError
 from cmbfit.fit import Fit
+from cmbfit.fit.complete import with_data
 from cmbfit.fit.run import complete_run, fit_of_run
-from cmbfit.inference.data_tension import TensionRequest, tension_requests, with_data
 from cmbfit.inference.evidence import EVIDENCE
 from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
+from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
-from cmbfit.inference.data_tension import AMPLITUDE
+from cmbfit.inference.tension_request import AMPLITUDE
 from cmbfit.theory.parameters import latex_label
 
 _COLOURS = {"a": THEORY, "b": SECOND, "both": DATA}

@@ -88,9 +88,10 @@ def primordial_theory(section: Mapping[str, Any]) -> PrimordialTheory:
     from cmbfit.theory.primordial import get_model  # noqa: PLC0415
     from cmbfit.theory.primordial_theory import PrimordialTheory  # noqa: PLC0415
     from cmbfit.theory.tensor_spectra import TensorSpectra  # noqa: PLC0415
+    from cmbfit.theory.transfer import TENSORS  # noqa: PLC0415
     from cmbfit.theory.transfer.expansion import TransferExpansion  # noqa: PLC0415
     from cmbfit.theory.transfer.operator import TransferOperator  # noqa: PLC0415
-    from cmbfit.theory.transfer.store import TENSORS, read_transfer  # noqa: PLC0415
+    from cmbfit.theory.transfer.store import read_transfer  # noqa: PLC0415
 
     folder = Path(section["transfer"])
     expansion = read_transfer(folder)

@@ -10,16 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cmbfit.errors import ConfigError, SamplerError
-from cmbfit.inference.products import Samples
 from cmbfit.inference.samplers import Start
 from cmbfit.inference.settings import read_settings
-from cmbfit.likelihood.posterior import Posterior
 from cmbfit.registry import Registry
+
+if TYPE_CHECKING:
+    from cmbfit.inference.products import Samples
+    from cmbfit.likelihood.posterior import Posterior
 
 
 @dataclass(frozen=True)

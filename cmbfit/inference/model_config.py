@@ -15,21 +15,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmbfit.errors import ConfigError, unknown_name
-from cmbfit.fit.build import build_posterior, start_point
 from cmbfit.fit.description import Fit
 from cmbfit.fit.run import Run
-from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, measure_evidence
-from cmbfit.inference.model_table import Candidate
-from cmbfit.inference.products import Samples
-from cmbfit.inference.restrict import restrict
 from cmbfit.inference.samplers import Start
 from cmbfit.io import reading
-from cmbfit.likelihood.posterior import Posterior
-from cmbfit.likelihood.priors import prior_from_config
-from cmbfit.theory.primordial.null_point import null_point
+
+if TYPE_CHECKING:
+    from cmbfit.inference.evidence import EvidenceResult
+    from cmbfit.inference.model_table import Candidate
+    from cmbfit.inference.products import Samples
+    from cmbfit.likelihood.posterior import Posterior
+
+# a plan reads models and runs none: what needs torch is imported where it is used
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,20 @@ class Model:
 
     def posterior(self, device: str = "cpu") -> Posterior:
         """Return the model's posterior, folded where possible."""
+        from cmbfit.fit.build import build_posterior  # noqa: PLC0415
+
         return self.within(build_posterior(self.fit, device))
 
     def within(self, whole: Posterior) -> Posterior:
         """Return the model's posterior from that of its fit."""
+        from cmbfit.inference.restrict import restrict  # noqa: PLC0415
+
         return restrict(whole, self.fixed) if self.fixed else whole
 
     def start(self, posterior: Posterior) -> Start:
         """Return where searches in the model's posterior start."""
+        from cmbfit.fit.build import start_point  # noqa: PLC0415
+
         return Start(*start_point(self.fit, posterior))
 
 
@@ -122,6 +128,8 @@ def models_by_data(run: Run, names: Sequence[str] | None = None) -> list[list[Mo
 
 def _restricted(name: str, spec: Mapping[str, Any], fit: Fit) -> Model:
     """Return a fit with parameters held, unless its prior excludes a value: the models are not nested then."""
+    from cmbfit.likelihood.priors import prior_from_config  # noqa: PLC0415
+
     for parameter, value in spec["values"].items():
         if parameter not in fit.priors:
             continue  # a calibration: known when the data are read
@@ -137,6 +145,8 @@ def _restricted(name: str, spec: Mapping[str, Any], fit: Fit) -> Model:
 
 def posteriors_of(models: Sequence[Model], device: str = "cpu") -> dict[str, Posterior]:
     """Return the posteriors of models by name; each fit is built once."""
+    from cmbfit.fit.build import build_posterior  # noqa: PLC0415
+
     whole: dict[str, Posterior] = {}
     out = {}
     for model in models:
@@ -156,11 +166,13 @@ def candidate(
     look_elsewhere: Mapping[str, Any] | None = None,
 ) -> Candidate:
     """Return a model as :func:`~cmbfit.inference.model_table.compare` wants it."""
+    from cmbfit.inference.model_table import Candidate  # noqa: PLC0415
+    from cmbfit.theory.primordial import get_model  # noqa: PLC0415
+    from cmbfit.theory.primordial.null_point import null_point  # noqa: PLC0415
+
     primordial = model.fit.primordial
     note = ""
     if primordial:
-        from cmbfit.theory.primordial import get_model  # noqa: PLC0415 (keeps the workflow's start quick)
-
         note = get_model(primordial).note
     start = model.start(posterior)
     return Candidate(
@@ -207,6 +219,8 @@ def model_evidence(
     code : str
         Hash or version of the code, part of a checkpoint's identity.
     """
+    from cmbfit.inference.evidence import EvidenceTask, measure_evidence  # noqa: PLC0415
+
     task = EvidenceTask(
         posterior,
         model.start(posterior),

@@ -22,7 +22,7 @@ from cmbfit.provenance.codehash import code_hash
 from cmbfit.registry import LIKELIHOODS, THEORIES, Registry
 from cmbfit.theory.emulator.bundle import bundle_folder
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS
-from cmbfit.theory.transfer.store import TENSORS
+from cmbfit.theory.transfer import TENSORS
 
 T = TypeVar("T")
 _OWN = "cmbfit.likelihood.sacc_data:read_own_spectra"

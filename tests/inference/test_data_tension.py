@@ -13,17 +13,11 @@ import torch
 from cmbfit.errors import ComparisonError, ConfigError
 from cmbfit.figures.tension import plot_tensions, tension_table
 from cmbfit.fit import load_run
-from cmbfit.inference.data_tension import (
-    AMPLITUDE,
-    TensionRequest,
-    evidence_with_calibrations,
-    measure_tension,
-    shifted_moments,
-    tension_requests,
-)
+from cmbfit.inference.data_tension import evidence_with_calibrations, measure_tension, shifted_moments
 from cmbfit.inference.importance import WeightedSamples, importance_sample
 from cmbfit.inference.maximum import BestFit
 from cmbfit.inference.tension import suspiciousness
+from cmbfit.inference.tension_request import AMPLITUDE, TensionRequest, tension_requests
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, Uniform
 from tests.inference.test_model_table import Line
 from tests.likelihood.helpers import info

@@ -11,6 +11,7 @@ import torch
 from cmbfit import data
 from cmbfit.errors import DataError, LikelihoodError
 from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.datasets.catalog import description
 from cmbfit.likelihood.datasets.tables import read_numbers
 from cmbfit.theory.spectra import Spectra
 
@@ -95,3 +96,15 @@ def check_reference(like: Likelihood, reference: Mapping[str, Any]) -> float | N
             f"{reference['log_like']!r}. Its files were verified, so the code or a library has changed; do not use it"
         )
     return difference
+
+
+def reference_of(name: str) -> dict[str, Any]:
+    """Return the published number a data set checks itself against: spectrum, nuisance, log_like."""
+    return dict(description(name).get("reference", {}))
+
+
+def self_check(name: str) -> float | None:
+    """Compare a data set with its published number; see :func:`check_reference`."""
+    from cmbfit.likelihood.datasets.load import load_likelihood  # noqa: PLC0415 (whose readers need this module)
+
+    return check_reference(load_likelihood(name), reference_of(name))

@@ -21,8 +21,6 @@ from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
 
 VERSION = 1
-TENSORS = "tensors"
-"""Folder within an expansion's that holds the operator of tensors at its centre."""
 
 _FORMATS = {TransferOperator: "cmbfit-transfer-operator", TransferExpansion: "cmbfit-transfer-expansion"}
 _REFERENCE_RTOL = 1e-9  # float64 sums in another order; a damaged array errs by far more
