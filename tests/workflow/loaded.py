@@ -60,7 +60,7 @@ def kept() -> Iterator[None]:
 
 
 @contextmanager
-def loaded(config: Mapping[str, Any], folder: Path) -> Iterator[Any]:
+def loaded(config: Mapping[str, Any], folder: Path, snakefile: Path = ROOT / "Snakefile") -> Iterator[Any]:
     """Give Snakemake's API of the workflow for a configuration."""
     output = OutputSettings(dryrun=True, quiet={Quietness.ALL})
     with (
@@ -74,7 +74,7 @@ def loaded(config: Mapping[str, Any], folder: Path) -> Iterator[Any]:
         made = api.workflow(
             resource_settings=ResourceSettings(cores=2),
             config_settings=ConfigSettings(),
-            snakefile=ROOT / "Snakefile",
+            snakefile=snakefile,
             workdir=folder,
         )
         try:
@@ -95,12 +95,14 @@ def jobs_of(config: Mapping[str, Any], folder: Path, targets: Iterable[str]) -> 
         return sorted(found)
 
 
-def seen(config: Mapping[str, Any], folder: Path, jobs: Iterable[Job]) -> dict[Job, dict[str, str]]:
+def seen(
+    config: Mapping[str, Any], folder: Path, jobs: Iterable[Job], snakefile: Path = ROOT / "Snakefile"
+) -> dict[Job, dict[str, str]]:
     """Return what Snakemake compares of each job to decide whether it runs again: parameters, inputs and outputs.
 
     Of rules that are not there nothing. Inputs and outputs that are patterns stay patterns.
     """
-    with loaded(config, folder) as api:
+    with loaded(config, folder, snakefile) as api:
         rules = {rule.name: rule for rule in api._workflow.rules}
         return {job: _of_job(rules[job[0]], dict(job[1])) for job in jobs if job[0] in rules}
 

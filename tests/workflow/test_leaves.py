@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -19,26 +20,13 @@ from cmbfit.inference.ensemble import EnsembleSettings
 from cmbfit.inference.hmc import HmcSettings
 from cmbfit.inference.nested import NestedEvidenceSettings
 
-from .loaded import jobs_of, kept, moved, seen
+from .conftest import ROOT
+from .leaf_values import BASES, MOVES_NO_NUMBER, REACHES, REFUSED, VALUES
+from .loaded import Job, jobs_of, kept, moved, seen
 
 pytestmark = pytest.mark.workflow
 Place = tuple[str, ...]
 Node = Mapping[str, Any]
-
-MOVES_NO_NUMBER: dict[str, str] = {}
-"""Leaves that make nothing run again but the summary, which shows the configuration, and why."""
-
-REFUSED = {
-    "maps.channels.*.mask": "a channel is masked where it is joined",
-    "maps.channels.*.mask_p": "as mask",
-    "maps.templates.*.mask": "a template is seen behind the mask of the field that it cleans",
-    "maps.templates.*.mask_p": "as mask",
-    "maps.fields.*.has_cmb": "of templates",
-    "maps.fields.*.noise_uk_arcmin": "of templates",
-    "maps.channels.*.has_cmb": "of templates",
-    "maps.channels.*.noise_uk_arcmin": "of templates",
-}
-"""Leaves of definitions that are shared by several sections and that the schema itself takes out of this one."""
 
 
 def leaves(node: Node, place: Place = ()) -> Iterator[tuple[Place, Node]]:
@@ -77,175 +65,6 @@ LEAVES |= {
     ("maps", kind, "*", "detectors", "*", "beam"): {"type": "string"}
     for kind in ("fields", "channels", "templates")
 }
-
-# what no shipped configuration says, so that there is something to change
-_DECLARED = {"coord": "G", "ordering": "NESTED", "unit": "mK", "polcconv": "COSMO"}
-_CALIBRATION = {"gain": 1.01, "efficiency": 0.99, "angle_deg": 0.1}
-_BAND = {
-    "declare": _DECLARED,
-    "calibration": _CALIBRATION,
-    "max_variance_uk2": 1.0e6,
-    "pixel_window": "pixel_windows/pixel_window_n0512.fits",
-}
-_NETWORK = {"width": 8, "depth": 2, "learning_rate": 0.01, "weight_decay": 0.1, "batch": 64, "patience": 3}
-_CAMB = {"lmax": 3000, "recfast_approximation": "planck", "mnu": 0.06, "nnu": 3.046, "tcmb": 2.7255}
-_BOOST = {"accuracy_boost": 1.0, "l_accuracy_boost": 1.0}
-_NESTED = {"method": "nested", "runs": 2, "n_live": 500, "n_effective": 2500.0, "batch": 256, "networks": 2}
-RIMO = {
-    "file": "planck_pr3/beams/HFI_RIMO_BEAMS_R3.01.tar.gz",
-    "member": "x.fits",
-    "hdus": ["TT", "EE"],
-    "leakage": True,
-}
-
-
-def _detector(name: str, beam: Any) -> dict[str, Any]:
-    return {"detectors": {name: {"calibration": _CALIBRATION, "sigma0_uk": 1.0, **beam}}}
-
-
-BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
-    "default": (
-        "default",
-        {
-            "maps": {"declare": _DECLARED},
-            "likelihood": {"reference": {"camb": _CAMB | _BOOST}},
-            "comparison": {"evidence": _NESTED},
-        },
-        (),
-    ),
-    "tiny": ("tiny", {"theory": {"camb": _BOOST}}, ()),
-    "simulated": ("simulated", {}, ()),
-    "wmap9": (
-        "wmap9",
-        {
-            "maps": {
-                "fields": {
-                    "V": {**_BAND, **_detector("V1", {})},
-                    "W": _detector("W1", {"beam": RIMO}),
-                },
-                "templates": {
-                    "K": {**_BAND, **_detector("K1", {})},
-                    "dust": _detector("353", {"beam": RIMO}),
-                },
-            }
-        },
-        (),
-    ),
-    "planck2018": ("planck2018", {"maps": {"channels": {"f100": {**_BAND, **_detector("100", {})}}}}, ()),
-    "train": (
-        "train",
-        {"theory": {"emulator": {"train": {"network": _NETWORK | {"seed": 1}}}}},
-        ("training", "extensions"),
-    ),
-    "ground": ("ground", {"run": {"fits": ["lcdm_act_dr6"]}}, ()),
-    "early": ("early_universe", {"run": {"fits": ["power_law", "tensors"]}}, ()),
-    "holes": ("evaporation", {"run": {"fits": ["pbh_1e14"]}}, ()),
-    "own": (
-        "default",
-        {"fits": {"lcdm_planck2018": {"theory": {"class": "mine.py:A", "options": {"a": 1}}}}},
-        (),
-    ),
-}
-"""A shipped configuration, what is laid over it, and targets besides `all`."""
-
-MASK = "planck_pr3/masks/COM_Mask_Likelihood-temperature-100-hm1_2048_R3.00.fits"
-KQ85 = "wmap9/masks/wmap_temperature_kq85_analysis_mask_r9_9yr_v5.fits"
-V7 = "wmap7/wmap_band_iqumap_r9_7yr_{}_v4_udgraded32.fits"
-WINDOW = "pixel_windows/pixel_window_n0064.fits"
-BEAM = "wmap9/beams/wmap_ampl_bl_Q1_9yr_v5p1.txt"
-HFI = "planck_pr3/maps/HFI_SkyMap_{detector}_2048_R3.01_halfmission-2.fits"
-
-# where a value cannot be made from the one that stands there, or none does: configuration, place, another value
-VALUES: dict[str, tuple[str, str, Any]] = {
-    "run.fits": ("early", "run.fits", ["power_law"]),
-    "maps.mask": ("default", "maps.mask", V7.format("V")),
-    "maps.declare.unit": ("default", "maps.declare.unit", "uK_CMB"),
-    "maps.pixel_window": ("default", "maps.pixel_window", WINDOW),
-    "maps.fields.*.maps": ("wmap9", "maps.fields.V.maps", "wmap9/maps/wmap_iqumap_r9_yr1_{detector}_v5.fits"),
-    "maps.channels.*.maps": ("planck2018", "maps.channels.f100.maps", HFI),
-    "maps.templates.*.maps": ("wmap9", "maps.templates.dust.maps", HFI),
-    "maps.fields.*.mask": ("wmap9", "maps.fields.V.mask", "polarisation"),
-    "maps.fields.*.mask_p": ("wmap9", "maps.fields.V.mask_p", "temperature"),
-    "maps.differences.*.mask": ("planck2018", "maps.differences.d100x143.mask", "polarisation"),
-    "maps.differences.*.mask_p": ("planck2018", "maps.differences.d100x143.mask_p", "temperature"),
-    "maps.differences.*.survey": ("planck2018", "maps.differences.d100x143.survey", "hm"),
-    "maps.fields.*.survey": ("wmap9", "maps.fields.V.survey", "wmap"),
-    "maps.channels.*.survey": ("planck2018", "maps.channels.f100.survey", "hm"),
-    "maps.templates.*.survey": ("wmap9", "maps.templates.K.survey", "wmap"),
-    "maps.differences.*.join": ("planck2018", "maps.differences.d100x143.join", ["f100", "f217"]),
-    "maps.differences.*.ranges.*": ("planck2018", "maps.differences.d100x143.ranges.f100", 900),
-    "maps.templates.*.noise_uk_arcmin": ("wmap9", "maps.templates.dust.noise_uk_arcmin", 700.0),
-    "maps.templates.*.splits": ("wmap9", "maps.templates.dust.splits", ["x"]),
-    "maps.fields.*.pixel_window": ("wmap9", "maps.fields.V.pixel_window", WINDOW),
-    "maps.channels.*.pixel_window": ("planck2018", "maps.channels.f100.pixel_window", WINDOW),
-    "maps.templates.*.pixel_window": ("wmap9", "maps.templates.dust.pixel_window", WINDOW),
-    "maps.fields.*.detectors.*.beam": ("wmap9", "maps.fields.V.detectors.V1.beam", BEAM),
-    "maps.channels.*.detectors.*.beam": ("planck2018", "maps.channels.f100.detectors.100.beam", BEAM),
-    "maps.templates.*.detectors.*.beam": ("wmap9", "maps.templates.K.detectors.K1.beam", BEAM),
-    "maps.fields.*.detectors.*.beam.file": ("wmap9", "maps.fields.W.detectors.W1.beam.file", BEAM),
-    "maps.channels.*.detectors.*.beam.file": ("planck2018", "maps.channels.f100.detectors.100.beam.file", BEAM),
-    "maps.templates.*.detectors.*.beam.file": ("wmap9", "maps.templates.dust.detectors.353.beam.file", BEAM),
-    **{name: ("wmap9" if "templates" in name or "fields" in name else "planck2018", place, value) for name, place, value in (
-        ("maps.channels.*.mask", "maps.channels.f100.mask", "temperature"),
-        ("maps.channels.*.mask_p", "maps.channels.f100.mask_p", "temperature"),
-        ("maps.templates.*.mask", "maps.templates.K.mask", "temperature"),
-        ("maps.templates.*.mask_p", "maps.templates.K.mask_p", "temperature"),
-        ("maps.fields.*.has_cmb", "maps.fields.V.has_cmb", True),
-        ("maps.fields.*.noise_uk_arcmin", "maps.fields.V.noise_uk_arcmin", 1.0),
-        ("maps.channels.*.has_cmb", "maps.channels.f100.has_cmb", True),
-        ("maps.channels.*.noise_uk_arcmin", "maps.channels.f100.noise_uk_arcmin", 1.0),
-    )},
-    "maps.masks.*.files": ("wmap9", "maps.masks.temperature.files", [MASK]),
-    "maps.masks.*.column": ("wmap9", "maps.masks.temperature.column", 1),
-    "maps.masks.*.latitude_deg": ("wmap9", "maps.masks.temperature.latitude_deg", 10.0),
-    "maps.cleaning.fields": ("wmap9", "maps.cleaning.fields", ["V"]),
-    "maps.cleaning.templates": ("wmap9", "maps.cleaning.templates", ["K"]),
-    "maps.cleaning.nside": ("wmap9", "maps.cleaning.nside", 16),
-    "maps.bands.*.map": ("default", "maps.bands.V.map", V7.format("W")),
-    "spectra.pair": ("default", "spectra.pair", ["W", "V"]),
-    "spectra.edges": ("default", "spectra.edges", [2, 5, 9, 14, 20]),
-    "spectra.pairs": ("wmap9", "spectra.pairs", [["V", "W"]]),
-    "spectra.cuts.*.*": ("wmap9", "spectra.cuts.tt.VxW", [40, 900]),
-    "theory.camb.halofit": ("tiny", "theory.camb.halofit", "mead2020"),
-    "theory.camb.recombination": ("tiny", "theory.camb.recombination", "CosmoRec"),
-    "theory.camb.bbn_table": ("tiny", "theory.camb.bbn_table", "PRIMAT_Yp_DH_Error.dat"),
-    "theory.camb.mnu": ("tiny", "theory.camb.mnu", 0.1),
-    "theory.camb.nnu": ("tiny", "theory.camb.nnu", 3.1),
-    "theory.camb.tcmb": ("tiny", "theory.camb.tcmb", 2.72),
-    "theory.transfer.centre.*": ("early", "theory.transfer.centre.ombh2", 0.02241),
-    "theory.transfer.steps.*": ("early", "theory.transfer.steps.ombh2", 0.0005),
-    "theory.transfer.lmax": ("early", "theory.transfer.lmax", 2600),
-    "theory.transfer.log_frequency": ("early", "theory.transfer.log_frequency", 120.0),
-    "theory.transfer.linear_frequency": ("early", "theory.transfer.linear_frequency", 120.0),
-    "theory.emulator.bundle": ("default", "theory.emulator.bundle", "lcdm_high"),
-    "theory.emulator.train.design.focus.*": ("train", "theory.emulator.train.design.focus.ns", [0.95, 0.98]),
-    "theory.emulator.train.design.box.*": ("tiny", "theory.emulator.train.design.box.ns", [0.94, 0.991]),
-    "likelihood.reference.camb.halofit": ("default", "likelihood.reference.camb.halofit", "mead2020"),
-    "likelihood.reference.camb.recombination": ("default", "likelihood.reference.camb.recombination", "CosmoRec"),
-    "likelihood.reference.camb.bbn_table": ("default", "likelihood.reference.camb.bbn_table", "x.dat"),
-    "look_elsewhere.fit": ("early", "look_elsewhere.fit", "running"),
-    "look_elsewhere.data": ("early", "look_elsewhere.data", ["planck2018_plik_lite_ttteee", "tau_lowe"]),
-    "comparison.fixed.*.fit": ("early", "comparison.fixed.harrison_zeldovich",
-                               {"title": "x", "fit": "tensors", "values": {"ns": 1.0}}),
-    "comparison.nests.*.*": ("early", "comparison.nests.tensors.r", 0.01),
-    "comparison.evidence.method": ("tiny", "comparison.evidence.method", "chain"),
-    "comparison.tension.*.fit": ("ground", "comparison.tension.planck_act.fit", "lcdm_spt3g_2018"),
-    "comparison.tension.*.a": ("ground", "comparison.tension.planck_act.a", ["planck2018_plik_lite_ttteee"]),
-    "comparison.tension.*.b": ("ground", "comparison.tension.planck_act.b", ["spt3g_2018_lite"]),
-    "comparison.tension.*.shifted": ("ground", "comparison.tension.planck_act.shifted", ["ns"]),
-    "comparison.tension.*.draws": ("ground", "comparison.tension.planck_act.draws", 2000),
-    "fits.*.data": ("default", "fits.lcdm_planck2018.data", ["planck2018_plik_lite_ttteee", "tau_lowe"]),
-    "fits.*.theory.primordial": ("early", "fits.tensors.theory.primordial", "running"),
-    "fits.*.theory.tensors": ("early", "fits.tensors.theory.tensors", "tensor_free"),
-    "fits.*.theory.transfer": ("early", "fits.tensors.theory.transfer", "elsewhere"),
-    "fits.*.theory.evaporation": ("holes", "fits.pbh_1e14.theory.evaporation", 3.0e14),
-    "fits.*.sampler.kind": ("default", "fits.lcdm_planck2018.sampler", {"kind": "hmc"}),
-    "fits.*.sampler.walkers": ("default", "fits.lcdm_planck2018.sampler.walkers", 64),
-    "fits.*.sampler.moves": ("default", "fits.lcdm_planck2018.sampler.moves", "stretch"),
-    "fits.*.theory.class": ("own", "fits.lcdm_planck2018.theory.class", "mine.py:B"),
-    "fits.*.theory.options": ("own", "fits.lcdm_planck2018.theory.options", {"a": 2}),
-    "fits.*.published": ("early", "fits.power_law.published", "x"),
-}  # fmt: skip
 
 
 def other(value: Any, node: Node) -> Any:
@@ -332,86 +151,66 @@ def change_of(pattern: Place) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-# the rules that take a value themselves, of which a change must move every one that the configuration has
-REACHES: dict[str, set[str]] = {
-    "maps.mask": {"prepare_mask"},
-    "maps.declare.coord": {"prepare_mask", "prepare_maps"},
-    "maps.declare.ordering": {"prepare_mask", "prepare_maps"},
-    "maps.declare.[up]*": {"prepare_maps"},
-    "maps.galactic_cut.*": {"prepare_mask"},
-    "maps.apodisation.*": {"prepare_mask"},
-    "maps.pixel_window": {"estimate_spectra"},
-    "maps.masks.*": {"prepare_survey_mask"},
-    "maps.*.declare.*": {"prepare_split"},
-    "maps.*.calibration.*": {"prepare_split"},
-    "maps.*.sigma0_uk": {"prepare_split", "prepare_beam"},
-    "maps.*.beam*": {"prepare_beam"},
-    "maps.cleaning.window": {"transform_sky", "prepare_beam"},
-    "maps.cleaning.nside": {"fit_templates"},
-    "maps.bands.*.simulate.*": {"simulate_map"},
-    "spectra.edges": {"estimate_spectra"},
-    "spectra.signal": {"check_spectra", "plot_spectra"},
-    "spectra.lmax": {"transform_split", "estimate_survey", "check_nulls"},
-    "spectra.likelihood.*": {"sample_posterior"},
-    "theory.camb.*": {"compute_fiducial", "compute_theory"},
-    "theory.fiducial.*": {"compute_fiducial"},
-    "theory.transfer.*": {"compute_transfer", "join_transfer"},
-    "theory.emulator.bundle": {"sample_posterior", "compute_exact"},
-    "theory.emulator.train.held_out": {"train_emulator"},
-    "theory.emulator.train.fit.*": {"train_emulator"},
-    "theory.emulator.train.design.*": {"compute_theory"},
-    "theory.emulator.train.network.*": {"compare_emulators"},
-    "theory.emulator.check.draws": {"compute_exact"},
-    "theory.emulator.check.*": {"check_emulator", "reweight"},
-    "likelihood.reference.*": {"check_likelihood"},
-    "look_elsewhere.*": {"search_features"},
-    "comparison.fixed.*": {"compare_fits", "compute_evidence"},
-    "comparison.evidence.*": {"compute_evidence"},
-    "comparison.tension.*": {"measure_tension"},
-    "run.seed": {"sample_posterior", "compute_exact", "reweight", "compute_evidence", "compare_fits"},
-    "fits.*.data": {"sample_posterior", "publish_chains", "compute_exact", "plot_residuals", "compute_evidence"},
-    "fits.*.priors.*": {"sample_posterior", "publish_chains", "compute_exact", "compute_evidence"},
-    "fits.*.start.*": {"sample_posterior"},
-    "fits.*.theory.*": {"sample_posterior", "publish_chains", "compute_exact", "compute_evidence"},
-    "fits.*.sampler.*": {"sample_posterior"},
-    "fits.*.gate.*": {"publish_chains"},
-    "fits.*.show": {"plot_posterior"},
-}  # fmt: skip
+def silent_leaves(
+    places: Iterable[Place], folder: Path, snakefile: Path = ROOT / "Snakefile"
+) -> dict[str, Any]:
+    """Return the leaves whose change would not make run again what takes them, each with what is wrong."""
+    (folder / "mine.py").write_text("class A: ...\n\n\nclass B: ...\n")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/manifest.json").write_text("{}")
+    before: dict[str, dict[Job, dict[str, str]]] = {}
+    wrong: dict[str, Any] = {}
+    for place in places:
+        name = ".".join(place)
+        if (found := change_of(place)) is None:
+            wrong[name] = "no configuration here has it"
+            continue
+        base, config = found
+        if name in REFUSED:
+            if not schema_problems(config):
+                wrong[name] = "is not refused any more"
+            continue
+        if problems := schema_problems(config):
+            wrong[name] = problems
+            continue
+        if base not in before:
+            whole = config_of(base)
+            jobs = jobs_of(whole, folder, ("all", *BASES[base][2]))
+            before[base] = seen(whole, folder, jobs, snakefile)
+        try:
+            again = moved(before[base], seen(config, folder, before[base], snakefile))
+        except WorkflowError as error:
+            wrong[name] = str(error)
+            continue
+        asked = set().union(*(rules for key, rules in REACHES.items() if fnmatchcase(name, key)))
+        if missing := asked & {job[0] for job in before[base]} - again:
+            wrong[name] = f"{sorted(missing)} would not run again, only {sorted(again)}"
+        elif not again and name not in MOVES_NO_NUMBER:
+            wrong[name] = "nothing would run again"
+    return wrong
 
 
 def test_every_value_of_a_configuration_makes_something_run_again(tmp_path: Path) -> None:
     """The summary, which shows the whole configuration, does not count."""
     assert len(LEAVES) > 270
-    (tmp_path / "mine.py").write_text("class A: ...\n\n\nclass B: ...\n")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/manifest.json").write_text("{}")
-    wrong: dict[str, Any] = {}
     with kept():
-        before = {
-            base: seen(config_of(base), tmp_path, jobs_of(config_of(base), tmp_path, ("all", *targets)))
-            for base, (_, _, targets) in BASES.items()
-        }
-        for place in LEAVES:
-            name = ".".join(place)
-            if (found := change_of(place)) is None:
-                wrong[name] = "no configuration here has it"
-                continue
-            base, config = found
-            if name in REFUSED:
-                if not schema_problems(config):
-                    wrong[name] = "is not refused any more"
-                continue
-            if problems := schema_problems(config):
-                wrong[name] = problems
-                continue
-            try:
-                again = moved(before[base], seen(config, tmp_path, before[base]))
-            except WorkflowError as error:
-                wrong[name] = str(error)
-                continue
-            asked = set().union(*(rules for key, rules in REACHES.items() if fnmatchcase(name, key)))
-            if missing := asked & {job[0] for job in before[base]} - again:
-                wrong[name] = f"{sorted(missing)} would not run again, only {sorted(again)}"
-            elif not again and name not in MOVES_NO_NUMBER:
-                wrong[name] = "nothing would run again"
+        wrong = silent_leaves(LEAVES, tmp_path)
     assert not wrong, "\n".join(f"{name}: {why}" for name, why in wrong.items())
+
+
+def test_the_walk_sees_a_value_that_rules_lost(tmp_path: Path) -> None:
+    """Two rules that no longer take what the configuration says."""
+    rules = tmp_path / "pipeline/rules"
+    shutil.copytree(ROOT / "pipeline/rules", rules)
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    for file, sound, faulty in (
+        ("exact.smk", "seed=PLAN.seed,", "seed=1,"),
+        ("spectra.smk", 'signal=PLAN.spectra["signal"],', 'signal=["tt"],'),
+    ):
+        text = (rules / file).read_text()
+        assert sound in text
+        (rules / file).write_text(text.replace(sound, faulty))
+    with kept():
+        wrong = silent_leaves([("run", "seed"), ("spectra", "signal")], tmp_path, tmp_path / "Snakefile")
+    assert set(wrong) == {"run.seed", "spectra.signal"}
+    assert "compute_exact" in wrong["run.seed"]
