@@ -70,7 +70,7 @@ def tensor_template(cosmology: Mapping[str, float], lmax: int = 600, nt: float =
     """
     from cmbfit.theory.camb_code import CambSettings, CambTheory  # noqa: PLC0415  CAMB takes a second to import
 
-    theory = CambTheory(CambSettings(lmax=max(lmax, 1000)), extra=("r", "nt"))
+    theory = CambTheory(CambSettings(lmax=lmax), extra=("r", "nt"))
     point = point_from_values(theory, {**cosmology, "r": 1.0, "nt": nt})
     without = point.clone()
     without[0, theory.parameters.index("r")] = 0.0

@@ -184,7 +184,7 @@ def test_extensions_are_camb_s_own() -> None:
     pars = camb.set_params(
         ombh2=0.0224, omch2=0.12, cosmomc_theta=0.01041, tau=0.055, num_massive_neutrinos=1, **extended,
         dark_energy_model="ppf", As=np.exp(3.0) * 1e-10, ns=0.97, **draw, recombination_model="Recfast",
-        recfast_approx_model="planck", halofit_version="mead2016", lmax=200, lens_potential_accuracy=1,
+        recfast_approx_model="planck", halofit_version="mead2016", lmax=2600, lens_potential_accuracy=1,
         max_eta_k_tensor=4000,
     )  # fmt: skip
     total = camb.get_results(pars).get_total_cls(200, CMB_unit="muK")

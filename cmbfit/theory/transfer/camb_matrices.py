@@ -122,6 +122,8 @@ def camb_transfer(settings: TransferSettings, background: Mapping[str, float]) -
     if background.get("omk", 0.0) != 0:
         raise ParameterError(f"transfer functions: expected a flat background, found omk={background['omk']}")
     pars = camb_parameters(settings.camb, **background)
+    # unlensed spectra need no more than they hand out, and the matrices' size is the cost
+    pars.set_for_lmax(settings.camb.lmax, lens_potential_accuracy=settings.camb.lens_potential_accuracy)
     pars.set_accuracy(
         AccuracyBoost=settings.camb.accuracy_boost,
         lAccuracyBoost=settings.camb.l_accuracy_boost,
