@@ -13,6 +13,7 @@ dimensionless, to be multiplied by (2.7255e6 uK)^2.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ from cmbfit.theory.spectra import Spectra
 from cmbfit.units import T_CMB_UK, dl_over_cl
 
 PAIRS = ("tt", "te", "ee", "pp")
+
+CARD = ("code", "mnu", "nonlinear")
+"""What a card must say of the spectra that networks were trained on: Boltzmann code, neutrino mass [eV], model of
+non-linear growth ("linear" for none). CosmoPower-JAX 0.5.8's own `cmb_pp` is linear and without mass: 14% low at L = 1000."""
 
 _NAMES = {
     "omega_b": "ombh2",
@@ -254,6 +259,22 @@ class _Network(OnDevice):
         return 10**out if self.log else out
 
 
+def _card_of(files: Mapping[str, Any], card: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a card, if it is whole."""
+    if card is not None:
+        if missing := [key for key in CARD if key not in card]:
+            raise BundleError(f"CosmoPower: the card does not say {', '.join(missing)}")
+        return dict(card)
+    words = f"declare a card ({', '.join(CARD)})"
+    if "pp" in files:
+        raise BundleError(
+            "CosmoPower: the networks do not say whether their lensing potential is linear and how heavy its neutrinos are, "
+            f"which moves it by more than data allow: {words}"
+        )
+    warnings.warn(f"CosmoPower: the networks do not say what they were trained on: {words}", stacklevel=3)
+    return {}
+
+
 class CosmoPowerTheory(OnDevice):
     """CosmoPower networks as a Theory; parameters are named as in cmbfit, `h` where the networks take it.
 
@@ -263,17 +284,21 @@ class CosmoPowerTheory(OnDevice):
         ``tt``, ``te``, ``ee``, ``pp``: a file each; any of them.
     box : mapping of str to (float, float)
         Where the networks were trained. It stands in no file: declare it, in CosmoPower's or our names.
+    card : mapping, optional
+        On what they were trained: the entries of :data:`CARD` and any others, which the settings then show. Without one
+        a warning is given, and networks of the lensing potential are refused.
 
     Raises
     ------
     BundleError
-        If a file is refused, the box misses a parameter, or the networks disagree.
+        If a file is refused, the box misses a parameter, the networks disagree, or the card is missing or not whole.
     """
 
     def __init__(
         self,
         files: Mapping[str, str | Path],
         box: Mapping[str, tuple[float, float]],
+        card: Mapping[str, Any] | None = None,
     ) -> None:
         if not files or any(p not in PAIRS for p in files):
             raise BundleError(
@@ -293,6 +318,7 @@ class CosmoPowerTheory(OnDevice):
                 f"CosmoPower: the networks do not say where they were trained: declare a box for {', '.join(missing)}"
             )
         self.box = {name: declared[name] for name in self.parameters}
+        self.card = _card_of(files, card)
         self.ell = first.ell
         self.lmax = int(first.ell.max())
         self._sha256 = {pair: sha256_file(path) for pair, path in files.items()}
@@ -300,9 +326,9 @@ class CosmoPowerTheory(OnDevice):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Files and the declared box."""
+        """Files, and what was declared of them."""
         box = {name: list(limits) for name, limits in self.box.items()}
-        return {"code": "cosmopower", "sha256": self._sha256, "declared_box": box}
+        return {"code": "cosmopower", "sha256": self._sha256, "declared_box": box, "declared_card": self.card}
 
     def spectra(
         self,

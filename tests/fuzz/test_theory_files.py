@@ -25,7 +25,7 @@ from cmbfit.theory.textfile import read_spectrum
 from tests.fuzz.damage import damaged, damaged_arrays, damaged_tree
 from tests.fuzz.judge import judge
 from tests.theory.synthetic import SETTINGS, Universe
-from tests.theory.test_cosmopower import BOX, network
+from tests.theory.test_cosmopower import BOX, CARD, network
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def _plain(value: Any) -> Any:
 def test_cosmopower(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "tt.npz"
     write_cosmopower(path, network(np.random.default_rng(2), pca=data.draw(st.booleans())))
-    CosmoPowerTheory({"tt": path}, BOX)
+    CosmoPowerTheory({"tt": path}, BOX, CARD)
     _damage_npz(path, data)
-    judge("CosmoPower network", lambda: CosmoPowerTheory({"tt": path}, BOX))
+    judge("CosmoPower network", lambda: CosmoPowerTheory({"tt": path}, BOX, CARD))
 
 
 @given(st.data())

@@ -32,6 +32,9 @@ BOX = {
 }
 
 
+CARD = {"code": "camb 1.3", "mnu": 0.06, "nonlinear": "mead2016"}
+
+
 def network(rng: np.random.Generator, n_out: int = 9, *, pca: bool = False) -> CosmoPowerArrays:
     sizes = [6, 8, 8, 4 if pca else n_out]
     ell = np.arange(2, n_out + 2)
@@ -99,7 +102,7 @@ def test_one_layer_by_hand(tmp_path: Path) -> None:
         log=True,
     )
     write_cosmopower(tmp_path / "ee.npz", arrays)
-    theory = CosmoPowerTheory({"ee": tmp_path / "ee.npz"}, {"tau_reio": (0.0, 1.0)})
+    theory = CosmoPowerTheory({"ee": tmp_path / "ee.npz"}, {"tau_reio": (0.0, 1.0)}, CARD)
     y = 2 * (0.06 - 0.05) / 0.01 + 0.5
     hidden = (0.2 + (1 - 0.2) / (1 + np.exp(-0.7 * y))) * y
     expected = 10 ** ((3 * hidden - 1) * 0.1 - 9) * 6 / (2 * np.pi) * 2.7255e6**2
@@ -114,13 +117,15 @@ def test_components_are_decoded(tmp_path: Path, rng: np.random.Generator) -> Non
     back = read_cosmopower(tmp_path / "te.npz")
     assert back.pca is not None
     np.testing.assert_array_equal(back.pca[2], arrays.pca[2])  # type: ignore[index]
-    assert torch.isfinite(CosmoPowerTheory({"te": tmp_path / "te.npz"}, BOX).spectra(POINT).dl["te"]).all()
+    assert torch.isfinite(
+        CosmoPowerTheory({"te": tmp_path / "te.npz"}, BOX, CARD).spectra(POINT).dl["te"]
+    ).all()
 
 
 def test_without_a_declared_box_it_is_refused(file: Path) -> None:
     with pytest.raises(BundleError, match=r"declare a box for .*tau"):
-        CosmoPowerTheory({"tt": file}, {k: x for k, x in BOX.items() if k != "tau_reio"})
-    theory = CosmoPowerTheory({"tt": file}, BOX)
+        CosmoPowerTheory({"tt": file}, {k: x for k, x in BOX.items() if k != "tau_reio"}, CARD)
+    theory = CosmoPowerTheory({"tt": file}, BOX, CARD)
     outside = POINT.clone()
     outside[0, 3] = 0.2
     with pytest.raises(OutsideBoxError, match=r"tau = 0\.2"):
@@ -168,4 +173,15 @@ def test_damaged_files_are_refused(tmp_path: Path, file: Path, rng: np.random.Ge
         read_cosmopower(tmp_path / "shape.npz")
     write_cosmopower(tmp_path / "ells.npz", network(rng, 8))
     with pytest.raises(BundleError, match="other parameters or multipoles"):
-        CosmoPowerTheory({"tt": file, "ee": tmp_path / "ells.npz"}, BOX)
+        CosmoPowerTheory({"tt": file, "ee": tmp_path / "ells.npz"}, BOX, CARD)
+
+
+def test_networks_without_a_card_are_warned_of_and_their_lensing_refused(file: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="what they were trained on"):
+        CosmoPowerTheory({"tt": file}, BOX)
+    with pytest.raises(BundleError, match="linear"):
+        CosmoPowerTheory({"pp": file}, BOX)
+    with pytest.raises(BundleError, match="does not say nonlinear"):
+        CosmoPowerTheory({"pp": file}, BOX, {"code": "camb", "mnu": 0.0})
+    theory = CosmoPowerTheory({"pp": file}, BOX, CARD)
+    assert theory.settings["declared_card"] == CARD
