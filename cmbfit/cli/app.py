@@ -19,6 +19,7 @@ COMMANDS = {
     "loglike": "loglike:loglike",
     "theory": "theory:theory",
     "spectra": "spectra:spectra",
+    "stokes": "stokes:stokes",
     "data": "data:app",
     "emulator": "emulator:app",
     "primordial": "primordial:app",

@@ -69,3 +69,32 @@ def debiased_intensity(q: np.ndarray, u: np.ndarray, sigma: np.ndarray | float) 
     For plots. Likelihoods use Q and U, whose noise is Gaussian.
     """
     return np.sqrt(np.maximum(np.square(q) + np.square(u) - np.square(sigma), 0.0))
+
+
+def errors_of(q: float, u: float, sigma_q: float, sigma_u: float) -> dict[str, float | bool | None]:
+    """Return errors of P and its angle by propagation, and P without its noise bias, for uncorrelated Q and U.
+
+    Propagation holds where P is many of its errors (Naghizadeh-Khouei & Clarke 1993, A&A 274, 968: from about four);
+    the bias of P is that of the noise across the polarisation, sigma_t^2/2P (Plaszczynski et al. 2014, MNRAS 439, 4048).
+
+    Parameters
+    ----------
+    q, u : float
+    sigma_q, sigma_u : float
+
+    Returns
+    -------
+    dict
+        ``sigma_p``, ``p_debiased``, ``sigma_angle_deg`` (None where P = 0), ``low_signal``.
+    """
+    p = float(np.hypot(q, u))
+    if p == 0:
+        return {"sigma_p": None, "p_debiased": 0.0, "sigma_angle_deg": None, "low_signal": True}
+    along = float(np.hypot(q * sigma_q, u * sigma_u)) / p
+    across = float(np.hypot(q * sigma_u, u * sigma_q)) / p
+    return {
+        "sigma_p": along,
+        "p_debiased": float(debiased_intensity(np.asarray(q), np.asarray(u), across)),
+        "sigma_angle_deg": float(np.degrees(across / (2 * p))),
+        "low_signal": p < 4 * max(along, across),
+    }
