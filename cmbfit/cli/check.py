@@ -158,7 +158,7 @@ def _fits(settings: Mapping[str, Any], names: Sequence[str]) -> tuple[list[str],
             try:
                 lines += describe(fit_of_run(run, name))
             except CmbfitError as error:
-                problems.append(str(error))
+                problems += str(error).splitlines()
     return problems, lines
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cmbfit.errors import CmbfitError, CodeNotAllowedError, ConfigError, unknown_name
+from cmbfit.errors import ConfigError, unknown_name
 from cmbfit.fit.defaults import Box, default_prior, default_start
 from cmbfit.fit.description import Fit, Gate, Reference
+from cmbfit.fit.problems import Problems
 from cmbfit.fit.theory import TheoryPlan, plan_theory
 from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.selection import OWN, Selection, select
@@ -56,38 +57,43 @@ def complete_fit(
     Raises
     ------
     ConfigError
-        Naming the place ``fits.NAME...`` of the first part that does not belong to the others.
+        Naming the places ``fits.NAME...`` of all parts that do not belong to the others, a line each.
     CodeNotAllowedError
         If it names the user's own code and nobody allowed it to run.
     """
     where = f"fits.{name}"
-    try:
+    wrong = Problems(where)
+    with wrong.part():
         plan = plan_theory(
             section.get("theory", {}), emulator, box, transfer, transfer_box, run_code=run_code
         )
+    with wrong.part():
         selections = select(section["data"])
-        nuisances = None if plan.unknown else _nuisances(selections)
-        priors = _priors(where, section.get("priors", {}), plan, nuisances)
-        start = _start(where, section.get("start", {}), priors, plan, nuisances)
+    wrong.stop()  # all else builds on these
+    nuisances = None if plan.unknown else _nuisances(selections)
+    priors = _priors(where, section.get("priors", {}), plan, nuisances, wrong)
+    start = _start(where, section.get("start", {}), priors, plan, nuisances, wrong)
+    with wrong.part():
         sampler = _sampler(where, section.get("sampler", {}), plan.parameters, nuisances)
+    with wrong.part():
         if any(s.name == OWN for s in selections) and own_spectra is None:
             raise ConfigError(
                 f"{where}.data: own_spectra, but the configuration has no spectra.likelihood to make them"
             )
-    except CmbfitError as error:
-        text = str(error)
-        # whose code may run is asked of the user: the kind of the error says so
-        kind = CodeNotAllowedError if isinstance(error, CodeNotAllowedError) else ConfigError
-        raise (error if text.startswith(where) else kind(f"{where}: {text}")) from error
-    known = [*plan.parameters, *nuisances, *DERIVED] if nuisances is not None else None
     show = tuple(section.get("show", (*plan.parameters, *_SHOWN)))
-    reference = _reference(section.get("reference"))
-    if known is not None:
-        _require_known(f"{where}.show", show, known)
-        _require_known(f"{where}.reference.parameters", reference.parameters if reference else (), known)
-    for parameter, (_, sigma) in (reference.parameters if reference else {}).items():
-        if sigma is not None and not sigma > 0:
-            raise ConfigError(f"{where}.reference.parameters.{parameter}: sigma must be positive or null")
+    with wrong.part():
+        reference = _reference(section.get("reference"))
+        values = reference.parameters if reference else {}
+        if nuisances is not None:
+            known = [*plan.parameters, *nuisances, *DERIVED]
+            _require_known(f"{where}.show", show, known)
+            _require_known(f"{where}.reference.parameters", values, known)
+        for parameter, (_, sigma) in values.items():
+            if sigma is not None and not sigma > 0:
+                raise ConfigError(f"{where}.reference.parameters.{parameter}: sigma must be positive or null")
+    with wrong.part():
+        gate = _gate(where, section.get("gate", {}))
+    wrong.stop()
     return Fit(
         name=name,
         title=section.get("title") or _title(plan, selections),
@@ -99,7 +105,7 @@ def complete_fit(
         ensembles=section.get("ensembles", 2),
         show=show,
         reference=reference,
-        gate=_gate(where, section.get("gate", {})),
+        gate=gate,
         published=section.get("published", ""),
         own_spectra=dict(own_spectra) if own_spectra and any(s.name == OWN for s in selections) else None,
     )
@@ -142,25 +148,37 @@ def _title(plan: TheoryPlan, selections: Iterable[Selection]) -> str:
     return f"{plan.title}, {' + '.join(dict.fromkeys(s.name for s in selections))}"
 
 
+def _known_names(
+    where: str, given: Iterable[str], plan: TheoryPlan, nuisances: list[str] | None, wrong: Problems
+) -> None:
+    """Refuse names that are no parameters of the fit."""
+    for name in given:
+        with wrong.part():
+            if name in plan.absent:
+                raise ConfigError(f"{where}.{name}: {plan.absent[name]}")
+            if nuisances is not None:
+                _require_known(where, [name], [*plan.parameters, *nuisances])
+
+
 def _priors(
-    where: str, given: Mapping[str, Any], plan: TheoryPlan, nuisances: list[str] | None
+    where: str, given: Mapping[str, Any], plan: TheoryPlan, nuisances: list[str] | None, wrong: Problems
 ) -> dict[str, dict[str, Any]]:
-    for parameter, reason in plan.absent.items():
-        if parameter in given:
-            raise ConfigError(f"{where}.priors.{parameter}: {reason}")
-    if nuisances is not None:
-        _require_known(f"{where}.priors", given, [*plan.parameters, *nuisances])
+    """Return the priors that are right."""
+    _known_names(f"{where}.priors", given, plan, nuisances, wrong)
     out = {p: given.get(p) or plan.priors.get(p) or default_prior(p, plan.box) for p in plan.parameters}
     out |= {p: x for p, x in given.items() if p not in out}
+    right = {}
     for parameter, spec in out.items():
-        prior = prior_from_config(f"{where}.priors.{parameter}", spec)
-        low, high = plan.box.get(parameter, prior.support)
-        if isinstance(prior, Uniform) and (prior.low < low or prior.high > high):
-            raise ConfigError(
-                f"{where}.priors.{parameter}: [{prior.low:g}, {prior.high:g}] reaches beyond the {plan.bounds(parameter)} "
-                f"[{low:g}, {high:g}]; narrow it, or make these wider"
-            )
-    return {p: dict(x) for p, x in out.items()}
+        with wrong.part():
+            prior = prior_from_config(f"{where}.priors.{parameter}", spec)
+            low, high = plan.box.get(parameter, prior.support)
+            if isinstance(prior, Uniform) and (prior.low < low or prior.high > high):
+                raise ConfigError(
+                    f"{where}.priors.{parameter}: [{prior.low:g}, {prior.high:g}] reaches beyond the "
+                    f"{plan.bounds(parameter)} [{low:g}, {high:g}]; narrow it, or make these wider"
+                )
+            right[parameter] = dict(spec)
+    return right
 
 
 def _start(
@@ -169,12 +187,10 @@ def _start(
     priors: Mapping[str, Mapping[str, Any]],
     plan: TheoryPlan,
     nuisances: list[str] | None,
+    wrong: Problems,
 ) -> dict[str, tuple[float, float]]:
-    for parameter, reason in plan.absent.items():
-        if parameter in given:
-            raise ConfigError(f"{where}.start.{parameter}: {reason}")
-    if nuisances is not None:
-        _require_known(f"{where}.start", given, [*plan.parameters, *nuisances])
+    """Return the starts of parameters whose priors are right."""
+    _known_names(f"{where}.start", given, plan, nuisances, wrong)
     out: dict[str, tuple[float, float]] = {}
     for parameter in dict.fromkeys([*plan.parameters, *given]):
         prior = prior_from_config(parameter, priors[parameter]) if parameter in priors else None
@@ -184,13 +200,16 @@ def _start(
             centre, scale = default_start(
                 parameter, _within(prior, plan.box.get(parameter)), plan.starts.get(parameter)
             )
+        else:
+            continue
         low, high = prior.support if prior is not None else (-float("inf"), float("inf"))
-        if not (low < centre < high and scale > 0):
-            raise ConfigError(
-                f"{where}.start.{parameter}: expected a centre inside the prior [{low:g}, {high:g}] and a positive scale, "
-                f"found {[centre, scale]}"
-            )
-        out[parameter] = centre, scale
+        with wrong.part():
+            if not (low < centre < high and scale > 0):
+                raise ConfigError(
+                    f"{where}.start.{parameter}: expected a centre inside the prior [{low:g}, {high:g}] and a positive "
+                    f"scale, found {[centre, scale]}"
+                )
+            out[parameter] = centre, scale
     return out
 
 

@@ -26,7 +26,10 @@ fits:
     data: [planck2019, spt3g_2018_lit, {candl: nofile.yaml}]
   c:
     data: [planck2018]
-    priors: {ns: {uniform: [0.1, 1.0]}}
+    priors: {ns: {uniform: [0.1, 1.0]}, omega: {uniform: [0, 1]}, tau: {gaussian: [0.05, -1]}}
+    start: {ombh2: [0.9, 0.1], hubble: [67, 1]}
+    sampler: {walkers: 3}
+    show: [ns, nothing]
 """
 
 
@@ -51,6 +54,12 @@ def test_every_mistake_is_said_at_once(tmp_path: Path) -> None:
         "fits.b.data[1]: unknown data set 'spt3g_2018_lit'; did you mean 'spt3g_2018_lite'?",
         "fits.b.data[2]: nofile.yaml: no such file",
         "fits.c.priors.ns: [0.1, 1] reaches beyond the emulator's",
+        "fits.c.priors: unknown name 'omega'",
+        "fits.c.priors.tau: ",
+        "fits.c.start.ombh2: expected a centre inside the prior",
+        "fits.c.start: unknown name 'hubble'",
+        "fits.c.sampler",
+        "fits.c.show: unknown name 'nothing'",
     ):
         assert text in err, text
 

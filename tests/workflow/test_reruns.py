@@ -66,7 +66,7 @@ CHANGES = [
     (f"{FIT}.sampler.max_steps", 40000, {"sample_posterior", "publish_chains"}, {"estimate_spectra", "compute_theory"}),
     (f"{FIT}.show", ["ns", "H0"], {"plot_posterior"}, {"prepare_maps", "train_emulator"}),
     ("theory.emulator.train.fit.degree", 3, {"train_emulator", "sample_posterior"}, {"compute_theory", "prepare_maps"}),
-    ("theory.emulator.check.draws", 10, {"compute_exact", "reweight"}, {"sample_posterior", "publish_chains"}),
+    ("theory.emulator.check.draws", 18, {"compute_exact", "reweight"}, {"sample_posterior", "publish_chains"}),
     ("comparison.starts", 3, {"compare_fits", "plot_models"}, {"sample_posterior", "compute_evidence"}),
     ("comparison.predictive.draws", 900, {"check_predictive"}, {"sample_posterior", "compare_fits"}),
     ("run.seed", 7, {"sample_posterior", "compute_exact", "compute_evidence"}, {"prepare_maps", "train_emulator"}),
