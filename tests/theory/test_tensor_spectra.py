@@ -20,11 +20,12 @@ from cmbfit.theory.primordial import get_model
 from cmbfit.theory.primordial_exact import camb_with_power
 from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.tensor_spectra import TensorSpectra
+from cmbfit.theory.transfer import TENSORS
 from cmbfit.theory.transfer.camb_matrices import TransferSettings
 from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
 from cmbfit.theory.transfer.plan import CENTRE, ExpansionPlan
-from cmbfit.theory.transfer.store import TENSORS, write_transfer
+from cmbfit.theory.transfer.store import write_transfer
 from tests.theory.test_primordial_theory import (  # noqa: F401 (fixtures)
     emulator,
     expansion,
