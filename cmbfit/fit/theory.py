@@ -134,6 +134,7 @@ def _primordial(
 ) -> TheoryPlan:
     from cmbfit.theory.primordial import get_model  # noqa: PLC0415 (torch)
 
+    model = get_model(theory["primordial"])  # first, since a misspelt name needs no transfer functions
     given = theory.get("transfer")
     folder = given or transfer
     if folder is None:
@@ -143,7 +144,6 @@ def _primordial(
         )
     if given is not None or transfer_box is None:
         transfer_box = _folder_box(str(folder))
-    model = get_model(theory["primordial"])
     waves = get_model(theory["tensors"]).parameters if "tensors" in theory else ()
     new = [*model.parameters, *(p for p in waves if p.name not in model.parameter_names)]
     background = [p for p in base if p not in ("logA", "ns")]

@@ -147,3 +147,10 @@ def test_starts_follow_from_priors(prior: Gaussian | Uniform, start: tuple[float
 def test_a_start_keeps_off_the_edges_of_its_prior() -> None:
     assert default_start("nrun", Uniform(-0.001, 0.1)) == pytest.approx((-0.001 + 0.00505, 0.00505))
     assert default_start("x", Uniform(0.0, 1.0), wanted=0.0) == (0.05, 0.05)
+
+
+def test_a_misspelt_model_is_said_before_what_it_would_need() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'starobinsky'"):
+        complete_fit(
+            "a", {"data": ["planck2018"], "theory": {"primordial": "starobinski"}}, "lcdm_planck2018"
+        )
