@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from cmbfit.errors import SamplerError
 from cmbfit.inference.chain import run_sampler
-from cmbfit.inference.checkpoint import Block
+from cmbfit.inference.chain_store import Block
 from cmbfit.inference.ensemble import EnsembleSettings, _Emcee
 from cmbfit.inference.trace import Trace
 from tests.inference.toy import GaussianToy, start
