@@ -73,6 +73,11 @@ class NestedSettings:
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}: expected at least {low}, found {getattr(self, name)}")
 
+    def check_size(self, n_parameters: int, where: str = "sampler") -> None:
+        """Raise :class:`ConfigError` for a single parameter, which nautilus does not take."""
+        if n_parameters < 2:
+            raise ConfigError(f"{where}.kind: nested needs two parameters or more, found one; sample it otherwise")
+
 
 def run_nested(
     posterior: Posterior,
@@ -107,8 +112,11 @@ def run_nested(
     DataError
         If it is damaged.
     SamplerError
-        If no point of the prior has a likelihood.
+        If no point of the prior has a likelihood, or there is only one parameter.
     """
+    if len(posterior.parameters) < 2:
+        raise SamplerError("nested sampling needs two parameters or more, found one")
+
     def log_like(theta: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(np.ascontiguousarray(theta)).to(posterior.device)
         with torch.no_grad():
