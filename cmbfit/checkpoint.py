@@ -117,6 +117,23 @@ def damaged(path: Path) -> AbstractContextManager[None]:
     return reading(path, "a checkpoint (damaged: remove the folder to start again)")
 
 
+def require_made_of(product: str | Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuse a product that was made from other inputs than these.
+
+    An orphan of a killed driver may publish its own, of an earlier configuration, over the one that was made since.
+
+    Raises
+    ------
+    ResumeError
+        Naming what differs.
+    """
+    wanted = json.loads(json.dumps(dict(expected)))
+    if changed := differences({k: found[k] for k in wanted if k in found}, wanted):
+        raise ResumeError(
+            f"{product}: made from other inputs than this run's; changed: {'; '.join(changed)}. Remove it and run again"
+        )
+
+
 def discard(*folders: str | Path) -> None:
     """Remove checkpoints that have served; an orphan of a killed driver may still be writing there."""
     for folder in folders:

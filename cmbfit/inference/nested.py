@@ -76,7 +76,9 @@ class NestedSettings:
     def check_size(self, n_parameters: int, where: str = "sampler") -> None:
         """Raise :class:`ConfigError` for a single parameter, which nautilus does not take."""
         if n_parameters < 2:
-            raise ConfigError(f"{where}.kind: nested needs two parameters or more, found one; sample it otherwise")
+            raise ConfigError(
+                f"{where}.kind: nested needs two parameters or more, found one; sample it otherwise"
+            )
 
 
 def run_nested(
@@ -124,7 +126,9 @@ def run_nested(
             out = torch.where(torch.isfinite(value), value - posterior.log_prior(x), -torch.inf)
         return out.cpu().numpy()
 
-    store = None if folder is None else Checkpoint(folder, identity_of(posterior, settings, seed, identity or {}))
+    store = (
+        None if folder is None else Checkpoint(folder, identity_of(posterior, settings, seed, identity or {}))
+    )
     begun, before = time.perf_counter(), posterior.counts.evaluations
     prior_of = PriorTransform(posterior.parameters, posterior.priors, posterior.joint_priors)
     sampler = _resumed(store, prior_of, log_like, settings, len(posterior.parameters), seed)

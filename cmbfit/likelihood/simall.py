@@ -65,7 +65,13 @@ class TabulatedSpectrum(OnDevice):
     def settings(self) -> dict[str, Any]:
         """Return data files and the rule between rows."""
         made_of = sources(self._files, self._table)
-        return {"kind": "table", **made_of, "lmin": self.lmin, "step": self.step, "interpolation": "linear between row centres"}
+        return {
+            "kind": "table",
+            **made_of,
+            "lmin": self.lmin,
+            "step": self.step,
+            "interpolation": "linear between row centres",
+        }
 
     def log_prob(
         self,

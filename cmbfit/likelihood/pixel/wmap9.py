@@ -203,7 +203,9 @@ class WmapLowlPolarisation(OnDevice):
 
     def settings(self) -> dict[str, Any]:
         """Return data files and the offset."""
-        made_of = sources(self._files, self._inverse, self._products, self._weighted, self._responses, self._to_cl)
+        made_of = sources(
+            self._files, self._inverse, self._products, self._weighted, self._responses, self._to_cl
+        )
         return {"kind": "wmap9 low-l polarisation", **made_of, "log_det_offset": self._offset}
 
     def log_prob(
