@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cmbfit.errors import DataError, WriteError
@@ -124,16 +124,20 @@ class Products:
                 out.setdefault(name, set()).update(sums)
         return out
 
-    def refuse_foreign(self, ours: Callable[[str], bool]) -> None:
+    def refuse_foreign(self, places: Sequence[str], ours: Callable[[str], bool]) -> None:
         """Raise :class:`DataError` if a file lies where a product would go and no record names it.
 
         Parameters
         ----------
+        places : sequence of str
+            Folders within, in which products lie.
         ours : callable
             Whether a path relative to the folder is one of a product.
         """
         known = self.known()
-        found = [p.relative_to(self.folder).as_posix() for p in self.folder.rglob("*") if p.is_file()]
+        found = [
+            p.relative_to(self.folder).as_posix() for x in places for p in (self.folder / x).glob("*")
+        ]
         if foreign := sorted(name for name in found if ours(name) and name not in known):
             shown = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
             raise DataError(

@@ -48,7 +48,7 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
     """
     place = Products(folder, "chains/*.products.json", f"chains/{fit.name}.products.json")
     getdist = f"chains/getdist/{fit.name}"
-    place.refuse_foreign(_names_of(fit.name))
+    place.refuse_foreign(["", "chains", getdist, "figures", "report"], _names_of(fit.name))
     work = folder / "checkpoints"
     new, checkpoints = (
         work / f"{fit.name}.new",

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from cmbfit.checkpoint import own_folder
 from cmbfit.fit.build import start_point
 from cmbfit.fit.description import Fit
 from cmbfit.inference.chain import Chain, defining
-from cmbfit.checkpoint import own_folder
 from cmbfit.inference.products import write_chain
 from cmbfit.inference.samplers import SAMPLERS, Start, settings_of
 from cmbfit.io import publish_record, sha256_file

@@ -112,7 +112,7 @@ def test_a_second_fit_in_the_same_folder_is_its_own(
     if sampler["kind"] == "nested":
         pytest.importorskip("nautilus", reason="the optional dependency nautilus-sampler is not installed")
     for posterior, log_z in (nested_problem(), OTHERS[change]()):
-        begin = {p: (0.0, 0.2) for p in posterior.parameters}
+        begin = dict.fromkeys(posterior.parameters, (0.0, 0.2))
         fit = Fit("toy", "toy", ("toy",), {}, begin, {}, sampler)
         chain, record = sample(posterior, fit, [1, 0], tmp_path, "code", progress=False)
         assert chain.evaluations > 0, "the other fit's chain was taken for this one's"
@@ -128,7 +128,7 @@ def test_a_second_fit_in_the_same_folder_is_its_own(
 
 def test_other_cuts_and_other_numbers_are_other_posteriors() -> None:
     """What a checkpoint and a comparison of models know a data set by."""
-    from cmbfit.fit import build_posterior, load_run  # noqa: PLC0415
+    from cmbfit.fit import build_posterior, load_run
 
     assert problem(seed=3).settings() == problem(seed=3).settings()
     assert problem(seed=3).settings() != problem(seed=4).settings()
@@ -142,7 +142,7 @@ def test_other_cuts_and_other_numbers_are_other_posteriors() -> None:
 
 def test_an_identity_that_names_no_posterior_is_refused(tmp_path: Path) -> None:
     """The toy does not describe itself: two of them with the same parameters could not be told apart."""
-    from cmbfit.inference.ensemble import run_ensemble  # noqa: PLC0415
+    from cmbfit.inference.ensemble import run_ensemble
 
     with pytest.raises(ConfigError, match="a checkpoint needs to know whose it is"):
         run_ensemble(GaussianToy(), start(16), SHORT, 3, tmp_path, {}, progress=False)  # type: ignore[arg-type]
