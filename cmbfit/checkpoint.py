@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,18 @@ class Checkpoint:
             return None
         with damaged(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
             return {key: f[key] for key in f.files}
+
+
+def kept(
+    store: Checkpoint | None, name: str, compute: Callable[[], Mapping[str, ArrayLike]]
+) -> dict[str, np.ndarray]:
+    """Return a piece of a checkpoint; computed and put there where it is missing, computed alone without a checkpoint."""
+    found = None if store is None else store.get(name)
+    if found is None:
+        found = {key: np.asarray(value) for key, value in compute().items()}
+        if store is not None:
+            store.put(name, **found)
+    return found
 
 
 def damaged(path: Path) -> AbstractContextManager[None]:

@@ -135,9 +135,7 @@ class Products:
             Whether a path relative to the folder is one of a product.
         """
         known = self.known()
-        found = [
-            p.relative_to(self.folder).as_posix() for x in places for p in (self.folder / x).glob("*")
-        ]
+        found = [p.relative_to(self.folder).as_posix() for x in places for p in (self.folder / x).glob("*")]
         if foreign := sorted(name for name in found if ours(name) and name not in known):
             shown = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
             raise DataError(

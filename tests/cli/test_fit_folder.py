@@ -96,9 +96,14 @@ def test_a_write_that_fails_leaves_the_folder(tmp_path: Path) -> None:
     place = tmp_path / "x"
     place.mkdir()
     (place / "old").touch()
-    with pytest.raises(RuntimeError, match="full"), atomic_folder(place, lambda _: True) as tmp:
-        (tmp / "new").touch()
-        raise RuntimeError("full")
+
+    def fails() -> None:
+        with atomic_folder(place, lambda _: True) as tmp:
+            (tmp / "new").touch()
+            raise RuntimeError("full")
+
+    with pytest.raises(RuntimeError, match="full"):
+        fails()
     assert [p.name for p in tmp_path.rglob("*")] == ["x", "old"]
     (tmp_path / "file").touch()
     with (
@@ -204,7 +209,16 @@ def command(folder: Path, ensembles: int) -> list[str]:
         "sampler": "{walkers: 16, block_steps: 100, tau_multiple: 5, tau_rtol: 10}",
     }
     words = [w for key, x in given.items() for w in ("--config", f"fits.lcdm_planck2018.{key}={x}")]
-    return [sys.executable, "-m", "cmbfit.cli.app", "fit", "default", "-o", str(folder), *words]
+    return [
+        sys.executable,
+        "-c",
+        "from cmbfit.cli.app import main; main()",
+        "fit",
+        "default",
+        "-o",
+        str(folder),
+        *words,
+    ]
 
 
 @pytest.mark.slow
