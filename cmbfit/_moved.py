@@ -19,6 +19,7 @@ MOVED = {
     "cmbfit.cli_primordial": "cmbfit.theory.primordial_spectra",
     "cmbfit.cli_provenance": "cmbfit.cli.provenance",
     "cmbfit.cli_spectra": "cmbfit.cli.spectra",
+    "cmbfit.inference.checkpoint": "cmbfit.checkpoint",
     "cmbfit.inference.closed_tables": "cmbfit.inference.analytic_models",
     "cmbfit.likelihood.build": "cmbfit.fit.build",
     "cmbfit.likelihood.device": "cmbfit.device",

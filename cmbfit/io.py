@@ -76,12 +76,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(f.fileno())
         tmp.replace(path)
     except OSError as error:
-        # HDF5 gives the reason in words only
-        if error.errno in _NO_ROOM or any(os.strerror(n) in str(error) for n in _NO_ROOM):
+        if no_room(error):
             raise WriteError(f"{path}: cannot be written: {error}; make room and run again") from error
         raise
     finally:
         tmp.unlink(missing_ok=True)
+
+
+def no_room(error: OSError) -> bool:
+    """Return whether a file could not be written because there was no room for it; HDF5 says so in words only."""
+    return error.errno in _NO_ROOM or any(os.strerror(n) in str(error) for n in _NO_ROOM)
 
 
 @contextlib.contextmanager
@@ -125,7 +129,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Publish `value` as indented JSON; NaN and infinities are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return what :func:`write_json` writes."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: str | Path) -> Any:
@@ -190,7 +199,11 @@ def _package_versions() -> dict[str, str | None]:
 
 
 def provenance(
-    *, inputs: Sequence[str | Path] = (), settings: Mapping[str, Any] | None = None, **extra: Any
+    *,
+    inputs: Sequence[str | Path] = (),
+    settings: Mapping[str, Any] | None = None,
+    relative_to: str | Path | None = None,
+    **extra: Any,
 ) -> dict[str, Any]:
     """Return the provenance record of a product made now by this code.
 
@@ -200,6 +213,8 @@ def provenance(
         Files that were read; each is recorded with its sha256.
     settings : mapping, optional
         The configuration that was used (JSON-able).
+    relative_to : path, optional
+        Folder that the names of inputs are relative to, for products that move together with it.
     **extra
         Further JSON-able entries (seeds, measured numbers, ...).
     """
@@ -210,7 +225,10 @@ def provenance(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": _package_versions(),
-        "inputs": {str(p): sha256_file(p) for p in inputs},
+        "inputs": {
+            str(p if relative_to is None else Path(p).relative_to(relative_to)): sha256_file(p)
+            for p in inputs
+        },
         "settings": dict(settings or {}),
         **extra,
     }

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cmbfit.checkpoint import discard
 from cmbfit.fit import Fit, build_likelihoods, build_theory
 from cmbfit.io import read_json, write_json
 from cmbfit.report.checks import below, write_checks
@@ -22,6 +23,7 @@ def check_emulator(
     marks: Path,
     errors: Path,
     output: Path,
+    checkpoints: list[Path],
 ) -> None:
     """Compare the emulator with exact spectra over the posterior and report its held-out error.
 
@@ -37,6 +39,8 @@ def check_emulator(
         Where the errors by multipole go (JSON).
     output
         Where the checks go (JSON).
+    checkpoints
+        Folders of the exact spectra's checkpoints, which have served when the checks are there.
     """
     described, limits = Fit.read(fit), read_json(marks)
     theory = build_theory(described)
@@ -86,3 +90,4 @@ def check_emulator(
             "posterior": {p: x.tolist() for p, x in accuracy.per_ell.items()},
         },
     )
+    discard(*checkpoints)

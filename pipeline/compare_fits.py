@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cmbfit.checkpoint import discard, require_made_of
 from cmbfit.inference.model_config import Model, candidate, posteriors_of
 from cmbfit.inference.model_table import compare
 from cmbfit.inference.products import read_samples
@@ -17,6 +18,7 @@ def compare_fits(
     files: Path,
     starts: int,
     seed: int,
+    checkpoints: list[Path],
     output: Path,
 ) -> None:
     """Compare the models of a run that were fitted to the same data: one table for each set of data.
@@ -32,12 +34,14 @@ def compare_fits(
         Of the optimiser.
     seed
         Of the random numbers.
+    checkpoints
+        Folders of the evidences' checkpoints, which have served when the record is there.
     output
         Where the record goes (JSON).
     """
     torch.set_num_threads(1)
     given = read_json(files)
-    evidence = {record["model"]: record for record in map(read_json, given["evidence"])}
+    evidence = {(record := read_json(path))["model"]: (path, record) for path in given["evidence"]}
     searched = {k: x for path in given["look_elsewhere"] for k, x in read_json(path)["models"].items()}
     tables = []
     for i, group in enumerate(read_json(groups)):
@@ -45,6 +49,11 @@ def compare_fits(
         models = [Model.from_json(spec) for spec in group]
         posteriors = posteriors_of(models)
         for model in models:
+            path, record = evidence.get(model.name, (None, None))
+            if record:
+                made_of = record["provenance"]["settings"]
+                wanted = {"posterior": posteriors[model.name].settings(), "seed": seed}
+                require_made_of(path, made_of, wanted)
             fitted = given["fits"][model.fit.name]
             found = searched.get(model.fit.primordial)
             candidates.append(
@@ -53,7 +62,7 @@ def compare_fits(
                     posteriors[model.name],
                     samples=read_samples(fitted["samples"]),
                     n_effective=read_json(fitted["summary"])["convergence"]["effective_samples_min"],
-                    evidence=evidence.get(model.name),
+                    evidence=record,
                     look_elsewhere=found and found["global"],
                 )
             )
@@ -62,3 +71,4 @@ def compare_fits(
     inputs = [fit[key] for key in ("samples", "summary") for fit in given["fits"].values()]
     inputs += [*given["evidence"], *given["closed"]]
     write_json(output, {"tables": tables, "provenance": provenance(inputs=inputs)})
+    discard(*checkpoints)

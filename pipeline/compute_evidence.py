@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -34,7 +33,7 @@ def compute_evidence(
     code
         Hash of the code; part of the checkpoint's identity.
     checkpoint
-        Folder of nested sampling's checkpoints.
+        Folder of the method's checkpoints; compare_fits removes it.
     output
         Where the record goes (JSON).
     samples
@@ -57,4 +56,3 @@ def compute_evidence(
         settings={"posterior": posterior.settings(), "evidence": method, "seed": seed}
     )
     write_json(output, {"model": candidate.name, "title": candidate.title, **record})
-    shutil.rmtree(checkpoint, ignore_errors=True)  # the evidence is published: it has served

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
+import camb
 import numpy as np
 
+from cmbfit.checkpoint import Checkpoint, own_folder
 from cmbfit.errors import ConfigError
 from cmbfit.fit import Fit, build_theory
 from cmbfit.inference.products import Samples, read_samples
@@ -35,9 +39,13 @@ def compute_exact(
     draws: int,
     part: tuple[int, int],
     seed: list[int],
+    code: str,
+    checkpoint: Path,
     output: Path,
 ) -> None:
     """Compute exact CAMB spectra at draws from a fit's posterior, to judge the emulator and re-weight the chain.
+
+    It resumes from its checkpoint.
 
     Parameters
     ----------
@@ -51,6 +59,10 @@ def compute_exact(
         This part and the number of parts.
     seed
         Of the random numbers.
+    code
+        Hash of the code; part of the checkpoint's identity.
+    checkpoint
+        Folder of the checkpoints; check_emulator removes it.
     output
         Where the spectra go (NPZ).
     """
@@ -69,10 +81,17 @@ def compute_exact(
     def log(text: str) -> None:
         print(text, flush=True)
 
+    identity = {
+        "theta": hashlib.sha256(np.ascontiguousarray(theta).tobytes()).hexdigest(),
+        "theory": theory.settings,
+        "camb": {"version": camb.__version__, **asdict(settings)},
+        "code": code,
+    }
+    store = Checkpoint(own_folder(checkpoint, identity), identity)
     if isinstance(theory, PrimordialTheory):
-        exact = compute_primordial(theory, theta, settings, log=log)
+        exact = compute_primordial(theory, theta, settings, log=log, store=store)
     elif isinstance(theory, EvaporationTheory):
-        exact = with_holes(compute_points(theta[:, : len(LCDM)], settings, log=log), theory, theta)
+        exact = with_holes(compute_points(theta[:, : len(LCDM)], settings, log, store), theory, theta)
     else:
-        exact = compute_points(theta, settings, log=log)
+        exact = compute_points(theta, settings, log, store)
     write_chunk(output, exact)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from cmbfit.io import atomic_path, read_json
+from cmbfit.checkpoint import Checkpoint, kept, own_folder
+from cmbfit.io import atomic_path, read_json, sha256_file
 from cmbfit.theory.transfer.plan import plan_from_config
 
 
@@ -14,10 +16,12 @@ def compute_transfer(
     plan: Path,
     emulator: Path,
     output: Path,
+    code: str,
+    checkpoint: Path,
     centre: Path | None = None,
     part: tuple[int, int] | None = None,
 ) -> None:
-    """Compute the centre of a transfer expansion, or some points of its polynomial, with CAMB.
+    """Compute the centre of a transfer expansion, or some points of its polynomial, with CAMB; resumes from its checkpoint.
 
     Parameters
     ----------
@@ -27,6 +31,10 @@ def compute_transfer(
         Manifest of the emulator's bundle.
     output
         Where the transfer functions go (safetensors).
+    code
+        Hash of the code; part of the checkpoint's identity.
+    checkpoint
+        Folder of the checkpoints; join_transfer removes it.
     centre
         Product of the centre; without it that is computed.
     part
@@ -34,12 +42,14 @@ def compute_transfer(
     """
     trained = read_json(emulator)["settings"]["trained_on"]["camb"]
     expansion = plan_from_config(read_json(plan), trained)
+    identity = {**expansion.record(), "centre_sha256": centre and sha256_file(centre), "code": code}
+    store = Checkpoint(own_folder(checkpoint, identity), identity)
     if centre is None:
-        arrays = expansion.compute_centre()
+        arrays = kept(store, "centre", expansion.compute_centre)
     else:
         (number, parts), begun, arrays = part or (0, 1), load_file(centre), {}
         for i in range(number, expansion.n_points, parts):
-            run = expansion.compute_point(i, begun)
+            run = kept(store, f"point_{i}", partial(expansion.compute_point, i, begun))
             arrays |= {f"{i}.{name}": x for name, x in run.items()}
             print(f"point {i} of {expansion.n_points}", flush=True)
     with atomic_path(output) as tmp:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cmbfit.checkpoint import discard
 from cmbfit.errors import BundleError
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.finetune import FineTuneSettings
@@ -10,7 +11,9 @@ from cmbfit.theory.emulator.publish import finetune_bundle
 from cmbfit.theory.emulator.trainingset import read_training_set
 
 
-def finetune_emulator(*, base: Path, chunks: list[Path], held_out: float, output: Path) -> None:
+def finetune_emulator(
+    *, base: Path, chunks: list[Path], held_out: float, output: Path, checkpoints: list[Path] | None = None
+) -> None:
     """Extend the trained emulator by the Boltzmann runs of an extension and measure it on held-out backgrounds.
 
     Parameters
@@ -23,6 +26,8 @@ def finetune_emulator(*, base: Path, chunks: list[Path], held_out: float, output
         Fraction of backgrounds kept for the test.
     output
         Where the bundle's manifest goes; its arrays beside it.
+    checkpoints
+        Folders of the chunks' checkpoints, which have served when the emulator is there.
     """
     start = load_emulator(base.parent)
     if not isinstance(start, LinearEmulator):
@@ -31,3 +36,4 @@ def finetune_emulator(*, base: Path, chunks: list[Path], held_out: float, output
     accuracy = finetune_bundle(output.parent, start, runs, FineTuneSettings(), held_out)
     for pair, (p68, p95, p99, worst) in accuracy["overall"].items():
         print(f"{pair}: 68% {p68:.4f}, 95% {p95:.4f}, 99% {p99:.4f}, max {worst:.3f} sigma_CV")
+    discard(*checkpoints or [])

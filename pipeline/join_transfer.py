@@ -4,6 +4,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
+from cmbfit.checkpoint import discard
 from cmbfit.io import read_json
 from cmbfit.theory.transfer import TENSORS
 from cmbfit.theory.transfer.plan import Run, plan_from_config
@@ -11,7 +12,14 @@ from cmbfit.theory.transfer.store import write_transfer
 
 
 def join_transfer(
-    *, plan: Path, emulator: Path, centre: Path, parts: list[Path], output: Path, tensors: bool = False
+    *,
+    plan: Path,
+    emulator: Path,
+    centre: Path,
+    parts: list[Path],
+    output: Path,
+    checkpoints: list[Path],
+    tensors: bool = False,
 ) -> None:
     """Join the runs of a transfer expansion and publish it.
 
@@ -27,6 +35,8 @@ def join_transfer(
         All parts, in order.
     output
         Where the manifest goes; the arrays beside it.
+    checkpoints
+        Folders of the runs' checkpoints, which have served when the expansion is there.
     tensors
         Also compute the tensors of the centre.
     """
@@ -39,3 +49,4 @@ def join_transfer(
     if tensors:
         write_transfer(output.parent / TENSORS, expansion.compute_tensors())
     write_transfer(output.parent, expansion.assemble(load_file(centre), points))
+    discard(*checkpoints)

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cmbfit.checkpoint import discard, require_made_of
 from cmbfit.fit import Fit, build_posterior
 from cmbfit.inference.products import read_chain
 from cmbfit.inference.publish import publish_fit
+from cmbfit.inference.sampling import chain_identity
 from cmbfit.io import publish_record
 from cmbfit.report.checks import write_checks
 from cmbfit.report.fit_checks import fit_checks
@@ -14,6 +16,9 @@ def publish_chains(
     *,
     fit: Path,
     chains: list[Path],
+    seed: int,
+    chain_code: str,
+    checkpoints: list[Path],
     samples: Path,
     getdist_root: Path,
     arviz: Path,
@@ -28,6 +33,12 @@ def publish_chains(
         JSON: the fit, complete.
     chains
         All ensembles (sample_posterior), in order.
+    seed
+        Of the run: which chains these must be.
+    chain_code
+        Hash of the code that samples: which chains these must be.
+    checkpoints
+        Folders of the chains' checkpoints, which have served when the products are there.
     samples
         Where the joined chain goes (HDF5).
     getdist_root
@@ -41,7 +52,11 @@ def publish_chains(
     """
     described = Fit.read(fit)
     posterior = build_posterior(described)
-    ensembles = [read_chain(path)[0] for path in chains]
+    ensembles = []
+    for i, path in enumerate(chains):
+        chain, made_of = read_chain(path)
+        require_made_of(path, made_of, chain_identity(posterior, described, [seed, i], chain_code))
+        ensembles.append(chain)
     fitted = publish_fit(
         posterior,
         described,
@@ -53,3 +68,4 @@ def publish_chains(
     )
     write_checks(checks, fit_checks(described, fitted))
     publish_record(samples, inputs=chains, settings=posterior.settings())
+    discard(*checkpoints)

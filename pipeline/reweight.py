@@ -7,7 +7,7 @@ import torch
 
 from cmbfit.errors import DataError
 from cmbfit.fit import Fit, build_likelihoods, build_theory
-from cmbfit.inference.products import read_samples, write_getdist
+from cmbfit.inference.products import publish_getdist, read_samples
 from cmbfit.inference.reweight import (
     fit_linear_weights,
     log_likelihood_ratio,
@@ -77,7 +77,7 @@ def reweight(
     whole = [line(block[:, : chain.n_sampled]) for block in chain.values]
     joined = normalised_weights(np.concatenate(whole)) * len(chain.joined)
     weights = np.split(joined, np.cumsum([len(w) for w in whole])[:-1])
-    write_getdist(getdist_root, chain, weights)
+    publish_getdist(getdist_root, chain, weights)
     done |= {
         "linear": {"residual": line.residual, "slope": dict(zip(sampled, line.slope.tolist(), strict=True))},
         "log_weights": total.tolist(),

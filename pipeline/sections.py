@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cmbfit.errors import ConfigError
-from cmbfit.io import sha256_json, write_json, write_text
+from cmbfit.io import json_text, sha256_json, write_text
 from cmbfit.report.figures import CAPTIONS
 
 
@@ -48,10 +48,12 @@ class Sections:
         return path
 
     def write(self) -> None:
-        """Write what is missing and remove the files of an earlier configuration."""
+        """Write what is missing or altered, and remove the files of an earlier configuration."""
         for path, value in self._values.items():
-            if not Path(path).exists():
-                (write_text if path.endswith(".rst") else write_json)(path, value)
+            text = value if path.endswith(".rst") else json_text(value)
+            # a file is known by its name, which names the content: one that was edited by hand would be believed
+            if not Path(path).is_file() or Path(path).read_bytes() != text.encode():
+                write_text(path, text)
         for suffix in ("json", "rst"):
             for file in Path(self.folder).glob(f"*.{suffix}"):
                 if str(file) not in self._values:

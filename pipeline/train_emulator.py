@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from cmbfit.checkpoint import discard
 from cmbfit.io import read_json
 from cmbfit.theory.emulator.publish import train_bundle
 from cmbfit.theory.emulator.train import fit_settings
@@ -10,7 +11,13 @@ from cmbfit.theory.emulator.trainingset import read_training_set
 
 
 def train_emulator(
-    *, chunks: list[Path], held_out: float, output: Path, fit: Path | None = None, search: Path | None = None
+    *,
+    chunks: list[Path],
+    held_out: float,
+    output: Path,
+    fit: Path | None = None,
+    search: Path | None = None,
+    checkpoints: list[Path] | None = None,
 ) -> None:
     """Train the emulator from the chunks of Boltzmann spectra and measure it on held-out backgrounds.
 
@@ -26,6 +33,8 @@ def train_emulator(
         JSON: fields of FitSettings.
     search
         Product of search_emulator: its choice instead of --fit.
+    checkpoints
+        Folders of the chunks' checkpoints, which have served when the emulator is there.
     """
     section = read_json(fit) if fit else {}
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -35,3 +44,4 @@ def train_emulator(
     for where, part in (("box", accuracy), ("focus", accuracy.get("focus"))):
         for pair, (p68, p95, p99, worst) in (part["overall"] if part else {}).items():
             print(f"{where} {pair}: 68% {p68:.4f}, 95% {p95:.4f}, 99% {p99:.4f}, max {worst:.3f} sigma_CV")
+    discard(*checkpoints or [])

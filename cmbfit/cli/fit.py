@@ -38,7 +38,8 @@ def fit(
     """Run one fit of a configuration without Snakemake; the products are the workflow's.
 
     Writes chains/ (HDF5, GetDist, ArviZ, summary.json), figures/, checks.json, summary.json, report/index.html and
-    citations.bib, prints the parameters and exits with 1 if a check fails. Killed runs go on from their checkpoint.
+    citations.bib, prints the parameters and exits with 1 if a check fails. Killed runs go on from their checkpoint. Products
+    of an earlier fit of that name in the folder are replaced whole, other files there stay.
 
     Example: cmbfit fit pipeline/config/default.yaml --quick
     """

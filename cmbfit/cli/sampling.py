@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from filelock import FileLock, Timeout
 
+from cmbfit.checkpoint import discard
+from cmbfit.errors import WriteError
 from cmbfit.fit.build import build_posterior
 from cmbfit.fit.description import Fit
-from cmbfit.inference.products import read_chain
+from cmbfit.folders import Products
+from cmbfit.inference.products import getdist_files, read_chain
 from cmbfit.inference.publish import publish_fit
 from cmbfit.inference.sampling import sample_and_publish
 from cmbfit.io import publish_record
@@ -27,37 +34,93 @@ if TYPE_CHECKING:
 
 
 def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
-    """Sample a fit, publish it under `folder` and print it; return the names of failed checks."""
-    chains = [folder / "chains" / f"{fit.name}.ensemble{i}.h5" for i in range(fit.ensembles)]
-    jobs = [
-        (fit, device, [run.seed, i], str(folder / "checkpoints" / str(i)), str(path))
-        for i, path in enumerate(chains)
-    ]
-    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
-        for future in [pool.submit(_one_ensemble, *job) for job in jobs]:
-            future.result()
-    posterior = build_posterior(fit, device)
-    root = folder / "chains" / fit.name
-    summary = publish_fit(
-        posterior,
-        fit,
-        [read_chain(path)[0] for path in chains],
-        samples=f"{root}.samples.h5",
-        getdist_root=folder / "chains" / "getdist" / fit.name / fit.name,
-        arviz=f"{root}.nc",
-        summary=f"{root}.summary.json",
+    """Sample a fit, publish it under `folder` and print it; return the names of failed checks.
+
+    Everything is made in a folder of its own and moved to its place at the end, when the checkpoints have served. What in
+    `folder` is no product of this fit stays as it is.
+
+    Raises
+    ------
+    DataError
+        If files lie in the products' places that no earlier fit wrote.
+    WriteError
+        If another process runs this fit in this folder.
+    """
+    place = Products(folder, "chains/*.products.json", f"chains/{fit.name}.products.json")
+    getdist = f"chains/getdist/{fit.name}"
+    place.refuse_foreign(["", "chains", getdist, "figures", "report"], _names_of(fit.name))
+    work = folder / "checkpoints"
+    new, checkpoints = (
+        work / f"{fit.name}.new",
+        [work / f"{fit.name}.ensemble{i}" for i in range(fit.ensembles)],
     )
-    publish_record(f"{root}.samples.h5", inputs=chains, settings=posterior.settings())
-    _remove_others(chains, folder / "chains" / "getdist" / fit.name)
-    checks = fit_checks(fit, summary)
-    write_checks(folder / "checks.json", checks)
-    figures = draw_fit(fit, posterior, chains, folder)
-    report_fit(run, fit, summary, figures, folder)
+    with _alone(work / f"{fit.name}.lock"):
+        discard(new)  # of a killed run: the checkpoints hold its steps
+        chains = [new / "chains" / f"{checkpoint.name}.h5" for checkpoint in checkpoints]
+        jobs = [
+            (fit, device, [run.seed, i], str(checkpoint), str(path))
+            for i, (checkpoint, path) in enumerate(zip(checkpoints, chains, strict=True))
+        ]
+        workers = min(len(jobs), os.cpu_count() or 1)
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for future in [pool.submit(_one_ensemble, *job) for job in jobs]:
+                future.result()
+        posterior = build_posterior(fit, device)
+        root = new / "chains" / fit.name
+        summary = publish_fit(
+            posterior,
+            fit,
+            [read_chain(path)[0] for path in chains],
+            samples=f"{root}.samples.h5",
+            getdist_root=new / getdist / fit.name,
+            arviz=f"{root}.nc",
+            summary=f"{root}.summary.json",
+        )
+        publish_record(f"{root}.samples.h5", inputs=chains, settings=posterior.settings(), relative_to=new)
+        checks = fit_checks(fit, summary)
+        write_checks(new / "checks.json", checks)
+        figures = draw_fit(fit, posterior, chains, new)
+        report_fit(run, fit, summary, figures, new)
+        place.publish(new, {getdist: getdist_files(fit.name)}, lambda text: typer.echo(text, err=True))
+        discard(new, *checkpoints)
+    with contextlib.suppress(OSError):  # another fit's lie there
+        work.rmdir()
     _print(summary, folder)
     failed = [check.name for check in checks if not check.passed]
     for text in failed:
         typer.echo(f"check failed: {text}", err=True)
     return failed
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock for the time of a fit; the system releases it when the process dies."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=0):
+            yield
+            path.unlink(missing_ok=True)
+    except Timeout as error:
+        raise WriteError(
+            f"{path.parent.parent}: another process runs this fit here; wait for it, or name another folder"
+        ) from error
+    except PermissionError as error:
+        raise WriteError(f"{path}: cannot be written: {error}; name another folder") from error
+
+
+def _names_of(name: str) -> Callable[[str], bool]:
+    """Return what tells the products of a fit of this name from other files, by their paths in the folder."""
+    fit, end = re.escape(name), r"(?:\.json)?"
+    of_getdist = getdist_files(name)
+    pattern = re.compile(
+        rf"chains/{fit}\.(?:ensemble\d+\.h5{end}|samples\.h5{end}|nc|summary\.json)"
+        rf"|figures/(?:corner|residuals|traces|primordial)_{fit}\.(?:png|pdf|csv)"
+        r"|checks\.json|summary\.json|report/index\.html|citations\.bib"
+    )
+    folder = f"chains/getdist/{name}/"
+    return lambda path: (
+        bool(pattern.fullmatch(path)) or (path.startswith(folder) and of_getdist(path.removeprefix(folder)))
+    )
 
 
 def _one_ensemble(fit: Fit, device: str, seed: list[int], checkpoint: str, output: str) -> None:
@@ -72,18 +135,6 @@ def _one_ensemble(fit: Fit, device: str, seed: list[int], checkpoint: str, outpu
 def _code_hash(fit: Fit) -> str:
     """Return the hash of the code that samples, and of what the fit uses."""
     return f"{code_hash(__name__)}.{fit_uses(fit).hash()}"
-
-
-def _remove_others(chains: list[Path], getdist: Path) -> None:
-    """Remove numbered products of an earlier run with more ensembles: they are no part of this fit."""
-    stem = chains[0].name.split(".ensemble")[0]
-    for path in chains[0].parent.glob(f"{stem}.ensemble*.h5*"):
-        if not any(path.name.startswith(chain.name) for chain in chains):
-            path.unlink()
-    for path in getdist.glob(f"{stem}.*.txt"):
-        number = path.stem.removeprefix(f"{stem}.")
-        if number.isdecimal() and int(number) > len(chains):
-            path.unlink()
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:

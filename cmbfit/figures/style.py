@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLike]) -> None:
-    """Publish `fig` as stem.png (150 dpi), stem.pdf and stem.csv, each atomically.
+    """Publish `fig` as stem.png (150 dpi), stem.pdf and stem.csv: all three or none.
 
     Without date and software stamps, so equal figures are equal files.
 
@@ -74,17 +75,16 @@ def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLik
     lengths = {name: c.shape for name, c in columns.items()}
     if not columns or len(set(lengths.values())) != 1 or any(c.ndim != 1 for c in columns.values()):
         raise DataError(f"{stem}.csv: expected columns of one length, found {lengths}")
-    with style():
-        for suffix, metadata in (
-            ("png", {"Software": None}),
-            ("pdf", {"CreationDate": None, "Producer": None}),
-        ):
-            with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as tmp:
-                fig.savefig(tmp, format=suffix, metadata=metadata)
-    with (
-        atomic_path(stem.with_name(f"{stem.name}.csv")) as tmp,
-        tmp.open("w", newline="", encoding="utf-8") as f,
-    ):
-        writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
+    formats = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+    with ExitStack() as together:  # none of the three is renamed before all are written
+        tmp = {
+            suffix: together.enter_context(atomic_path(stem.with_name(f"{stem.name}.{suffix}")))
+            for suffix in (*formats, "csv")
+        }
+        with style():
+            for suffix, metadata in formats.items():
+                fig.savefig(tmp[suffix], format=suffix, metadata=metadata)
+        with tmp["csv"].open("w", newline="", encoding="utf-8") as f:
+            writer = csv.writer(f, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))

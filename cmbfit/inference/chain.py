@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cmbfit.errors import ConfigError, SamplerError
-from cmbfit.inference.checkpoint import Block, ChainStore
+from cmbfit.inference.chain_store import Block, ChainStore
 from cmbfit.inference.trace import Trace
 from cmbfit.likelihood.posterior import Posterior
 
@@ -108,12 +108,25 @@ def defining(settings: Any) -> dict[str, Any]:
 def identity_of(
     posterior: Posterior, settings: Any, seed: int, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what a checkpoint is made of: the posterior's identity, the sampler's settings and the seed."""
+    """Return what a checkpoint is made of: the posterior, the sampler's settings, the seed and what else the caller names.
+
+    Raises
+    ------
+    ConfigError
+        If nothing says what the posterior is: another one's checkpoint would be taken for its own.
+    """
+    own = {"posterior": posterior.settings()} if hasattr(posterior, "settings") else {}
+    if not own and not identity:
+        raise ConfigError(
+            "identity: the posterior does not describe itself (no settings()), and a checkpoint needs to know whose it is; "
+            "name its data, priors and code"
+        )
     return {
         "parameters": list(posterior.parameters),
         "sampler": defining(settings),
         "seed": seed,
         **identity,
+        **own,
     }
 
 

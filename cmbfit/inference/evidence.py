@@ -6,17 +6,20 @@ the user's files add methods as they add samplers (:mod:`cmbfit.inference.sample
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from cmbfit.checkpoint import own_folder
 from cmbfit.errors import ConfigError, SamplerError
 from cmbfit.inference.samplers import Start
 from cmbfit.inference.settings import read_settings
+from cmbfit.io import sha256_file
 from cmbfit.registry import Registry
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class EvidenceTask:
     fixed : mapping of str to float
         Parameters of the fit that this posterior holds fixed; its samples are then those of the larger model.
     folder : Path or None
-        For checkpoints; of any number of tasks.
+        For checkpoints; :func:`measure_evidence` gives a method a folder of its own within it, of these inputs alone.
     code : str
         Hash or version of the code, part of a checkpoint's identity.
     """
@@ -140,10 +143,29 @@ def measure_evidence(task: EvidenceTask, section: Mapping[str, Any]) -> Evidence
         See :func:`check_evidence`.
     """
     settings = check_evidence(section)
+    if task.folder is not None:
+        task = replace(task, folder=own_folder(task.folder, _identity(task, section["method"], settings)))
     try:
         return EVIDENCE.get(section["method"]).compute(task, settings)
     except (SamplerError, np.linalg.LinAlgError) as error:
         return EvidenceResult(section["method"], None, None, str(error))
+
+
+def _identity(task: EvidenceTask, method: str, settings: Any) -> dict[str, Any]:
+    """Return everything that an evidence is made of, JSON-able."""
+    values = [] if task.samples is None else [*task.samples.values, *task.samples.log_prob]
+    out = {
+        "posterior": task.posterior.settings(),
+        "start": [dict(task.start.centre), dict(task.start.scale)],
+        "fixed": dict(task.fixed),
+        "samples": [hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in values],
+        "seed": task.seed,
+        "code": task.code,
+        "method": [method, asdict(settings)],
+    }
+    if (place := EVIDENCE.where(method)).endswith(".py"):  # the user's own method
+        out["method_code"] = sha256_file(place)
+    return out
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ import torch
 
 from cmbfit.errors import ConfigError
 from cmbfit.inference.chain import Chain, check_stopping, run_sampler
-from cmbfit.inference.checkpoint import Block
+from cmbfit.inference.chain_store import Block
 from cmbfit.inference.maximum import find_maximum, laplace_factor
 from cmbfit.inference.samplers import Start
 from cmbfit.inference.starts import draw_starts

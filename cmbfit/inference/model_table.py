@@ -26,6 +26,7 @@ from cmbfit.inference.comparison import (
 from cmbfit.inference.intervals import marginal_constraint
 from cmbfit.inference.maximum import BestFit, find_maximum, maximum_of_chain
 from cmbfit.inference.products import Samples
+from cmbfit.likelihood.base import described
 from cmbfit.likelihood.posterior import Posterior
 
 PRIORS = "Gaussian priors"
@@ -77,7 +78,7 @@ class Candidate:
 
 def data_difference(a: Posterior, b: Posterior) -> str | None:
     """Return in words why two posteriors are not of the same data, or None if they are."""
-    of_a, of_b = ({like.info.name: like.settings() for like in x.likelihoods} for x in (a, b))
+    of_a, of_b = ({like.info.name: described(like) for like in x.likelihoods} for x in (a, b))
     if only := [*(set(of_a) - set(of_b)), *(set(of_b) - set(of_a))]:
         return f"{', '.join(sorted(only))} {'is' if len(only) == 1 else 'are'} in one of them only"
     for name, settings in of_a.items():

@@ -15,10 +15,11 @@ the theory's box cuts the prior, L counts as zero.
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmbfit.checkpoint import Checkpoint, damaged
 from cmbfit.errors import ConfigError, MissingCodeError, SamplerError
-from cmbfit.inference.chain import Chain, defining, identity_of
-from cmbfit.inference.checkpoint import claim, own_folder
+from cmbfit.inference.chain import Chain, identity_of
 from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, join_runs
 from cmbfit.inference.importance import importance_sample
 from cmbfit.inference.prior_transform import PriorTransform
 from cmbfit.inference.products import Samples
 from cmbfit.inference.publish import samples_with_derived
 from cmbfit.inference.samplers import Start
-from cmbfit.io import reading
 from cmbfit.likelihood.posterior import Posterior
 
+log = logging.getLogger(__name__)
+
 _METHOD = "nested sampling (nautilus)"
+_PIECE = "nautilus"
+_SAVING = 0.05
+"""Share of the time that may go into checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,13 @@ class NestedSettings:
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}: expected at least {low}, found {getattr(self, name)}")
 
+    def check_size(self, n_parameters: int, where: str = "sampler") -> None:
+        """Raise :class:`ConfigError` for a single parameter, which nautilus does not take."""
+        if n_parameters < 2:
+            raise ConfigError(
+                f"{where}.kind: nested needs two parameters or more, found one; sample it otherwise"
+            )
+
 
 def run_nested(
     posterior: Posterior,
@@ -75,10 +87,8 @@ def run_nested(
     seed: int,
     folder: str | Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    *,
-    progress: bool = False,
 ) -> Chain:
-    """Run (or resume) one nested sampling.
+    """Run (or resume) one nested sampling; a log line says how far it is.
 
     Parameters
     ----------
@@ -88,9 +98,7 @@ def run_nested(
     folder : path, optional
         For a checkpoint that a killed run goes on from.
     identity : mapping, optional
-        What defines the posterior; with settings and seed it identifies the checkpoint.
-    progress : bool
-        Show nautilus's own table on a terminal.
+        What else defines the result, its code for example; with posterior, settings and seed it identifies the checkpoint.
 
     Returns
     -------
@@ -103,15 +111,13 @@ def run_nested(
         If nautilus is not installed.
     ResumeError
         If the folder's checkpoint is of other inputs.
+    DataError
+        If it is damaged.
     SamplerError
-        If no point of the prior has a likelihood.
+        If no point of the prior has a likelihood, or there is only one parameter.
     """
-    try:
-        from nautilus import Sampler  # noqa: PLC0415 (optional, and slow to import)
-    except ImportError as error:
-        raise MissingCodeError(
-            "nested sampling needs nautilus-sampler: pip install cmbfit[nested]"
-        ) from error
+    if len(posterior.parameters) < 2:
+        raise SamplerError("nested sampling needs two parameters or more, found one")
 
     def log_like(theta: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(np.ascontiguousarray(theta)).to(posterior.device)
@@ -120,26 +126,13 @@ def run_nested(
             out = torch.where(torch.isfinite(value), value - posterior.log_prior(x), -torch.inf)
         return out.cpu().numpy()
 
-    file = None
-    if folder is not None:
-        file = str(claim(folder, identity_of(posterior, settings, seed, identity or {})) / "nautilus.h5")
-    begun, before = time.perf_counter(), posterior.counts.evaluations
-    with reading(file or "nautilus", "a checkpoint (damaged: remove the folder to start again)"):
-        sampler: Any = Sampler(
-            PriorTransform(posterior.parameters, posterior.priors, posterior.joint_priors),
-            log_like,
-            n_dim=len(posterior.parameters),
-            n_live=settings.n_live,
-            n_batch=settings.batch,
-            n_networks=settings.networks,
-            vectorized=True,
-            pass_dict=False,
-            seed=seed,
-            filepath=file,
-        )
-    sampler.run(
-        n_eff=settings.n_effective, discard_exploration=True, verbose=progress and sys.stdout.isatty()
+    store = (
+        None if folder is None else Checkpoint(folder, identity_of(posterior, settings, seed, identity or {}))
     )
+    begun, before = time.perf_counter(), posterior.counts.evaluations
+    prior_of = PriorTransform(posterior.parameters, posterior.priors, posterior.joint_priors)
+    sampler = _resumed(store, prior_of, log_like, settings, len(posterior.parameters), seed)
+    _sample(sampler, settings, store)
     if not math.isfinite(sampler.log_z):
         raise SamplerError("no point of the prior has a likelihood above zero")
     theta, _, log_l = sampler.posterior(equal_weight=True)
@@ -167,6 +160,66 @@ def run_nested(
     )
 
 
+def _resumed(
+    store: Checkpoint | None,
+    prior: PriorTransform,
+    log_like: Callable[[np.ndarray], np.ndarray],
+    settings: NestedSettings,
+    n_dim: int,
+    seed: int,
+) -> Any:
+    """Return nautilus's sampler as the checkpoint has it, a new one where there is none."""
+    try:
+        from nautilus import Sampler  # noqa: PLC0415 (optional, and slow to import)
+    except ImportError as error:
+        raise MissingCodeError(
+            "nested sampling needs nautilus-sampler: pip install cmbfit[nested]"
+        ) from error
+
+    def sampler(file: Path | None) -> Any:
+        return Sampler(
+            prior, log_like, n_dim=n_dim, n_live=settings.n_live, n_batch=settings.batch,
+            n_networks=settings.networks, vectorized=True, pass_dict=False, seed=seed, filepath=file,
+        )  # fmt: skip
+
+    kept = None if store is None else store.get(_PIECE)
+    if store is None or kept is None:
+        return sampler(None)
+    with damaged(store.path(_PIECE)), tempfile.TemporaryDirectory() as tmp:
+        file = Path(tmp) / "nautilus.h5"
+        file.write_bytes(kept["hdf5"].tobytes())
+        out = sampler(file)
+        out.filepath = None
+    log.info("resuming after %d evaluations", out.n_like)
+    return out
+
+
+def _sample(sampler: Any, settings: NestedSettings, store: Checkpoint | None) -> None:
+    """Run to the end, batch by batch, with checkpoints between batches.
+
+    nautilus's own checkpoint is changed in place: a kill leaves half of it, and an orphan and its successor would write
+    the same file.
+    """
+    saved, cost = time.perf_counter(), 0.0
+    done = False
+    while not done:
+        done = sampler.run(
+            n_eff=settings.n_effective, discard_exploration=True, n_like_max=sampler.n_like + 1
+        )
+        now = time.perf_counter()
+        if store is not None and (done or now - saved > cost / _SAVING):
+            with tempfile.TemporaryDirectory() as tmp:
+                file = Path(tmp) / "nautilus.h5"
+                sampler.write(file)
+                store.put(_PIECE, hdf5=np.frombuffer(file.read_bytes(), dtype=np.uint8))
+            log.info(
+                "%d evaluations, ln Z %.2f, %s", sampler.n_like, sampler.log_z,
+                f"{sampler.n_eff:.0f} effective points of {settings.n_effective:g}" if sampler.explored else "exploring",
+            )  # fmt: skip
+            saved = time.perf_counter()
+            cost = saved - now
+
+
 class NestedSampler:
     """nautilus from the whole prior; see :class:`~cmbfit.inference.samplers.Sampler`."""
 
@@ -181,10 +234,10 @@ class NestedSampler:
         folder: str | Path,
         identity: Mapping[str, Any],
         *,
-        progress: bool = True,
+        progress: bool = True,  # noqa: ARG002 (the log says it)
     ) -> Chain:
         number = int(seed.generate_state(1)[0])
-        return run_nested(posterior, settings, number, folder, identity, progress=progress)
+        return run_nested(posterior, settings, number, folder, identity)
 
 
 SAMPLER = NestedSampler()
@@ -222,14 +275,17 @@ class NestedEvidence:
         if task.samples is not None and task.samples.log_z and not task.fixed:
             return _result(f"{_METHOD}, the fit's own runs", task.samples, [{} for _ in task.samples.log_z])
         *children, last = np.random.SeedSequence(task.seed).spawn(settings.runs + 1)
-        identity = {"posterior": task.posterior.settings(), "code": task.code} if task.folder else {}
-        run = {k: v for k, v in asdict(settings).items() if k != "runs"}
-        chains = []
-        for child in children:
-            number, folder = int(child.generate_state(1)[0]), None
-            if task.folder is not None:
-                folder = own_folder(task.folder, [identity, number, defining(settings)])
-            chains.append(run_nested(task.posterior, NestedSettings(**run), number, folder, identity))
+        run = NestedSettings(**{k: v for k, v in asdict(settings).items() if k != "runs"})
+        chains = [
+            run_nested(
+                task.posterior,
+                run,
+                int(child.generate_state(1)[0]),
+                None if task.folder is None else task.folder / f"run{i}",
+                {"code": task.code},
+            )
+            for i, child in enumerate(children)
+        ]
         samples = samples_with_derived(task.posterior, chains)
         costs = [{"evaluations": c.evaluations, "seconds": c.seconds} for c in chains]
         beside = _by_importance(task, np.random.default_rng(last))

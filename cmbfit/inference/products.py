@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cmbfit.folders import atomic_folder
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
 from cmbfit.io import atomic_path, reading, write_text
@@ -167,6 +169,22 @@ def read_samples(path: str | Path) -> Samples:
         return samples
 
 
+def getdist_files(name: str) -> Callable[[str], bool]:
+    """Return what tells the files that GetDist reads for a root of this name from all others."""
+    pattern = re.compile(rf"{re.escape(name)}(?:[._]\d+)?\.txt|{re.escape(name)}\.(?:paramnames|ranges)")
+    return lambda file: pattern.fullmatch(file) is not None
+
+
+def publish_getdist(root: str | Path, samples: Samples, weights: Sequence[np.ndarray] | None = None) -> None:
+    """Publish GetDist chains in a folder of their own, exchanged as a whole; arguments as of :func:`write_getdist`.
+
+    GetDist reads every file ``root.<number>.txt`` as one of the same fit's chains: none of an earlier, larger run may stay.
+    """
+    root = Path(root)
+    with atomic_folder(root.parent, getdist_files(root.name)) as tmp:
+        write_getdist(tmp / root.name, samples, weights)
+
+
 def write_getdist(
     root: str | Path, samples: Samples, weights: Sequence[np.ndarray] | None = None
 ) -> list[Path]:
@@ -176,6 +194,9 @@ def write_getdist(
 
     Parameters
     ----------
+    root : path
+        Folder and stem. Chains of the same stem that are there already stay: :func:`publish_getdist` exchanges them.
+    samples : Samples
     weights : sequence of numpy.ndarray, shape (n_samples,) per ensemble
         Importance weights; 1 when omitted. Weighted files hold -ln (posterior x weight).
 

@@ -15,7 +15,7 @@ from cmbfit.fit.description import Fit
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
 from cmbfit.inference.maximum import maximum_of_chain
-from cmbfit.inference.products import Samples, collect_samples, write_arviz, write_getdist, write_samples
+from cmbfit.inference.products import Samples, collect_samples, publish_getdist, write_arviz, write_samples
 from cmbfit.inference.summary import summarise
 from cmbfit.io import write_json
 from cmbfit.likelihood.posterior import Posterior
@@ -103,7 +103,7 @@ def publish_fit(
     """
     table = samples_with_derived(posterior, chains)
     write_samples(samples, table)
-    write_getdist(getdist_root, table)
+    publish_getdist(getdist_root, table)
     write_arviz(arviz, table)
     _, scale = start_point(fit, posterior)
     best = maximum_of_chain(

@@ -74,7 +74,7 @@ class Sampler(Protocol):
             For checkpoints; of this chain alone.
         identity : mapping
             What the chain is made of, JSON-able: a checkpoint of another one must be refused
-            (:func:`cmbfit.inference.checkpoint.claim`).
+            (:func:`cmbfit.checkpoint.claim`).
         progress : bool
             Say on the terminal how far it is.
         """

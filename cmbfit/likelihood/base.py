@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from cmbfit.errors import LikelihoodError
@@ -85,6 +87,26 @@ class Likelihood(Protocol):
     def settings(self) -> dict[str, Any]:
         """Return what defines the numbers (files and their sha256), JSON-able."""
         ...
+
+
+def described(like: Likelihood) -> dict[str, Any]:
+    """Return what a data set is, JSON-able: its settings, and which multipoles of it are used."""
+    sky = {survey: {p: list(r) for p, r in pairs.items()} for survey, pairs in like.info.sky.items()}
+    return {**like.settings(), "sky": sky, "n_data": like.info.n_data}
+
+
+def sources(files: Mapping[str, str], *arrays: torch.Tensor) -> dict[str, Any]:
+    """Return what a data set's numbers come from: its files and their sha256, or the sha256 of arrays that came from none.
+
+    Arrays behind files are not hashed: what is computed from a file may differ in its last digit between machines.
+    """
+    if files or not arrays:
+        return {"files": dict(files)}
+    digest = hashlib.sha256()
+    for array in arrays:
+        x = np.ascontiguousarray(array.detach().cpu().numpy())
+        digest.update(f"{x.dtype}{x.shape}".encode() + x.tobytes())
+    return {"files": {}, "arrays": digest.hexdigest()}
 
 
 def nuisance_values(

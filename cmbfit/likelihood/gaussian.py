@@ -20,7 +20,7 @@ from cmbfit.likelihood.bandpower_model import (
     calibrated,
     pair_blocks,
 )
-from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.base import DataSetInfo, nuisance_values, sources
 from cmbfit.theory.spectra import Spectra
 
 
@@ -119,7 +119,10 @@ class GaussianBandpowers(OnDevice):
     def settings(self) -> dict[str, Any]:
         """Return data files, calibration and the amplitudes of templates."""
         calibration = {step.nuisance: step.powers for step in self.calibrations}
-        out = {"kind": "gaussian", "files": self._files, "calibration": calibration}
+        windows = [window for block in self.blocks for _, window in block.responses]
+        templates = [step.template for step in self.templates]
+        made_of = sources(self._files, self._data, self._cholesky, *windows, *templates)
+        out = {"kind": "gaussian", **made_of, "calibration": calibration}
         return out | ({"templates": [step.nuisance for step in self.templates]} if self.templates else {})
 
     def powers(self, pair: str) -> Powers:

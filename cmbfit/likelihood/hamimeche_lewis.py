@@ -24,7 +24,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.base import DataSetInfo, nuisance_values, sources
 from cmbfit.likelihood.foregrounds import DustAndSynchrotron
 from cmbfit.theory.spectra import Spectra
 
@@ -223,7 +223,7 @@ class HamimecheLewis(OnDevice):
             "kind": "hamimeche-lewis",
             "fields": self._fields,
             "null": self._null,
-            "files": self._files,
+            **sources(self._files, *self._arrays.values()),
             "elements": self._used.tolist(),
             "simulations": self._n_simulations,
             "calibration": self._calibration,

@@ -15,7 +15,7 @@ import torch
 
 from cmbfit.device import OnDevice, moved
 from cmbfit.errors import LikelihoodError, ParameterError, unknown_name
-from cmbfit.likelihood.base import Likelihood, refuse_double_counting
+from cmbfit.likelihood.base import Likelihood, described, refuse_double_counting
 from cmbfit.likelihood.log_likelihood import LogLikelihood, Unfolded, insert_columns
 from cmbfit.likelihood.points import Points, as_points
 from cmbfit.likelihood.prior_table import PriorTable
@@ -216,7 +216,7 @@ class Posterior(OnDevice):
         }
         return {
             "theory": self.theory.settings,
-            "data": {like.info.name: like.settings() for like in self.likelihoods},
+            "data": {like.info.name: described(like) for like in self.likelihoods},
             "priors": {name: prior.describe() for name, prior in self.priors.items()},
             "joint_priors": [prior.describe() for prior in self.joint_priors],
         } | ({"support": support} if support else {})

@@ -13,7 +13,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import DataError
-from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.base import DataSetInfo, nuisance_values, sources
 from cmbfit.theory.spectra import Spectra
 
 
@@ -64,7 +64,14 @@ class TabulatedSpectrum(OnDevice):
 
     def settings(self) -> dict[str, Any]:
         """Return data files and the rule between rows."""
-        return {"kind": "table", "files": self._files, "interpolation": "linear between row centres"}
+        made_of = sources(self._files, self._table)
+        return {
+            "kind": "table",
+            **made_of,
+            "lmin": self.lmin,
+            "step": self.step,
+            "interpolation": "linear between row centres",
+        }
 
     def log_prob(
         self,

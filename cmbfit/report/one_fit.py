@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,15 +82,7 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
     if isinstance(theory, PrimordialTheory):
         stems["primordial"] = figures / f"primordial_{fit.name}"
         _draw_primordial(fit, theory, gaussian, samples, point, stems["primordial"])
-    _remove_not_drawn(figures, fit.name, stems)
     return [stem.with_name(stem.name + ".png") for stem in stems.values()]
-
-
-def _remove_not_drawn(figures: Path, name: str, drawn: Collection[str]) -> None:
-    """Remove figures that an earlier fit of this name had and this one has not: other data, another theory."""
-    for kind in {"residuals", "primordial"}.difference(drawn):
-        for suffix in ("png", "pdf", "csv"):
-            (figures / f"{kind}_{name}.{suffix}").unlink(missing_ok=True)
 
 
 def _draw_primordial(
@@ -134,6 +126,7 @@ def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence
     manifest = read_json(bundle_folder(fit.theory["emulator"]) / "manifest.json")
     record = provenance(
         inputs=[folder / "chains" / f"{fit.name}.summary.json", folder / "checks.json"],
+        relative_to=folder,
         settings=run.config,
         config_sha256=sha256_json(run.config),
         data=[

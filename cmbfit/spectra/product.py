@@ -20,13 +20,14 @@ from astropy.io import fits
 
 from cmbfit.errors import SpectrumError
 from cmbfit.fits_structure import check_structure
-from cmbfit.io import atomic_path, reading
+from cmbfit.io import atomic_path, reading, require_sha256, sha256_file
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
 from cmbfit.spectra.transforms import SPECTRA
 
 FORMAT = "cmbfit-spectra-1"
+_LEAKAGE = "leakage_sha256"
 COMBINED = ("tt", "ee", "bb", "te", "eb", "tb")
 _TYPES = {
     "tt": "cl_00", "te": "cl_0e", "et": "cl_0e", "tb": "cl_0b", "bt": "cl_0b",
@@ -197,21 +198,21 @@ def _write(
         first, second = _tracers(s, *names)
         out.add_ell_cl(_TYPES[s], first, second, data.centres, data.values[s], window=window)
     out.add_covariance(data.covariance)
-    meta = {**data.meta, **settings, "format": FORMAT, "units": "D_l, uK^2", "map_a": names[0],
-            "map_b": names[1], "names": list(data.names), "edges": list(data.edges)}  # fmt: skip
     out.metadata["format"] = FORMAT
     out.metadata["units"] = "D_l = l(l+1)C_l/2pi in uK_CMB^2"
     out.metadata["fsky"] = float(data.meta.get("fsky", np.nan))
-    text = json.dumps(meta, allow_nan=False)
-    out.metadata["parts"] = -(-len(text) // 60)  # a FITS card is short
-    for k in range(out.metadata["parts"]):
-        # a bar at each end keeps the blanks that FITS would strip
-        out.metadata[f"json{k}"] = f"|{text[60 * k : 60 * (k + 1)]}|"
     hdus = [fits.PrimaryHDU()]
     hdus += [fits.ImageHDU(w, name=f"{to}_{s}".upper()) for (to, s), w in data.windows.items() if to != s]
-    with atomic_path(leakage_path(path)) as tmp:
-        fits.HDUList(hdus).writeto(tmp, overwrite=True)
-    with atomic_path(path) as tmp:
+    with atomic_path(leakage_path(path)) as leakage, atomic_path(path) as tmp:
+        fits.HDUList(hdus).writeto(leakage, overwrite=True)
+        meta = {**data.meta, **settings, "format": FORMAT, "units": "D_l, uK^2", "map_a": names[0],
+                "map_b": names[1], "names": list(data.names), "edges": list(data.edges),
+                _LEAKAGE: sha256_file(leakage)}  # fmt: skip
+        text = json.dumps(meta, allow_nan=False)
+        out.metadata["parts"] = -(-len(text) // 60)  # a FITS card is short
+        for k in range(out.metadata["parts"]):
+            # a bar at each end keeps the blanks that FITS would strip
+            out.metadata[f"json{k}"] = f"|{text[60 * k : 60 * (k + 1)]}|"
         out.save_fits(str(tmp), overwrite=True)
 
 
@@ -247,6 +248,8 @@ def _read(path: Path) -> Bandpowers:
         raise SpectrumError(f"{path}: format {data.metadata.get('format')!r}, expected {FORMAT!r}")
     text = "".join(str(data.metadata[f"json{k}"])[1:-1] for k in range(int(data.metadata["parts"])))
     meta = json.loads(text)
+    # of two files that were published together: a crash between them would leave windows of another product
+    require_sha256(leakage_path(path), meta.pop(_LEAKAGE, None))
     a, b = meta["map_a"], meta["map_b"]
     values, windows, order = {}, {}, []
     centres = np.zeros(0)

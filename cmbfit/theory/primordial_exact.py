@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import camb
 import numpy as np
 import torch
 
+from cmbfit.checkpoint import Checkpoint, kept
 from cmbfit.errors import ParameterError
 from cmbfit.theory.camb_code import CAMB_COLUMNS, MAX_ETA_K_TENSOR, CambSettings, camb_parameters
 from cmbfit.theory.camb_code import _derived as derived_parameters
@@ -33,6 +36,7 @@ def compute_primordial(
     l_sampling: float | None = None,
     k_sampling: float = 2.0,
     log: Callable[[str], None] = print,
+    store: Checkpoint | None = None,
 ) -> TrainingSet:
     """Run CAMB at points of a primordial model, with P(k) as a table.
 
@@ -49,6 +53,8 @@ def compute_primordial(
         lSampleBoost: :func:`multipole_sampling` of the model.
     log : callable
         Told of each finished point.
+    store : Checkpoint, optional
+        Where finished points go one by one.
 
     Returns
     -------
@@ -78,10 +84,11 @@ def compute_primordial(
             raise ParameterError(f"{theory.model.name}: P(k) is not positive at point {i + 1}")
         point = dict(zip(names, row, strict=True))
         tensor = None if waves is None else waves[i]
-        d, u, q = camb_with_power(settings, point, k.numpy(), power[i], l_sampling, k_sampling, tensor)
-        dl.append(d)
-        unlensed.append(u)
-        derived.append(q)
+        words = (settings, point, k.numpy(), power[i], l_sampling, k_sampling, tensor)
+        run = kept(store, f"point_{i}", partial(_run, *words))
+        dl.append(run["dl"])
+        unlensed.append(run["unlensed"])
+        derived.append(run["derived"])
         log(f"point {i + 1}/{len(theta)}")
     record = {
         "camb": {"version": camb.__version__, **asdict(settings)},
@@ -99,6 +106,10 @@ def compute_primordial(
         record,
         theory.parameters,
     )
+
+
+def _run(*words: Any) -> dict[str, Any]:
+    return dict(zip(("dl", "unlensed", "derived"), camb_with_power(*words), strict=True))
 
 
 def multipole_sampling(model: PrimordialModel) -> float:

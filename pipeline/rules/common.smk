@@ -71,6 +71,19 @@ def uses(wildcards):
     return PLAN.uses(PLAN.fits[wildcards.fit])
 
 
+SAMPLING = code("sample_posterior", of_fits=True)
+
+
+def chain_code(wildcards):
+    """The code that makes a chain: the stage's, and what the fit chose itself."""
+    return f"{SAMPLING}.{uses(wildcards)}"
+
+
+def kept(name):
+    """Folder of a job's unfinished work; the job that takes its product in removes it."""
+    return f"{PLAN.folder}/checkpoints/{name}"
+
+
 def words(**options):
     """Words of a command line (for :q) from the options that are given; a value may begin with a dash."""
     return [f"--{k.replace('_', '-')}={x}" for k, x in options.items() if x is not None]

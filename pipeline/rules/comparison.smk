@@ -37,10 +37,10 @@ rule compute_evidence:
         method=PLAN.evidence_code() if PLAN.evidence_method else None,
         device=PLAN.device,
         seed=PLAN.seed,
-        checkpoint=lambda wc: f"{PLAN.folder}/checkpoints/evidence.{wc.model}",
+        checkpoint=lambda wc: kept(f"evidence.{wc.model}"),
         code=code("compute_evidence", of_fits=True),
     shell:
-        "python -m pipeline compute_evidence --model={params.model:q} --settings={params.settings:q} {params.chain:q} --code={params.code:q}"
+        "python -m pipeline compute_evidence --model={params.model:q} --settings={params.settings:q} {params.chain:q} --code={params.code:q}.{params.uses:q}.{params.method:q}"
         " --device={params.device:q} --seed={params.seed:q} --checkpoint={params.checkpoint:q} --output={output.record:q}"
         " > {log:q} 2>&1"
 
@@ -79,10 +79,11 @@ if PLAN.compared:
             starts=PLAN.comparison["starts"],
             uses=lambda wc: PLAN.uses(*(PLAN.fits[fit] for fit in PLAN.compared_fits)),
             seed=PLAN.seed,
+            checkpoints=[kept(f"evidence.{Path(x).stem}") for x in JOINED["evidence"]],
             code=code("compare_fits", of_fits=True),
         shell:
             "python -m pipeline compare_fits --groups={params.groups:q} --files={params.files:q}"
-            " --starts={params.starts:q} --seed={params.seed:q} --output={output:q} > {log:q} 2>&1"
+            " --starts={params.starts:q} --seed={params.seed:q} --checkpoints {params.checkpoints:q} --output={output:q} > {log:q} 2>&1"
 
     rule plot_models:
         input:

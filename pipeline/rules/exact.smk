@@ -22,11 +22,12 @@ rule compute_exact:
         draws=PLAN.marks["draws"],
         parts=PLAN.exact_parts,
         seed=PLAN.seed,
+        checkpoint=lambda wc: kept(f"{wc.fit}.exact{wc.part}"),
         code=code("compute_exact", of_fits=True),
     shell:
         "python -m pipeline compute_exact --samples={input.samples:q} --fit={params.fit:q}"
-        " --draws={params.draws:q} --part {wildcards.part:q} {params.parts:q} --seed {params.seed:q} --output={output:q}"
-        " > {log:q} 2>&1"
+        " --draws={params.draws:q} --part {wildcards.part:q} {params.parts:q} --seed {params.seed:q}"
+        " --code={params.code:q}.{params.uses:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule check_emulator:
@@ -47,10 +48,13 @@ rule check_emulator:
         fit=lambda wc: FITS[wc.fit],
         uses=uses,
         marks=MARKS,
+        checkpoints=lambda wc: [
+            kept(f"{wc.fit}.exact{i}") for i in range(PLAN.exact_parts)
+        ],
         code=code("check_emulator", of_fits=True),
     shell:
         "python -m pipeline check_emulator --exact {input.exact:q} --fit={params.fit:q}"
-        " --marks={params.marks:q} --errors={output.errors:q} --output={output.checks:q} > {log:q} 2>&1"
+        " --marks={params.marks:q} --errors={output.errors:q} --checkpoints {params.checkpoints:q} --output={output.checks:q} > {log:q} 2>&1"
 
 
 rule reweight:

@@ -21,8 +21,8 @@ rule sample_posterior:
         uses=uses,
         device=PLAN.device,
         seed=PLAN.seed,
-        checkpoint=lambda wc: f"{PLAN.folder}/checkpoints/{wc.fit}.ensemble{wc.ensemble}",
-        code=code("sample_posterior", of_fits=True),
+        checkpoint=lambda wc: kept(f"{wc.fit}.ensemble{wc.ensemble}"),
+        code=chain_code,
     shell:
         "python -m pipeline sample_posterior --fit={params.fit:q}"
         " --device={params.device:q} --seed {params.seed:q} {wildcards.ensemble:q} --code={params.code:q}"
@@ -49,8 +49,12 @@ rule publish_chains:
     params:
         fit=lambda wc: FITS[wc.fit],
         uses=uses,
+        seed=PLAN.seed,
+        chain_code=chain_code,
+        checkpoints=lambda wc: [kept(Path(x).stem) for x in PLAN.chains(wc.fit)],
         code=code("publish_chains", of_fits=True),
     shell:
         "python -m pipeline publish_chains --fit={params.fit:q}"
-        " --chains {input.chains:q} --samples={output.samples:q} --getdist-root={output.getdist:q}/{wildcards.fit:q}"
+        " --chains {input.chains:q} --seed={params.seed:q} --chain-code={params.chain_code:q} --checkpoints {params.checkpoints:q}"
+        " --samples={output.samples:q} --getdist-root={output.getdist:q}/{wildcards.fit:q}"
         " --arviz={output.arviz:q} --summary={output.summary:q} --checks={output.checks:q} > {log:q} 2>&1"

@@ -20,10 +20,11 @@ rule compute_transfer_centre:
         mem_mb=6500,
     params:
         plan=EXPANSION,
+        checkpoint=kept("transfer.centre"),
         code=code("compute_transfer"),
     shell:
-        "python -m pipeline compute_transfer --plan={params.plan:q} --emulator={input.manifest:q} --output={output:q}"
-        " > {log:q} 2>&1"
+        "python -m pipeline compute_transfer --plan={params.plan:q} --emulator={input.manifest:q} --code={params.code:q}"
+        " --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule compute_transfer:
@@ -43,10 +44,12 @@ rule compute_transfer:
     params:
         plan=EXPANSION,
         parts=PLAN.transfer_parts,
+        checkpoint=lambda wc: kept(f"transfer.part{wc.part}"),
         code=code("compute_transfer"),
     shell:
         "python -m pipeline compute_transfer --plan={params.plan:q} --emulator={input.manifest:q} --centre={input.centre:q}"
-        " --part {wildcards.part:q} {params.parts:q} --output={output:q} > {log:q} 2>&1"
+        " --part {wildcards.part:q} {params.parts:q} --code={params.code:q} --checkpoint={params.checkpoint:q} --output={output:q}"
+        " > {log:q} 2>&1"
 
 
 rule join_transfer:
@@ -76,10 +79,14 @@ rule join_transfer:
     params:
         plan=EXPANSION,
         tensors=["--tensors"] if PLAN.tensors else [],
+        checkpoints=[
+            kept(f"transfer.{x}")
+            for x in ("centre", *(f"part{i}" for i in range(PLAN.transfer_parts)))
+        ],
         code=code("join_transfer"),
     shell:
         "python -m pipeline join_transfer --plan={params.plan:q} --emulator={input.manifest:q} {params.tensors:q} --centre={input.centre:q}"
-        " --parts {input.parts:q} --output={output.manifest:q} > {log:q} 2>&1"
+        " --parts {input.parts:q} --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule plot_primordial:

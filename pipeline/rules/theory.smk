@@ -37,10 +37,11 @@ rule compute_theory:
     params:
         design=DESIGN,
         camb=CAMB,
+        checkpoint=lambda wc: kept(f"training.chunk_{wc.chunk}"),
         code=code("compute_theory"),
     shell:
-        "python -m pipeline compute_theory --design={params.design:q} --camb={params.camb:q} --chunk={wildcards.chunk:q} --output={output:q}"
-        " > {log:q} 2>&1"
+        "python -m pipeline compute_theory --design={params.design:q} --camb={params.camb:q} --chunk={wildcards.chunk:q}"
+        " --code={params.code:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 if PLAN.train:

@@ -78,10 +78,11 @@ rule train_emulator:
         fit=LEARNT,
         search=[w for path in SEARCH for w in words(search=path)],
         held_out=PLAN.train["held_out"],
+        checkpoints=[kept(f"training.chunk_{i}") for i in range(PLAN.n_chunks)],
         code=code("train_emulator"),
     shell:
         "python -m pipeline train_emulator --chunks {input.chunks:q} --fit={params.fit:q} {params.search:q} --held-out={params.held_out:q}"
-        " --output={output.manifest:q} > {log:q} 2>&1"
+        " --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule compare_emulators:
@@ -140,10 +141,11 @@ rule compute_extension:
     params:
         design=lambda wc: DESIGNS[wc.extension],
         camb=CAMB,
+        checkpoint=lambda wc: kept(f"{wc.extension}.chunk_{wc.chunk}"),
         code=code("compute_theory"),
     shell:
-        "python -m pipeline compute_theory --design={params.design:q} --camb={params.camb:q} --chunk={wildcards.chunk:q} --output={output:q}"
-        " > {log:q} 2>&1"
+        "python -m pipeline compute_theory --design={params.design:q} --camb={params.camb:q} --chunk={wildcards.chunk:q}"
+        " --code={params.code:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule compare_finetuning:
@@ -185,10 +187,13 @@ rule finetune_emulator:
         ENVIRONMENT
     params:
         held_out=PLAN.train["held_out"],
+        checkpoints=lambda wc: [
+            kept(f"{wc.extension}.{Path(x).stem}") for x in extension_chunks(wc)
+        ],
         code=code("finetune_emulator"),
     shell:
         "python -m pipeline finetune_emulator --base={input.manifest:q} --chunks {input.chunks:q} --held-out={params.held_out:q}"
-        " --output={output.manifest:q} > {log:q} 2>&1"
+        " --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule extensions:

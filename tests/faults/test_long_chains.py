@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from cmbfit.errors import SamplerError
 from cmbfit.inference.chain import run_sampler
-from cmbfit.inference.checkpoint import Block
+from cmbfit.inference.chain_store import Block
 from cmbfit.inference.ensemble import EnsembleSettings, _Emcee
 from cmbfit.inference.trace import Trace
 from tests.inference.toy import GaussianToy, start
@@ -52,13 +52,13 @@ settings = EnsembleSettings(walkers=walkers, max_steps=steps, block_steps=block,
 toy = GaussianToy()
 sampler = Watched(Cheap() if kind == "cheap" else _Emcee(toy, start(walkers), settings, 1))
 try:
-    run_sampler(sampler, toy, settings, 1, folder, {}, progress=False, trace=lambda: Trace(kept))
+    run_sampler(sampler, toy, settings, 1, folder, {"posterior": "toy"}, progress=False, trace=lambda: Trace(kept))
 except SamplerError:
     pass
 print(json.dumps(sampler.seen))
 before = rss()
 try:  # from the checkpoint: all blocks are read
-    run_sampler(sampler, toy, settings, 1, folder, {}, progress=False, trace=lambda: Trace(kept))
+    run_sampler(sampler, toy, settings, 1, folder, {"posterior": "toy"}, progress=False, trace=lambda: Trace(kept))
 except SamplerError:
     pass
 print(json.dumps([before, rss()]))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmbfit.inference.chain import Chain
-from cmbfit.inference.checkpoint import Block, ChainStore
+from cmbfit.inference.chain_store import Block, ChainStore
 from cmbfit.inference.products import Samples, read_chain, read_samples, write_chain, write_samples
 from cmbfit.io import read_json
 from cmbfit.spectra.transforms import FieldAlms

@@ -69,6 +69,9 @@ class Corner:
     def log_prob(self, spectra: Any, nuisance: Any) -> torch.Tensor:  # noqa: ARG002
         return spectra.parameters["theta"] @ self.slope
 
+    def settings(self) -> dict[str, Any]:
+        return {"slope": self.slope.tolist()}
+
     def to(self, device: Any) -> Likelihood:  # noqa: ARG002
         return self
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import scipy.stats
 import torch
 
-from cmbfit.errors import ConfigError, DataError, ResumeError
+from cmbfit.errors import ConfigError
 from cmbfit.fit import build_posterior, load_run, start_point
 from cmbfit.inference.comparison import savage_dickey_samples
 from cmbfit.inference.diagnostics import effective_samples, gelman_rubin, kept_samples
@@ -29,7 +28,7 @@ from cmbfit.inference.starts import initial_walkers
 from cmbfit.likelihood import Gaussian, Uniform
 from cmbfit.likelihood.posterior import EvaluationCounts
 from cmbfit.likelihood.priors import JointGaussian
-from tests.inference.test_model_table import SCALE, START, closed_form, problem
+from tests.inference.test_model_table import SCALE, START, problem
 
 JOINT = JointGaussian(("a", "b"), (1.0, -2.0), ((1.0, 0.6), (0.6, 2.0)))
 
@@ -103,35 +102,6 @@ def test_evidence_of_a_normal_in_a_box(networks: int, n_live: int, n_effective: 
     assert got.evaluations == toy.counts.evaluations > 1000
     # draws come in no order: the halves of one run agree as two runs would, R - 1 scattering by 1/n
     assert gelman_rubin([got, got]).max() < 10 / n
-
-
-QUICK = NestedSettings(n_live=100, n_effective=300, batch=128, networks=0)
-
-
-def test_nested_runs_of_another_posterior_in_one_folder_keep_apart(tmp_path: Path) -> None:
-    """ln Z of a parabola and of a line through the same data are known; a checkpoint of one is never the other's."""
-    pytest.importorskip("nautilus", reason="the optional dependency nautilus-sampler is not installed")
-    parabola, line = problem(), problem(("a", "b"), sigma=0.1)
-    truths = [closed_form(p)[3] for p in (parabola, line)]
-    for posterior, log_z in zip((parabola, line), truths, strict=True):
-        task = EvidenceTask(posterior, Start(START, SCALE), 1, folder=tmp_path / "both")
-        found = measure_evidence(task, {"method": "nested", "n_live": 100, "n_effective": 300})
-        # 1/sqrt(600) = 0.04 for two runs: five of them
-        assert found.log_z == pytest.approx(log_z, abs=0.2)
-    assert abs(truths[0] - truths[1]) > 10
-    identity = {"posterior": parabola.settings()}
-    first = run_nested(parabola, QUICK, 1, tmp_path / "one", identity)
-    with pytest.raises(ResumeError, match=r"made from other inputs; changed: parameters .*posterior\."):
-        run_nested(line, QUICK, 1, tmp_path / "one", {"posterior": line.settings()})
-    before = parabola.counts.evaluations
-    again = run_nested(parabola, QUICK, 1, tmp_path / "one", identity)
-    assert parabola.counts.evaluations == before
-    np.testing.assert_array_equal(again.samples, first.samples)
-    with pytest.raises(ResumeError, match=r"sampler\.n_live"):
-        run_nested(parabola, replace(QUICK, n_live=110), 1, tmp_path / "one", identity)
-    (tmp_path / "one" / "nautilus.h5").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"nautilus\.h5: expected a checkpoint \(damaged"):
-        run_nested(parabola, QUICK, 1, tmp_path / "one", identity)
 
 
 def test_runs_that_disagree_widen_the_error() -> None:

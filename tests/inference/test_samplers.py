@@ -136,7 +136,7 @@ def test_hmc_starts_where_the_maximum_is_in_a_corner(d: int, tmp_path: Path) -> 
         assert (np.abs(points) <= 1).all()
         assert len(np.unique(points, axis=0)) == 64
     settings = HmcSettings(walkers=64, max_steps=400, tau_multiple=5, tau_rtol=1)
-    chain = run_hmc(toy, points, factor, settings, 1, tmp_path, {}, progress=False)
+    chain = run_hmc(toy, points, factor, settings, 1, tmp_path, {"posterior": "corner"}, progress=False)
     assert (np.abs(chain.samples) <= 1).all()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -38,7 +40,7 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, killed: str)
         undisturbed = f["samples"][()]
     for path in (target, target.with_name(target.name + ".json")):
         path.unlink()
-    assert not checkpoint.exists(), "a published chain keeps no checkpoint"
+    assert not checkpoint.exists(), "a chain that was joined keeps no checkpoint"
     relative = str(target.relative_to(finished.root))
     driver = subprocess.Popen(
         finished.command(relative, config="pipeline/config/tiny.yaml"),
@@ -79,6 +81,70 @@ def test_a_killed_fit_resumes_to_the_same_chain(finished: Checkout, killed: str)
     if killed != "driver":  # where the orphan was faster, nothing is left to resume
         assert "resuming after" in log
         assert 0 < blocks < len(undisturbed) // 200 + 1
+
+
+_SMALL = """
+run: {name: small}
+fits:
+  lcdm_planck2018:
+    sampler: {walkers: 32, block_steps: 200, tau_multiple: 20, tau_rtol: 0.2}
+"""
+
+
+@pytest.mark.slow
+def test_a_chain_that_an_orphan_published_is_not_sampled_again(checkout: Checkout) -> None:
+    """The driver dies and its job ends well: Snakemake holds the chain for incomplete, removes it and asks for it again.
+
+    The checkpoint is there until the chains are joined, so that not a point is evaluated for it.
+    """
+    (checkout.root / "small.yaml").write_text(_SMALL, encoding="utf-8")
+    results = checkout.root / "results" / "small"
+    target = results / "chains" / "lcdm_planck2018.ensemble0.h5"
+    checkpoint = results / "checkpoints" / "lcdm_planck2018.ensemble0"
+    driver = subprocess.Popen(
+        checkout.command(str(target.relative_to(checkout.root)), config="small.yaml"),
+        cwd=checkout.root,
+        env=checkout.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _wait_for(lambda: bool(list(checkpoint.rglob("block_*.npz"))))
+    driver.kill()
+    driver.wait()
+    assert not target.exists(), "the chain ended before its driver was killed: make it longer"
+    _wait_for(target.exists)
+    _wait_for(target.with_name(target.name + ".json").exists)
+    assert checkpoint.exists()
+    with h5py.File(target) as f:
+        samples, evaluations = f["samples"][()], f.attrs["evaluations"]
+    assert evaluations > 0
+    assert checkout.snakemake("--unlock", config="small.yaml").returncode == 0
+    summary = results / "chains" / "lcdm_planck2018.summary.json"
+    again = checkout.snakemake(
+        "--rerun-incomplete", str(summary.relative_to(checkout.root)), config="small.yaml"
+    )
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    with h5py.File(target) as f:
+        np.testing.assert_array_equal(f["samples"][()], samples)
+        assert f.attrs["evaluations"] == 0
+    log = (results / "logs/sample_posterior/lcdm_planck2018.ensemble0.log").read_text()
+    assert f"resuming after {len(samples)} steps" in log
+    assert not checkpoint.exists()
+    # a chain of another seed, as an orphan of an earlier configuration would put it there, is refused by the join
+    other = (results / "chains" / "lcdm_planck2018.ensemble1.h5").read_bytes()
+    target.write_bytes(other)
+    refused = checkout.snakemake(str(summary.relative_to(checkout.root)), config="small.yaml")
+    assert refused.returncode != 0
+    log = (results / "logs/publish_chains/lcdm_planck2018.log").read_text()
+    assert re.search(r"ensemble0\.h5: made from other inputs than this run's; changed: seed", log)
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _process(group: int, words: str) -> int:

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
-from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.base import DataSetInfo, nuisance_values, sources
 from cmbfit.likelihood.pixel.blocks import SpectrumBlocks, block_roots
 from cmbfit.likelihood.pixel.density import gaussian_density
 from cmbfit.likelihood.pixel.summary import HarmonicSummary
@@ -89,7 +89,7 @@ class PixelLikelihood(OnDevice):
         """Return data files and ranges."""
         return {
             "kind": "pixel",
-            "files": self._files,
+            **sources(self._files, self._fisher, self._score),
             "ranges": {pair: list(r) for pair, r in self.ranges.items()},
             "modes": self.summary.n_modes,
             "n_data": self.summary.n_data,

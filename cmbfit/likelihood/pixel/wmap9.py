@@ -23,7 +23,7 @@ from cmbfit.errors import DataError
 from cmbfit.fits_structure import check_structure
 from cmbfit.io import reading
 from cmbfit.likelihood.archive import read_archive
-from cmbfit.likelihood.base import DataSetInfo, nuisance_values
+from cmbfit.likelihood.base import DataSetInfo, nuisance_values, sources
 from cmbfit.likelihood.pixel.blocks import dl_to_cl
 from cmbfit.sky.maps import Array, nside_of
 from cmbfit.theory.spectra import Spectra
@@ -203,7 +203,10 @@ class WmapLowlPolarisation(OnDevice):
 
     def settings(self) -> dict[str, Any]:
         """Return data files and the offset."""
-        return {"kind": "wmap9 low-l polarisation", "files": self._files, "log_det_offset": self._offset}
+        made_of = sources(
+            self._files, self._inverse, self._products, self._weighted, self._responses, self._to_cl
+        )
+        return {"kind": "wmap9 low-l polarisation", **made_of, "log_det_offset": self._offset}
 
     def log_prob(
         self,

@@ -10,14 +10,16 @@ import json
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import camb
 import numpy as np
 
+from cmbfit.checkpoint import Checkpoint, kept
 from cmbfit.errors import DataError, ParameterError
 from cmbfit.io import atomic_path
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
@@ -76,9 +78,13 @@ class TrainingSet:
 
 
 def compute_chunk(
-    design: Design, index: int, settings: CambSettings, log: Callable[[str], None] = print
+    design: Design,
+    index: int,
+    settings: CambSettings,
+    log: Callable[[str], None] = print,
+    store: Checkpoint | None = None,
 ) -> TrainingSet:
-    """Run CAMB over one chunk of a design, with a progress line per background."""
+    """Run CAMB over one chunk of a design, with a progress line per background, which go to a checkpoint one by one."""
     backgrounds, primordial = design.chunk(index)
     names = (*LCDM, *design.extension)
     theta, dl, unlensed, derived, number, failures = [], [], [], [], [], []
@@ -86,15 +92,15 @@ def compute_chunk(
     for i, (row, draws) in enumerate(zip(backgrounds, primordial, strict=True)):
         background = dict(zip(design.background_names, row.tolist(), strict=True))
         late = [dict(zip(design.draw_names, draw, strict=True)) for draw in draws.tolist()]
-        try:
-            d, u, q = spectra_of_one_background(settings, background, late)
-        except ParameterError as error:
-            failures.append({**background, "draws": draws.tolist(), "reason": str(error)})
-            log(f"chunk {index}: point {background} failed: {error}")
+        run = kept(store, f"background_{i}", partial(_run, settings, background, late))
+        if "failed" in run:
+            reason = str(run["failed"])
+            failures.append({**background, "draws": draws.tolist(), "reason": reason})
+            log(f"chunk {index}: point {background} failed: {reason}")
             continue
-        dl.append(d)
-        unlensed.append(u)
-        derived.append(q)
+        dl.append(run["dl"])
+        unlensed.append(run["unlensed"])
+        derived.append(run["derived"])
         number += [index * design.per_chunk + i] * len(draws)
         theta += [[(background | draw)[name] for name in names] for draw in late]
         seconds = (time.perf_counter() - start) / (i + 1)
@@ -110,25 +116,47 @@ def compute_chunk(
         np.concatenate(derived),
         np.array(number),
         failures,
-        {"design": design.settings(), "camb": {"version": camb.__version__, **asdict(settings)}},
+        chunk_settings(design, settings),
         names,
     )
+
+
+def chunk_settings(design: Design, settings: CambSettings) -> dict[str, Any]:
+    """Return what a chunk is made with, JSON-able."""
+    return {"design": design.settings(), "camb": {"version": camb.__version__, **asdict(settings)}}
+
+
+def _run(
+    settings: CambSettings, background: Mapping[str, float], late: Sequence[Any]
+) -> dict[str, np.ndarray | str]:
+    """Return the spectra of one background, or why there are none."""
+    try:
+        dl, unlensed, derived = spectra_of_one_background(settings, background, late)
+    except ParameterError as error:
+        return {"failed": str(error)}
+    return {"dl": dl, "unlensed": unlensed, "derived": derived}
 
 
 def compute_points(
     theta: np.ndarray,  # shape: (n, 6)
     settings: CambSettings,
     log: Callable[[str], None] = print,
+    store: Checkpoint | None = None,
 ) -> TrainingSet:
-    """Run CAMB at given points, each with a background of its own; a failure raises ParameterError."""
+    """Run CAMB at given points, each with a background of its own; a failure raises ParameterError.
+
+    Finished points go to a checkpoint one by one.
+    """
     dl, unlensed, derived = [], [], []
     for i, row in enumerate(theta.tolist()):
         point = dict(zip(LCDM, row, strict=True))
         background = {name: point[name] for name in BACKGROUND}
-        d, u, q = spectra_of_one_background(settings, background, [(point["logA"], point["ns"])])
-        dl.append(d)
-        unlensed.append(u)
-        derived.append(q)
+        run = kept(store, f"point_{i}", partial(_run, settings, background, [(point["logA"], point["ns"])]))
+        if "failed" in run:
+            raise ParameterError(str(run["failed"]))
+        dl.append(run["dl"])
+        unlensed.append(run["unlensed"])
+        derived.append(run["derived"])
         log(f"point {i + 1}/{len(theta)}")
     record = {"camb": {"version": camb.__version__, **asdict(settings)}}
     return TrainingSet(

@@ -77,7 +77,9 @@ def read_transfer(folder: str | Path) -> TransferOperator | TransferExpansion:
         raise DataError(f"{path}: missing")
     try:
         require_sha256(path, manifest["arrays_sha256"])
-        product = _product(kind, load_file(path), manifest)
+        # in its settings too: what is made of it is made of these arrays
+        settings = {**manifest["settings"], "arrays_sha256": manifest["arrays_sha256"]}
+        product = _product(kind, load_file(path), {**manifest, "settings": settings})
         expected = manifest["reference"]
     except (KeyError, SafetensorError) as error:
         raise DataError(f"{folder}: incomplete ({error}); compute it again") from error
