@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
-from cmbfit.io import atomic_path, read_json
+from cmbfit.io import read_json, write_bytes
 from cmbfit.theory.transfer.plan import plan_from_config
 
 
@@ -42,5 +42,4 @@ def compute_transfer(
             run = expansion.compute_point(i, begun)
             arrays |= {f"{i}.{name}": x for name, x in run.items()}
             print(f"point {i} of {expansion.n_points}", flush=True)
-    with atomic_path(output) as tmp:
-        save_file({name: np.ascontiguousarray(x) for name, x in arrays.items()}, tmp)
+    write_bytes(output, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmbfit.errors import MapError, SpectrumError
-from cmbfit.io import atomic_path, publish_record, sha256_file
+from cmbfit.io import atomic_file, publish_record, sha256_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -303,8 +303,8 @@ def _write_text(
     columns = {"ell_eff": bins.centres} | {n: v * scale for n, v in values.items()}
     if errors is not None:
         columns |= {f"err_{n}": errors[n] * scale for n in values}
-    with atomic_path(path) as tmp:
-        np.savetxt(tmp, np.column_stack(list(columns.values())), header=" ".join(columns), fmt="%.10g")
+    with atomic_file(path) as f:
+        np.savetxt(f, np.column_stack(list(columns.values())), header=" ".join(columns), fmt="%.10g")
 
 
 def _cl_over_dl(bins: Bins) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cmbfit.errors import DataError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_buffer, write_text
 
 DATA = "#111111"
 THEORY = "#0b6fa4"
@@ -79,12 +80,10 @@ def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLik
             ("png", {"Software": None}),
             ("pdf", {"CreationDate": None, "Producer": None}),
         ):
-            with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as tmp:
-                fig.savefig(tmp, format=suffix, metadata=metadata)
-    with (
-        atomic_path(stem.with_name(f"{stem.name}.csv")) as tmp,
-        tmp.open("w", newline="", encoding="utf-8") as f,
-    ):
-        writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
+            with atomic_buffer(stem.with_name(f"{stem.name}.{suffix}")) as image:
+                fig.savefig(image, format=suffix, metadata=metadata)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
+    write_text(stem.with_name(f"{stem.name}.csv"), text.getvalue())

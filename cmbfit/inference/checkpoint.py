@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cmbfit.errors import ResumeError
-from cmbfit.io import atomic_path, read_json, reading, sha256_json, write_json
+from cmbfit.io import atomic_buffer, read_json, reading, sha256_json, write_json
 
 
 @dataclass
@@ -96,7 +96,7 @@ class ChainStore:
     def append(self, index: int, block: Block) -> None:
         """Publish block number `index`."""
         state: dict[str, Any] = {_PREFIX + name: value for name, value in block.state.items()}
-        with atomic_path(self._path(index)) as tmp, tmp.open("wb") as f:
+        with atomic_buffer(self._path(index)) as f:
             np.savez(f, chain=block.chain, log_prob=block.log_prob, accepted=block.accepted, **state)
 
     def read(self, index: int) -> Block | None:

@@ -20,7 +20,7 @@ from astropy.io import fits
 
 from cmbfit.errors import SpectrumError
 from cmbfit.fits_structure import check_structure
-from cmbfit.io import atomic_path, reading
+from cmbfit.io import atomic_file, atomic_path, reading
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
@@ -209,9 +209,9 @@ def _write(
         out.metadata[f"json{k}"] = f"|{text[60 * k : 60 * (k + 1)]}|"
     hdus = [fits.PrimaryHDU()]
     hdus += [fits.ImageHDU(w, name=f"{to}_{s}".upper()) for (to, s), w in data.windows.items() if to != s]
-    with atomic_path(leakage_path(path)) as tmp:
-        fits.HDUList(hdus).writeto(tmp, overwrite=True)
-    with atomic_path(path) as tmp:
+    with atomic_file(leakage_path(path)) as f:
+        fits.HDUList(hdus).writeto(f)
+    with atomic_path(path) as tmp:  # SACC takes only names; it builds in memory
         out.save_fits(str(tmp), overwrite=True)
 
 

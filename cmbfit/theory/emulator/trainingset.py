@@ -19,7 +19,7 @@ import camb
 import numpy as np
 
 from cmbfit.errors import DataError, ParameterError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_buffer
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
 from cmbfit.theory.emulator.design import Design
 from cmbfit.theory.extensions import EXTENSIONS
@@ -150,7 +150,7 @@ def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
         "parameters": chunk.names,
         "derived": DERIVED,
     }
-    with atomic_path(path) as tmp, tmp.open("wb") as f:
+    with atomic_buffer(path) as f:
         np.savez_compressed(
             f,
             theta=chunk.theta,

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError, DataError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_buffer
 from cmbfit.theory.camb_code import CambSettings, camb_parameters
 from cmbfit.theory.emulator.design import LCDM_FOCUS
 from cmbfit.theory.hawking.pbh import MASS_RANGE, evaporation_spectra
@@ -185,7 +185,7 @@ def write_runs(path: str | Path, runs: InjectionRuns) -> None:
     record = np.frombuffer(json.dumps(runs.settings, sort_keys=True).encode(), dtype=np.uint8)
     arrays = {name: getattr(runs, name) for name in _ARRAYS}
     arrays["effect"] = arrays["effect"].astype(np.float32)
-    with atomic_path(path) as tmp, tmp.open("wb") as f:
+    with atomic_buffer(path) as f:
         np.savez_compressed(f, record=record, **arrays)
 
 

@@ -30,7 +30,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
-from cmbfit.io import atomic_path, reading
+from cmbfit.io import atomic_buffer, reading
 from cmbfit.shipped import read_shipped
 from cmbfit.theory.base import Theory, check_box
 from cmbfit.theory.parameters import LCDM
@@ -211,7 +211,7 @@ def write_responses(path: str | Path, responses: list[Response], settings: Mappi
     arrays: dict[str, Any] = {f"basis_{i}": r.basis for i, r in enumerate(responses)}
     arrays |= {f"coefficients_{i}": r.coefficients for i, r in enumerate(responses)}
     text = np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8)
-    with atomic_path(path) as tmp, tmp.open("wb") as f:
+    with atomic_buffer(path) as f:
         np.savez_compressed(f, record=text, **arrays)
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 import cmbfit
 from cmbfit.errors import DataError
-from cmbfit.io import atomic_path, read_json, require_sha256, sha256_file, write_json
+from cmbfit.io import read_json, require_sha256, sha256_file, write_bytes, write_json
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
 
@@ -39,8 +39,7 @@ def write_transfer(folder: str | Path, product: TransferOperator | TransferExpan
     """
     folder = Path(folder)
     arrays = _arrays(product)
-    with atomic_path(folder / "arrays.safetensors") as tmp:
-        save_file(arrays, tmp)
+    write_bytes(folder / "arrays.safetensors", save(arrays))
     manifest = {
         "format": _FORMATS[type(product)],
         "version": VERSION,
