@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
-from cmbfit.io import read_json, write_bytes
+from cmbfit.io import read_json
 from cmbfit.theory.transfer.plan import plan_from_config
+from cmbfit.theory.transfer.store import write_arrays
 
 
 def compute_transfer(
@@ -42,4 +42,4 @@ def compute_transfer(
             run = expansion.compute_point(i, begun)
             arrays |= {f"{i}.{name}": x for name, x in run.items()}
             print(f"point {i} of {expansion.n_points}", flush=True)
-    write_bytes(output, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+    write_arrays(output, arrays)

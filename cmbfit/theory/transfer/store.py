@@ -6,6 +6,7 @@ reading, as for emulator bundles.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ _FORMATS = {TransferOperator: "cmbfit-transfer-operator", TransferExpansion: "cm
 _REFERENCE_RTOL = 1e-9  # float64 sums in another order; a damaged array errs by far more
 
 
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Publish arrays as safetensors."""
+    write_bytes(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+
+
 def write_transfer(folder: str | Path, product: TransferOperator | TransferExpansion) -> None:
     """Publish an operator or an expansion: arrays first, then the manifest that names their sha256.
 
@@ -39,7 +45,7 @@ def write_transfer(folder: str | Path, product: TransferOperator | TransferExpan
     """
     folder = Path(folder)
     arrays = _arrays(product)
-    write_bytes(folder / "arrays.safetensors", save(arrays))
+    write_arrays(folder / "arrays.safetensors", arrays)
     manifest = {
         "format": _FORMATS[type(product)],
         "version": VERSION,
