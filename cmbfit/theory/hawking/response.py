@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -237,21 +235,21 @@ def _shipped() -> dict[float, Response]:
 
 
 def _read(raw: bytes, path: str) -> dict[float, Response]:
-    try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as f:
-            record = json.loads(f["record"].tobytes())
-            found = [
-                Response(
-                    float(r["mass"]),
-                    {p: (float(r["box"][p][0]), float(r["box"][p][1])) for p in (*LCDM, FRACTION)},
-                    f[f"basis_{i}"],
-                    f[f"coefficients_{i}"],
-                    {k: float(v) for k, v in r["error"].items()},
-                )
-                for i, r in enumerate(record["responses"])
-            ]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: no responses to evaporating holes ({error})") from error
+    with (
+        reading(path, "responses to evaporating holes"),
+        np.load(io.BytesIO(raw), allow_pickle=False) as f,
+    ):
+        record = json.loads(f["record"].tobytes())
+        found = [
+            Response(
+                float(r["mass"]),
+                {p: (float(r["box"][p][0]), float(r["box"][p][1])) for p in (*LCDM, FRACTION)},
+                f[f"basis_{i}"],
+                f[f"coefficients_{i}"],
+                {k: float(v) for k, v in r["error"].items()},
+            )
+            for i, r in enumerate(record["responses"])
+        ]
     for r in found:
         if (
             r.basis.ndim != 3

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 import cmbfit
 from cmbfit.errors import DataError
-from cmbfit.io import read_json, require_sha256, sha256_file, write_bytes, write_json
+from cmbfit.io import read_json, reading, require_sha256, sha256_file, write_bytes, write_json
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
 
@@ -71,6 +70,11 @@ def read_transfer(folder: str | Path) -> TransferOperator | TransferExpansion:
         come out.
     """
     folder = Path(folder)
+    with reading(folder, "transfer functions (incomplete or damaged: compute them again)"):
+        return _read(folder)
+
+
+def _read(folder: Path) -> TransferOperator | TransferExpansion:
     manifest = read_json(folder / "manifest.json")
     kinds = {name: kind for kind, name in _FORMATS.items()}
     kind = kinds.get(manifest.get("format"))
@@ -82,12 +86,9 @@ def read_transfer(folder: str | Path) -> TransferOperator | TransferExpansion:
     path = folder / "arrays.safetensors"
     if not path.is_file():
         raise DataError(f"{path}: missing")
-    try:
-        require_sha256(path, manifest["arrays_sha256"])
-        product = _product(kind, load_file(path), manifest)
-        expected = manifest["reference"]
-    except (KeyError, SafetensorError) as error:
-        raise DataError(f"{folder}: incomplete ({error}); compute it again") from error
+    require_sha256(path, manifest["arrays_sha256"])
+    product = _product(kind, load_file(path), manifest)
+    expected = manifest["reference"]
     for pair, row in _reference(product).items():
         if not np.allclose(row, expected[pair], rtol=_REFERENCE_RTOL, atol=0):
             raise DataError(f"{folder}: does not reproduce its own reference {pair}: found {row}")
