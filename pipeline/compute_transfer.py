@@ -2,11 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.numpy import load_file
-
 from cmbfit.io import read_json
 from cmbfit.theory.transfer.plan import plan_from_config
-from cmbfit.theory.transfer.store import write_arrays
+from cmbfit.theory.transfer.store import read_arrays, write_arrays
 
 
 def compute_transfer(
@@ -37,7 +35,7 @@ def compute_transfer(
     if centre is None:
         arrays = expansion.compute_centre()
     else:
-        (number, parts), begun, arrays = part or (0, 1), load_file(centre), {}
+        (number, parts), begun, arrays = part or (0, 1), read_arrays(centre), {}
         for i in range(number, expansion.n_points, parts):
             run = expansion.compute_point(i, begun)
             arrays |= {f"{i}.{name}": x for name, x in run.items()}
