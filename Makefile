@@ -49,7 +49,7 @@ audit: env
 	printf '%s\n' "$$out"; \
 	case $$rc:$$out in \
 	  0:*"No known vulnerabilities"*) ;; \
-	  *"known vulnerabilit"*) echo "audit: NOT GREEN: known vulnerabilities, listed above"; exit 1;; \
+	  *"Found "*" known "*) echo "audit: NOT GREEN: known vulnerabilities, listed above"; exit 1;; \
 	  *) echo "audit: NOT GREEN: the advisory service could not be asked: nothing is known of these versions"; exit 1;; \
 	esac
 

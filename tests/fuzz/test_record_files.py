@@ -130,6 +130,12 @@ def test_bin_edges(tmp_path: Path, raw: bytes) -> None:
     judge("bin edges", lambda: _bins(64, None, None, path, "dl"))
 
 
+@pytest.mark.parametrize("raw", [b"2\ninf\n", b"-inf\n2\n", b"2\n1e300\n", b"2\nnan\n"])
+def test_edges_that_are_no_multipoles_are_refused(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "bins.txt").write_bytes(raw)
+    assert not judge("bin edges", lambda: _bins(64, None, None, tmp_path / "bins.txt", "dl"))
+
+
 @cache
 def _dataset() -> dict[str, Any]:
     return yaml.safe_load(
