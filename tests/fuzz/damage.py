@@ -189,7 +189,9 @@ def damaged_arrays(draw: st.DrawFn, arrays: dict[str, np.ndarray]) -> dict[str, 
                 b = a.copy().reshape(-1)
                 fills = [0, 1, 120] if a.dtype.kind == "u" else [0, -1, 2**31 - 1] if a.dtype.kind == "i" else [
                     np.nan, np.inf, -np.inf, 0.0, -1.0, 1e300]  # fmt: skip
-                b[draw(st.sampled_from([slice(None), 0, -1]))] = draw(st.sampled_from(fills))
+                where, fill = draw(st.sampled_from([slice(None), 0, -1])), draw(st.sampled_from(fills))
+                with np.errstate(all="ignore"):  # more than single precision holds
+                    b[where] = fill
                 out[name] = b.reshape(a.shape)
             case "shuffle" if a.ndim > 1:
                 out[name] = np.ascontiguousarray(a.T)
