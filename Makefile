@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs
 
-.PHONY: env run unlock test test-slow slurm fuzz docs build check format bench emulator lock clean
+.PHONY: env run unlock test test-slow slurm fuzz audit docs build check format bench emulator lock clean
 
 env: .venv/.stamp
 
@@ -39,6 +39,19 @@ slurm: env
 N ?= 1000
 fuzz: env
 	OMP_NUM_THREADS=1 CMBFIT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto --dist loadfile --timeout 7200
+
+# known vulnerabilities of the pinned packages, and weaknesses of the CI's workflows; needs the advisory service of PyPI,
+# and says so, red, where that cannot be asked
+audit: env
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[audit]"
+	$(BIN)/zizmor --offline --no-progress .github
+	@out=$$($(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt 2>&1); rc=$$?; \
+	printf '%s\n' "$$out"; \
+	case $$rc:$$out in \
+	  0:*"No known vulnerabilities"*) ;; \
+	  *"Found "*" known "*) echo "audit: NOT GREEN: known vulnerabilities, listed above"; exit 1;; \
+	  *) echo "audit: NOT GREEN: the advisory service could not be asked: nothing is known of these versions"; exit 1;; \
+	esac
 
 docs: env
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cmbfit.errors import ResumeError
-from cmbfit.io import atomic_path, read_json, reading, sha256_json, write_json
+from cmbfit.io import atomic_buffer, read_json, reading, sha256_json, write_json
 
 RECORD = "identity.json"
 """The file of a folder that says what it is of."""
@@ -94,7 +94,7 @@ class Checkpoint:
         """
         if not (self.folder / RECORD).exists():
             return
-        with atomic_path(self.path(name)) as tmp, tmp.open("wb") as f:
+        with atomic_buffer(self.path(name)) as f:
             np.savez(f, **{key: np.asarray(value) for key, value in arrays.items()})  # type: ignore[arg-type]
 
     def get(self, name: str) -> dict[str, np.ndarray] | None:

@@ -10,20 +10,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import cmbfit
 from cmbfit.errors import ChecksumError, CmbfitError, DataError, WriteError
+
+if TYPE_CHECKING:
+    import h5py
 
 SCHEMA_VERSION = 1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -33,12 +38,21 @@ _PACKAGES = (
 )
 
 
+def unwritable(path: str | Path, error: OSError) -> WriteError:
+    """Return the typed error of a file that cannot be written, with the way out."""
+    # a library may give the reason in words only
+    full = error.errno in _NO_ROOM or any(os.strerror(n) in str(error) for n in _NO_ROOM)
+    way = "make room and run again" if full else "make its folder writable, or name another"
+    return WriteError(f"{path}: cannot be written: {error}; {way}")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
 
-    The temporary name keeps the suffix (libraries choose formats by it). Nothing is left behind
-    when the block raises. The data are flushed to the disk before the rename.
+    For libraries that take nothing but a name and write it in one go; all others get a file that reports
+    its own errors, :func:`atomic_file`. The temporary name keeps the suffix (libraries choose formats by it).
+    Nothing is left behind when the block raises. The data are flushed to the disk before the rename.
 
     Parameters
     ----------
@@ -55,16 +69,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     >>> with atomic_path("results/x.txt") as tmp:  # doctest: +SKIP
     ...     tmp.write_text("whole or not at all")
     """
-    path = Path(path).resolve()  # through a link: its target is replaced, the link stays
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: expected the name of a file to write, found a directory or device")
     try:
+        path = Path(path).resolve()  # through a link: its target is replaced, the link stays
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: expected the name of a file to write, found a directory or device")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
     except OSError as error:
-        raise WriteError(
-            f"{path}: cannot be written: {error}; make its folder writable, or name another"
-        ) from error
+        raise unwritable(path, error) from error
     os.close(handle)
     tmp = Path(name)
     try:
@@ -75,9 +87,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with tmp.open("rb+") as f:
             os.fsync(f.fileno())
         tmp.replace(path)
+    except WriteError:
+        raise
     except OSError as error:
-        if no_room(error):
-            raise WriteError(f"{path}: cannot be written: {error}; make room and run again") from error
+        if no_room(error) or str(error.filename) == name:
+            raise unwritable(path, error) from error
         raise
     finally:
         tmp.unlink(missing_ok=True)
@@ -86,6 +100,100 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def no_room(error: OSError) -> bool:
     """Return whether a file could not be written because there was no room for it; HDF5 says so in words only."""
     return error.errno in _NO_ROOM or any(os.strerror(n) in str(error) for n in _NO_ROOM)
+
+
+class _Sink:
+    """A file that can only be written: the disk's first error is typed, and kept from libraries that hide it."""
+
+    def __init__(self, file: BinaryIO, path: str | Path) -> None:
+        self._file, self._path = file, path
+        self.error: WriteError | None = None
+
+    def _do(self, action: Callable[..., int], *words: Any) -> int:
+        try:
+            return action(*words)
+        except OSError as error:
+            self.error = self.error or unwritable(self._path, error)
+            raise self.error from error
+
+    def write(self, data: bytes | memoryview) -> int:
+        return self._do(self._file.write, data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._do(lambda: self._file.flush() or 0)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield a binary file, to be written from beginning to end; publish it at `path` when the block ends well.
+
+    Every product goes through here: as a stream where its library writes one (FITS, text), from memory where
+    it jumps about in the file (:func:`atomic_buffer`). A library never meets the disk's error in its own code.
+
+    Parameters
+    ----------
+    path : str or Path
+        The final place. Missing parent directories are made.
+
+    Raises
+    ------
+    WriteError
+        If the disk is full or the directory cannot be written; nothing is left and what was there stays.
+
+    Examples
+    --------
+    >>> with atomic_file("results/x.dat") as f:  # doctest: +SKIP
+    ...     f.write(b"whole or not at all")
+    """
+    with atomic_path(path) as tmp:
+        raw = tmp.open("wb")
+        sink = _Sink(raw, path)
+        try:
+            yield cast("BinaryIO", sink)
+            sink.flush()
+        finally:
+            try:
+                raw.close()
+            except OSError as error:
+                sink.error = sink.error or unwritable(path, error)
+            if sink.error is not None:
+                raise sink.error
+
+
+@contextlib.contextmanager
+def atomic_buffer(path: str | Path) -> Iterator[io.BytesIO]:
+    """Yield a file in memory, where a library may jump about; publish it at `path` when the block ends well."""
+    image = io.BytesIO()
+    yield image
+    write_bytes(path, image.getbuffer())
+
+
+@contextlib.contextmanager
+def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """Yield an HDF5 file in memory; publish it at `path` when the block ends well.
+
+    HDF5 writes when it closes a file, and a disk that is full then leaves the library in a state that it
+    does not survive. In memory it takes as much as on the disk: what it holds is in memory anyway.
+    """
+    import h5py  # noqa: PLC0415 (not for those who write none)
+
+    with atomic_buffer(path) as image, h5py.File(image, "w") as f:
+        yield f
+
+
+def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
+    """Publish `data` at `path` atomically."""
+    with atomic_file(path) as f:
+        f.write(data)
+
+
+def copy_file(source: str | Path, path: str | Path) -> None:
+    """Publish a copy of `source` at `path` atomically."""
+    with Path(source).open("rb") as f, atomic_file(path) as out:
+        shutil.copyfileobj(f, out)
 
 
 @contextlib.contextmanager
@@ -123,8 +231,7 @@ def reading(what: str | Path, expected: str, kind: type[CmbfitError] = DataError
 
 def write_text(path: str | Path, text: str) -> None:
     """Publish `text` at `path` atomically (UTF-8)."""
-    with atomic_path(path) as tmp:
-        tmp.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:

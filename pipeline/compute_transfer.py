@@ -3,12 +3,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
-
 from cmbfit.checkpoint import Checkpoint, kept, own_folder
-from cmbfit.io import atomic_path, read_json, sha256_file
+from cmbfit.io import read_json, sha256_file
 from cmbfit.theory.transfer.plan import plan_from_config
+from cmbfit.theory.transfer.store import read_arrays, write_arrays
 
 
 def compute_transfer(
@@ -47,10 +45,9 @@ def compute_transfer(
     if centre is None:
         arrays = kept(store, "centre", expansion.compute_centre)
     else:
-        (number, parts), begun, arrays = part or (0, 1), load_file(centre), {}
+        (number, parts), begun, arrays = part or (0, 1), read_arrays(centre), {}
         for i in range(number, expansion.n_points, parts):
             run = kept(store, f"point_{i}", partial(expansion.compute_point, i, begun))
             arrays |= {f"{i}.{name}": x for name, x in run.items()}
             print(f"point {i} of {expansion.n_points}", flush=True)
-    with atomic_path(output) as tmp:
-        save_file({name: np.ascontiguousarray(x) for name, x in arrays.items()}, tmp)
+    write_arrays(output, arrays)

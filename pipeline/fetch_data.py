@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from cmbfit.data import fetch
-from cmbfit.io import atomic_path
+from cmbfit.io import copy_file
 
 
 def fetch_data(*, name: str, output: Path) -> None:
@@ -18,6 +17,5 @@ def fetch_data(*, name: str, output: Path) -> None:
         Where the copy goes.
     """
     source = fetch(name, progress=False)
-    with atomic_path(output) as tmp:
-        shutil.copyfile(source, tmp)  # not a link: what is done to the run's file must not reach the cache
+    copy_file(source, output)  # not a link: what is done to the run's file must not reach the cache
     print(f"{name}: {source} -> {output}")

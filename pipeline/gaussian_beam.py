@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cmbfit.io import atomic_path, publish_record
+from cmbfit.io import publish_record
 from cmbfit.sky import Beam
 from cmbfit.survey.fields import write_beam_table
 from pipeline.record import recorded
@@ -21,6 +21,5 @@ def gaussian_beam(*, fwhm_arcmin: float, lmax: int, output: Path) -> None:
         Where the table goes (text).
     """
     given = recorded(locals())
-    with atomic_path(output) as tmp:
-        write_beam_table(tmp, Beam.gaussian(lmax, fwhm_arcmin))
+    write_beam_table(output, Beam.gaussian(lmax, fwhm_arcmin))
     publish_record(output, settings=given)

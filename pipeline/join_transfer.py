@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.numpy import load_file
-
 from cmbfit.checkpoint import discard
 from cmbfit.io import read_json
 from cmbfit.theory.transfer import TENSORS
 from cmbfit.theory.transfer.plan import Run, plan_from_config
-from cmbfit.theory.transfer.store import write_transfer
+from cmbfit.theory.transfer.store import read_arrays, write_transfer
 
 
 def join_transfer(
@@ -43,10 +41,10 @@ def join_transfer(
     expansion = plan_from_config(read_json(plan), read_json(emulator)["settings"]["trained_on"]["camb"])
     points: dict[int, Run] = {}
     for path in parts:
-        for key, x in load_file(path).items():
+        for key, x in read_arrays(path).items():
             index, _, name = key.partition(".")
             points.setdefault(int(index), {})[name] = x
     if tensors:
         write_transfer(output.parent / TENSORS, expansion.compute_tensors())
-    write_transfer(output.parent, expansion.assemble(load_file(centre), points))
+    write_transfer(output.parent, expansion.assemble(read_arrays(centre), points))
     discard(*checkpoints)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cmbfit.data.archive import extract_member
-from cmbfit.io import atomic_path, publish_record, read_json, require_sha256
+from cmbfit.io import publish_record, read_json, require_sha256
 from cmbfit.sky import Beam, read_beam_fits, read_beam_text
 from cmbfit.sky.beams import LEAKS
 from cmbfit.survey.fields import write_beam_table
@@ -59,8 +59,7 @@ def prepare_beam(
     functions = [[*b.teb, *(b.leaks.get(key, none) for key in LEAKS)] for b in found]
     t, e, b, *leaks = np.average(functions, axis=0, weights=[x["weight"] for x in given])
     mean = Beam(t, e, b, *(leak if leak.any() else None for leak in leaks))
-    with atomic_path(output) as tmp:
-        write_beam_table(tmp, mean.times_pixel_window(pixel_window))
+    write_beam_table(output, mean.times_pixel_window(pixel_window))
     publish_record(
         output, inputs=[*dict.fromkeys(beams), pixel_window], settings={"detectors": given, "lmax": lmax}
     )

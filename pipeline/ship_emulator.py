@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from cmbfit.io import atomic_path, write_json
+from cmbfit.io import copy_file, write_json
 from cmbfit.likelihood import load_likelihood
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.accuracy import spectra_of
@@ -38,8 +37,7 @@ def ship_emulator(
     theory, (manifest, _) = load_emulator(emulator), read_arrays(emulator)
     _, held = split_by_background(read_training_set(chunks, unlensed=False), held_out)
     manifest["accuracy"]["chi2"] = {name: _chi2_error(name, theory, held) for name in data}
-    with atomic_path(Path(output) / "arrays.safetensors") as tmp:
-        shutil.copyfile(Path(emulator) / "arrays.safetensors", tmp)
+    copy_file(Path(emulator) / "arrays.safetensors", Path(output) / "arrays.safetensors")
     write_json(Path(output) / "manifest.json", manifest)
     load_emulator(output)
     print(manifest["accuracy"]["chi2"])

@@ -20,7 +20,7 @@ def _state(entry: data.Entry, user: Path | None) -> str:
     """Say where a file is, by looking for it only (`verify` reads the bytes)."""
     if entry.sha256 is None:
         return "unpinned"
-    if data.cached_path(entry).is_file():
+    if data.is_file(data.cached_path(entry)):
         return "cached"
     if user and any((user / name).is_file() for name in (entry.name, entry.basename)):
         return "CMBFIT_DATA"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cmbfit.errors import CmbfitError, ConfigError, WriteError, unknown_name
+from cmbfit.io import write_text
 
 _HEAD = """\
 # {name}: keys that differ from the default run's (`cmbfit check {file}` says what is run).
@@ -79,7 +80,7 @@ def init(
     text = configuration(
         name, data or (), emulator=emulator, extension=extension, primordial=primordial, maps=maps
     )
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     typer.echo(f"wrote {path}; cmbfit check {path} says what it runs")
 
 

@@ -14,6 +14,7 @@ import typer
 
 import cmbfit
 from cmbfit.errors import ConfigError, MissingCodeError
+from cmbfit.io import write_text
 
 _PACKAGE = Path(cmbfit.__file__).resolve().parent
 # of the checkout, else of the installed wheel
@@ -114,8 +115,7 @@ def _written(given: Mapping[str, Any], settings: Mapping[str, Any]) -> Path:
     import yaml  # noqa: PLC0415
 
     path = Path("results", settings["run"]["name"], "overrides.yaml")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(dict(given)), encoding="utf-8")
+    write_text(path, yaml.safe_dump(dict(given)))
     return path
 
 

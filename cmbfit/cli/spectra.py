@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmbfit.errors import MapError, SpectrumError
-from cmbfit.io import atomic_path, publish_record, sha256_file
+from cmbfit.io import atomic_file, publish_record, reading, sha256_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,20 +178,17 @@ def _bins(nside: int, lmax: int | None, width: int | None, path: Path | None, we
         if not 2 <= lmax <= top:
             raise SpectrumError(f"--lmax {lmax}: maps of nside {nside} support 2 to {top} (3 nside - 1)")
         return Bins.linear(2, lmax, 30 if width is None else width, weighting)
-    try:
+    with reading(path, "one bin edge a line", SpectrumError):
         edges = np.loadtxt(path, ndmin=1)
-    except (OSError, ValueError) as error:
-        raise SpectrumError(f"{path}: expected one bin edge a line, found: {error}") from error
-    if edges.ndim != 1 or (edges != np.rint(edges)).any():
+    if edges.ndim != 1 or not np.isfinite(edges).all() or (edges != np.rint(edges)).any():
         raise SpectrumError(
             f"{path}: expected one whole number a line, found an array of shape {edges.shape}"
         )
-    out = Bins([int(e) for e in edges], weighting)
-    if out.lmax > top:
+    if (highest := edges.max(initial=0) - 1) > top:
         raise SpectrumError(
-            f"{path}: bins up to l = {out.lmax}; maps of nside {nside} support {top} (3 nside - 1)"
+            f"{path}: bins up to l = {highest:g}; maps of nside {nside} support {top} (3 nside - 1)"
         )
-    return out
+    return Bins([int(e) for e in edges], weighting)
 
 
 def _transfers(
@@ -303,8 +300,8 @@ def _write_text(
     columns = {"ell_eff": bins.centres} | {n: v * scale for n, v in values.items()}
     if errors is not None:
         columns |= {f"err_{n}": errors[n] * scale for n in values}
-    with atomic_path(path) as tmp:
-        np.savetxt(tmp, np.column_stack(list(columns.values())), header=" ".join(columns), fmt="%.10g")
+    with atomic_file(path) as f:
+        np.savetxt(f, np.column_stack(list(columns.values())), header=" ".join(columns), fmt="%.10g")
 
 
 def _cl_over_dl(bins: Bins) -> np.ndarray:

@@ -7,8 +7,8 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from cmbfit.errors import DataError
-from cmbfit.io import atomic_path
+from cmbfit.errors import DataError, WriteError
+from cmbfit.io import atomic_file
 
 
 def extract_member(archive: str | Path, member: str, target: str | Path, max_bytes: int = 1 << 30) -> None:
@@ -42,7 +42,9 @@ def extract_member(archive: str | Path, member: str, target: str | Path, max_byt
                 raise DataError(f"{archive}: {member} is no regular file")
             if found[0].size > max_bytes:
                 raise DataError(f"{archive}: {member} has {found[0].size} bytes, more than {max_bytes}")
-            with atomic_path(target) as tmp, tmp.open("wb") as out:
+            with atomic_file(target) as out:
                 shutil.copyfileobj(source, out)
+    except WriteError:
+        raise
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise DataError(f"{archive}: expected a tar archive, found: {error}") from error

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import requests
 import urllib3
-from filelock import FileLock
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 
 import cmbfit
 from cmbfit.data.digest import digest_mismatch
-from cmbfit.errors import ChecksumError, DataError, DownloadError
+from cmbfit.data.shared import locked, make_folder, share, typed
+from cmbfit.errors import ChecksumError, DownloadError
+from cmbfit.io import unwritable
 
 log = logging.getLogger("cmbfit.data")
 
@@ -61,16 +62,6 @@ class _Interrupted(Exception):  # noqa: N818 (a state, not an error of ours)
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
-
-
-def _lock(target: Path) -> FileLock:
-    """Return a lock between processes for making `target`.
-
-    The lock files lie in a directory of their own, so that data folders hold data only.
-    """
-    folder = target.parent / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{target.name}.lock")
 
 
 def _answer(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
@@ -174,6 +165,7 @@ def _attempt(
                 disable=None if progress else True,  # None: shown on a terminal only
             )
             with part.open("ab" if start else "wb") as out, bar:
+                share(part)  # another user may go on with it
                 written = start
                 for chunk in _chunks(response):
                     written += len(chunk)
@@ -192,7 +184,7 @@ def _attempt(
         raise _Interrupted(f"{type(error).__name__}: {_no_address(error)}") from error
     except OSError as error:  # the disk, not the network (whose errors are caught above)
         part.unlink(missing_ok=True)
-        raise DownloadError(f"{part}: cannot be written: {error}") from error
+        raise unwritable(part, error) from error
     if size is not None and written < size:
         raise _Interrupted(f"the connection ended after {written} of {size} bytes")
 
@@ -261,23 +253,24 @@ def download(
         When the bytes are not the expected ones.
     DownloadError
         When they cannot be had.
+    WriteError
+        When the disk is full or the folder cannot be written.
     """
     target = Path(target)
     what = label or url
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{target.parent}: cannot be written: {error}") from error
+    make_folder(target.parent)
     part = target.with_name(target.name + ".part")
     limit = size if size is not None else max_bytes
     with (
-        _lock(target),
+        locked(target),
+        typed(target),
         HttpsSession(allow_insecure_loopback=allow_insecure_loopback) as session,
     ):
         if target.exists() and digest_mismatch(target, sha256=sha256, size=size, md5=md5) is None:
             return target  # another process was faster
         resumed = part.exists()
-        if resumed and part.stat().st_size > limit:
+        # what another user began and nobody else may go on with is begun anew
+        if resumed and (part.stat().st_size > limit or not os.access(part, os.W_OK)):
             part.unlink()
             resumed = False
         failures = 0
@@ -307,5 +300,6 @@ def download(
             resumed = False
         with part.open("rb+") as f:
             os.fsync(f.fileno())
+        share(part)
         part.replace(target)
     return target

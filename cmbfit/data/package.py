@@ -7,6 +7,7 @@ Nothing of the package is installed or run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -196,7 +197,8 @@ def read_package_member(
         except DataError as error:
             log.warning("%s", error)
             if path.parent == cache_folder:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):  # another user's
+                    path.unlink(missing_ok=True)
     if offline:
         raise DownloadError(f"{source}: the archive is not on this machine")
     with HttpsSession(allow_insecure_loopback=allow_insecure_loopback) as session:

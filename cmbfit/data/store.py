@@ -5,6 +5,7 @@ A file is used only when its size and sha256 are those of the registry, each tim
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import lzma
@@ -16,10 +17,12 @@ from pathlib import Path
 from cmbfit.data.digest import digest_mismatch
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, PackageSource, Registry
 from cmbfit.data.registry import data_root, is_loopback, load_registry
-from cmbfit.errors import ChecksumError, DataError, DownloadError
-from cmbfit.io import atomic_path
+from cmbfit.data.shared import make_folder, share
+from cmbfit.errors import ChecksumError, DataError, DownloadError, WriteError
+from cmbfit.io import write_bytes
 
 log = logging.getLogger("cmbfit.data")
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def cache_dir() -> Path:
@@ -34,7 +37,11 @@ def cache_dir() -> Path:
     root = data_root()
     if root.name == "data":
         return root / "downloads"
-    from platformdirs import user_cache_dir  # noqa: PLC0415 (an installed package alone needs it)
+    return _own_cache()
+
+
+def _own_cache() -> Path:
+    from platformdirs import user_cache_dir  # noqa: PLC0415 (a source checkout needs it rarely)
 
     return Path(user_cache_dir("cmbfit"))
 
@@ -63,6 +70,20 @@ def cached_path(entry: Entry) -> Path:
 
 def _mismatch(entry: Entry, path: Path) -> str | None:
     return digest_mismatch(path, sha256=entry.sha256, size=entry.size, md5=entry.md5)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file is there that this user can see."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises where another user's folder is closed)
+
+
+def _discard(path: Path) -> str:
+    """Remove an altered file; say whether that was possible."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"the file cannot be removed ({error})"
+    return "the file was removed"
 
 
 def _require_pin(entry: Entry) -> tuple[str, int]:
@@ -139,6 +160,7 @@ def _from_source(
     registry: Registry,
     entry: Entry,
     source: EmbeddedSource | PackageSource | HttpsSource,
+    cache: Path,
     *,
     offline: bool,
     progress: bool,
@@ -146,7 +168,7 @@ def _from_source(
 ) -> None:
     """Bring the file from one source into the cache, checked."""
     sha256, size = _require_pin(entry)
-    target = cached_path(entry)
+    target = cache / entry.name
     if isinstance(source, HttpsSource):
         if offline:
             raise DownloadError("offline")
@@ -171,7 +193,7 @@ def _from_source(
         data = read_package_member(
             source,
             size=size,
-            cache_folder=cache_dir() / "packages",
+            cache_folder=cache / "packages",
             folders=(folder,) if folder else (),
             offline=offline,
             progress=progress,
@@ -180,13 +202,9 @@ def _from_source(
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
             raise ChecksumError(f"{source}: expected sha256 {sha256}, found {found}")
-    try:
-        with atomic_path(target) as tmp:
-            tmp.write_bytes(data)
-    except OSError as error:
-        raise DataError(
-            f"{target}: cannot be written: {error}; CMBFIT_CACHE names another directory"
-        ) from error
+    make_folder(target.parent)
+    write_bytes(target, data)
+    share(target)
 
 
 def fetch(
@@ -200,7 +218,8 @@ def fetch(
     """Return the path of a registered file whose bytes have just been checked.
 
     In order: the cache; the directory ``$CMBFIT_DATA`` (used in place); the entry's sources. A
-    cached file that has changed is removed and had again.
+    cached file that has changed is removed and had again. What a cache lacks that belongs to others and
+    cannot be written goes to the user's own (the platform's cache directory).
 
     Parameters
     ----------
@@ -221,6 +240,8 @@ def fetch(
         When a file has other bytes than the registry says and cannot be replaced.
     DownloadError
         When the file is unpinned, or no source gives it; the message lists what was tried.
+    WriteError
+        When the disk is full, or the user's own cache cannot be written either.
 
     Examples
     --------
@@ -229,9 +250,37 @@ def fetch(
     registry = load_registry() if registry is None else registry
     entry = registry[name]
     _require_pin(entry)
-    cached = cached_path(entry)
+    shared = cache_dir()
+    for cache in dict.fromkeys((shared, _own_cache())):
+        try:
+            return _fetch_into(
+                cache,
+                registry,
+                entry,
+                offline=offline,
+                progress=progress,
+                allow_insecure_loopback=allow_insecure_loopback,
+            )
+        except WriteError as error:
+            cause, failed = error.__cause__, error
+            if not (isinstance(cause, OSError) and cause.errno in _CLOSED):
+                break
+            log.warning("%s: not ours to write; %s goes to the user's own cache", cache, name)
+    raise WriteError(f"{failed}; CMBFIT_CACHE names another folder") from failed
+
+
+def _fetch_into(
+    cache: Path,
+    registry: Registry,
+    entry: Entry,
+    *,
+    offline: bool,
+    progress: bool,
+    allow_insecure_loopback: bool,
+) -> Path:
+    cached = cache / entry.name
     altered: str | None = None
-    if cached.is_file():
+    if is_file(cached):
         altered = _mismatch(entry, cached)
         if altered is None:
             return cached
@@ -240,7 +289,7 @@ def fetch(
     own = _user_file(registry, entry)
     if own is not None:
         if altered is not None:
-            cached.unlink(missing_ok=True)
+            _discard(cached)
         return own
     tried: list[str] = []
     for source in entry.sources:
@@ -249,6 +298,7 @@ def fetch(
                 registry,
                 entry,
                 source,
+                cache,
                 offline=offline,
                 progress=progress,
                 allow_insecure_loopback=allow_insecure_loopback,
@@ -259,10 +309,9 @@ def fetch(
             tried.append(f"  {source}\n    {error}")
             continue
         return cached
-    if altered is not None:
-        cached.unlink(missing_ok=True)
+    done = "" if altered is None else _discard(cached)
     if altered is not None and offline:
-        raise ChecksumError(f"{cached}: {altered}; the file was removed. Fetch it again without `offline`.")
+        raise ChecksumError(f"{cached}: {altered}; {done}. Fetch it again without `offline`.")
     raise DownloadError(
         f"{entry.name}: could not be had. Tried:\n" + "\n".join(tried) + "\nWithout a network, put the file "
         f"({entry.size} bytes, sha256 {entry.sha256}) as {entry.name} or {entry.basename}, or the archive that "
@@ -376,7 +425,7 @@ def _copies(registry: Registry, entry: Entry) -> list[VerifyResult]:
         except ChecksumError as error:
             add("embedded", str(error))
     cached = cached_path(entry)
-    if cached.is_file():
+    if is_file(cached):
         add("cached", _mismatch(entry, cached))
     try:
         if _user_file(registry, entry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cmbfit.errors import DataError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_file
 
 DATA = "#111111"
 THEORY = "#0b6fa4"
@@ -76,15 +77,20 @@ def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLik
     if not columns or len(set(lengths.values())) != 1 or any(c.ndim != 1 for c in columns.values()):
         raise DataError(f"{stem}.csv: expected columns of one length, found {lengths}")
     formats = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
     with ExitStack() as together:  # none of the three is renamed before all are written
-        tmp = {
-            suffix: together.enter_context(atomic_path(stem.with_name(f"{stem.name}.{suffix}")))
+        files = {
+            suffix: together.enter_context(atomic_file(stem.with_name(f"{stem.name}.{suffix}")))
             for suffix in (*formats, "csv")
         }
         with style():
             for suffix, metadata in formats.items():
-                fig.savefig(tmp[suffix], format=suffix, metadata=metadata)
-        with tmp["csv"].open("w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
+                image = io.BytesIO()
+                fig.savefig(image, format=suffix, metadata=metadata)
+                files[suffix].write(image.getbuffer())
+        files["csv"].write(text.getvalue().encode())
+        for file in files.values():
+            file.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from cmbfit.errors import ConfigError
 from cmbfit.fit.defaults import Box
-from cmbfit.io import read_json
+from cmbfit.io import read_json, reading
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS
 
 
@@ -57,10 +56,9 @@ def emulator_box(emulator: str) -> dict[str, tuple[float, float]]:
     """Return the parameters of an emulator and their range, from its manifest."""
     from cmbfit.theory.emulator.manifest import bundle_folder  # noqa: PLC0415 (keeps imports one way)
 
-    return {
-        p: (low, high)
-        for p, (low, high) in read_json(bundle_folder(emulator) / "manifest.json")["box"].items()
-    }
+    path = bundle_folder(emulator) / "manifest.json"
+    with reading(path, "the manifest of an emulator"):
+        return {p: (float(low), float(high)) for p, (low, high) in read_json(path)["box"].items()}
 
 
 def plan_theory(
@@ -143,7 +141,7 @@ def _primordial(
             "makes them (pipeline/config/early_universe.yaml), or name a finished folder (--transfer, or theory: {transfer: ...})"
         )
     if given is not None or transfer_box is None:
-        transfer_box = _folder_box(str(folder))
+        transfer_box = transfer_folder_box(str(folder))
     waves = get_model(theory["tensors"]).parameters if "tensors" in theory else ()
     new = [*model.parameters, *(p for p in waves if p.name not in model.parameter_names)]
     background = [p for p in base if p not in ("logA", "ns")]
@@ -171,7 +169,7 @@ def _primordial(
     )
 
 
-def _folder_box(folder: str) -> dict[str, tuple[float, float]]:
+def transfer_folder_box(folder: str) -> dict[str, tuple[float, float]]:
     """Return the range of finished transfer functions, from their manifest."""
     from cmbfit.theory.transfer.region import planned_box  # noqa: PLC0415
 
@@ -180,5 +178,7 @@ def _folder_box(folder: str) -> dict[str, tuple[float, float]]:
         raise ConfigError(
             f"{folder}: no transfer functions there (expected manifest.json and arrays.safetensors)"
         )
-    settings = json.loads(path.read_text(encoding="utf-8")).get("settings", {})
-    return planned_box({k: settings[k] for k in ("centre", "steps") if k in settings})
+    with reading(path, "the manifest of transfer functions", ConfigError):
+        settings = read_json(path).get("settings", {})
+        box = planned_box({k: settings[k] for k in ("centre", "steps") if k in settings})
+        return {p: (float(low), float(high)) for p, (low, high) in box.items()}

@@ -16,13 +16,13 @@ import numpy as np
 from cmbfit.folders import atomic_folder
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
-from cmbfit.io import atomic_path, reading, write_text
+from cmbfit.io import atomic_buffer, atomic_file, atomic_hdf5, reading, write_text
 from cmbfit.theory.parameters import latex_label
 
 
 def write_chain(path: str | Path, chain: Chain, settings: Mapping[str, Any]) -> None:
     """Publish one ensemble's whole chain as HDF5."""
-    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+    with atomic_hdf5(path) as f:
         f.create_dataset("samples", data=chain.samples, compression="gzip", shuffle=True)
         f.create_dataset("log_prob", data=chain.log_prob, compression="gzip", shuffle=True)
         f.create_dataset("tau", data=chain.tau)
@@ -139,7 +139,7 @@ def collect_samples(
 
 def write_samples(path: str | Path, samples: Samples) -> None:
     """Publish samples as HDF5: datasets `ensemble_<i>/values` and `ensemble_<i>/log_prob`."""
-    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+    with atomic_hdf5(path) as f:
         f.attrs["names"] = json.dumps(samples.names)
         f.attrs["n_sampled"] = samples.n_sampled
         f.attrs["ranges"] = json.dumps(samples.ranges)
@@ -213,8 +213,8 @@ def write_getdist(
         zip(samples.values, samples.log_prob, weights, strict=True), start=1
     ):
         path = root.with_name(f"{root.name}.{i}.txt")
-        with atomic_path(path) as tmp:
-            np.savetxt(tmp, np.column_stack([w, -log_prob - np.log(w), values]), fmt="%.9e")
+        with atomic_file(path) as f:
+            np.savetxt(f, np.column_stack([w, -log_prob - np.log(w), values]), fmt="%.9e")
         written.append(path)
     lines = [
         f"{name}{'*' if i >= samples.n_sampled else ''}\t{latex_label(name)}"
@@ -248,5 +248,7 @@ def write_arviz(path: str | Path, samples: Samples) -> None:
         sample_stats={"lp": np.array([lp[:n] for lp in samples.log_prob])},
         attrs={"note": "chain = independent ensemble; draws are ordered by step, then walker"},
     )
-    with atomic_path(path) as tmp:
-        data.to_netcdf(str(tmp))
+    tree = data.to_datatree()  # an InferenceData writes to names only
+    packed = {f"/{g}": {v: {"zlib": True} for v in tree[g].data_vars} for g in tree.children}
+    with atomic_buffer(path) as image:
+        tree.to_netcdf(image, engine="h5netcdf", encoding=packed)

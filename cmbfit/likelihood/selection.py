@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown, unknown_name
-from cmbfit.io import sha256_file
+from cmbfit.io import reading, sha256_file
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.datasets.catalog import dataset_names, description, own_files, registry_group
 from cmbfit.likelihood.datasets.kinds import KINDS
@@ -257,12 +257,8 @@ def read_words(words: Sequence[str], unit: str | None = None) -> list[str | Mapp
     out: list[str | Mapping[str, Any]] = []
     for word in words:
         if word.lstrip().startswith("{"):
-            try:
+            with reading(f"--data: {word!r}", "YAML such as {NAME: {cuts: ...}}", ConfigError):
                 out.append(yaml.safe_load(word))
-            except yaml.YAMLError as error:
-                raise ConfigError(
-                    f"--data: expected YAML such as {{NAME: {{cuts: ...}}}}, found {word!r}"
-                ) from error
         elif file_of(word) and not _describes_data_set(Path(word)):
             out.append({"candl": word})
         elif word.endswith((".fits", ".fits.gz", ".sacc")):
@@ -277,7 +273,8 @@ def _describes_data_set(path: Path) -> bool:
     if not path.is_file():
         return path.stem == "dataset"
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        with reading(path, "YAML"):
+            spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except DataError:
         return path.stem == "dataset"  # whoever reads it says what is wrong
     return path.stem == "dataset" or (isinstance(spec, dict) and "kind" in spec)

@@ -16,8 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from cmbfit.errors import DataError
-from cmbfit.io import sha256_json
+from cmbfit.io import reading, sha256_json
 
 _EPRINT = re.compile(r"(?:arXiv:\s*)(\d{4}\.\d{4,5})|((?:astro-ph|hep-th|hep-ph|gr-qc)/\d{7})")
 _GREEK = {r"$\Lambda$": "Λ", r"$\tau$": "τ"}
@@ -249,7 +248,7 @@ def citations(summary: Mapping[str, Any]) -> list[Cited]:
     """
     uses: dict[str, list[str]] = {}
     texts: dict[str, str] = {}
-    try:
+    with reading("summary.json", "what a finished run records (run the workflow again)"):
         for use, words in _named_in(summary):
             keys = find_references(words)
             if not keys:
@@ -261,17 +260,14 @@ def citations(summary: Mapping[str, Any]) -> list[Cited]:
         for key, condition in USED_WHEN.items():
             if condition(summary):
                 uses.setdefault(key, []).append("code or method")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"expected the summary.json of a finished run, found one without {error}; run the workflow again"
-        ) from error
     return [Cited(key, texts.get(key) or references()[key].text, tuple(u)) for key, u in uses.items()]
 
 
 def bibtex(summary: Mapping[str, Any]) -> str:
     """Return a run's citations as a BibTeX file, with the licences' acknowledgements as comments."""
-    licences = dict.fromkeys(d["licence"] for d in summary["provenance"]["data"] if d["licence"])
-    head = [f"% What the run {summary['provenance']['settings']['run']['name']} used."]
-    head += [f"% {licence}" for licence in licences]
-    entries = [f"% {'; '.join(c.uses)}\n{c.bibtex}" for c in citations(summary)]
-    return "\n".join(head) + "\n\n" + "\n\n".join(entries) + "\n"
+    with reading("summary.json", "what a finished run records (run the workflow again)"):
+        licences = dict.fromkeys(d["licence"] for d in summary["provenance"]["data"] if d["licence"])
+        head = [f"% What the run {summary['provenance']['settings']['run']['name']} used."]
+        head += [f"% {licence}" for licence in licences]
+        entries = [f"% {'; '.join(c.uses)}\n{c.bibtex}" for c in citations(summary)]
+        return "\n".join(head) + "\n\n" + "\n\n".join(entries) + "\n"

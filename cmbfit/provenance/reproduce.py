@@ -15,9 +15,10 @@ from cmbfit.config.merge import merge
 from cmbfit.config.read import read_config_file
 from cmbfit.errors import DataError
 from cmbfit.io import provenance as provenance_now
-from cmbfit.io import read_json, sha256_file
+from cmbfit.io import read_json, reading, sha256_file
 from cmbfit.provenance.codehash import code_hash
 
+_RECORD = "the record of a finished run (was a file of it edited?)"
 _DEFAULT = Path("pipeline", "config", "default.yaml")
 
 
@@ -167,7 +168,7 @@ def compare(folder: str | Path, root: str | Path | None = None) -> list[Differen
             f"{folder}: expected a finished run (ro-crate-metadata.json, summary.json), found none there"
         )
     summary = read_json(folder / "summary.json")
-    try:
+    with reading(folder, _RECORD):
         return [
             *altered_products(folder),
             *_compare_code(folder, root),
@@ -176,15 +177,15 @@ def compare(folder: str | Path, root: str | Path | None = None) -> list[Differen
             *_compare_emulator(summary, root),
             *_compare_versions(summary),
         ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{folder}: expected the record of a finished run, found one without {error}; was a file of it edited?"
-        ) from error
 
 
 def instructions(folder: str | Path, summary: Mapping[str, Any]) -> list[str]:
     """Return the commands that repeat a run, with what it recorded of itself."""
-    provenance = summary["provenance"]
+    with reading(folder, _RECORD):
+        return _instructions(folder, summary["provenance"])
+
+
+def _instructions(folder: str | Path, provenance: Mapping[str, Any]) -> list[str]:
     run, git = provenance["settings"]["run"], provenance["git"]
     dirty = (
         "   # with changes that were not committed: their hashes are in workflow/code.json"

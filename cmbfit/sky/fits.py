@@ -18,7 +18,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
-from cmbfit.io import atomic_path, sha256_file
+from cmbfit.io import atomic_file, sha256_file
 from cmbfit.sky.maps import COORDINATES, Array, Mask, Record, StokesMap, nside_of
 from cmbfit.sky.table import open_table
 from cmbfit.sky.units import factor_to_uk_cmb
@@ -336,8 +336,8 @@ def _write(
     hdus = fits.HDUList([fits.PrimaryHDU(), table, steps])
     for hdu in hdus:
         hdu.add_checksum(when="")  # the time of writing would make equal products differ
-    with atomic_path(path) as tmp:
-        hdus.writeto(tmp, overwrite=True)
+    with atomic_file(path) as f:
+        hdus.writeto(f)
 
 
 def _read_steps(path: str | Path) -> tuple[Record, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 from astropy.io import fits
 
 from cmbfit.errors import MapError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_buffer, atomic_file
 from cmbfit.sky.beams import Beam
 from cmbfit.sky.fits import UNSEEN
 from cmbfit.sky.harmonic import geometry
@@ -126,8 +126,8 @@ def _table(
 
 
 def _publish(path: Path, *tables: fits.BinTableHDU) -> None:
-    with atomic_path(path) as tmp:
-        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(tmp, overwrite=True)
+    with atomic_file(path) as f:
+        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(f)
 
 
 def write_wmap_map(path: Path, content: Content) -> None:
@@ -210,9 +210,9 @@ def write_wmap_beam(path: Path, detector: str, lmax: int) -> None:
     """Write `wmap_ampl_bl_*_9yr_v5p1.txt`: comments, then l, b_l and its relative error."""
     beam = Beam.gaussian(lmax, fwhm_of(detector)).t
     table = np.column_stack([np.arange(lmax + 1), beam, np.full(lmax + 1, 0.003)])
-    with atomic_path(path) as tmp:
+    with atomic_file(path) as f:
         np.savetxt(
-            tmp, table, fmt=["%d", "%.8e", "%.4e"], header=f"stand-in beam transfer function of {detector}"
+            f, table, fmt=["%d", "%.8e", "%.4e"], header=f"stand-in beam transfer function of {detector}"
         )
 
 
@@ -224,7 +224,7 @@ def write_beam_archive(path: Path, members: Mapping[str, str], lmax: int) -> Non
     members : mapping
         Name in the archive -> detector.
     """
-    with atomic_path(path) as tmp, tarfile.open(tmp, "w:gz") as archive:
+    with atomic_buffer(path) as f, tarfile.open(fileobj=f, mode="w:gz") as archive:
         for name, detector in members.items():
             beam = standin_beam(detector, lmax)
             power = {"TT": beam.t**2, "EE": beam.e**2, "BB": beam.b**2, "TE": beam.t * beam.e}

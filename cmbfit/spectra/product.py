@@ -7,6 +7,8 @@ point, so the E-B leakage windows lie in a second file beside the product, :func
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import warnings
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from astropy.io import fits
 
 from cmbfit.errors import SpectrumError
 from cmbfit.fits_structure import check_structure
-from cmbfit.io import atomic_path, reading, require_sha256, sha256_file
+from cmbfit.io import atomic_file, atomic_path, reading, require_sha256
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
@@ -203,16 +205,20 @@ def _write(
     out.metadata["fsky"] = float(data.meta.get("fsky", np.nan))
     hdus = [fits.PrimaryHDU()]
     hdus += [fits.ImageHDU(w, name=f"{to}_{s}".upper()) for (to, s), w in data.windows.items() if to != s]
-    with atomic_path(leakage_path(path)) as leakage, atomic_path(path) as tmp:
-        fits.HDUList(hdus).writeto(leakage, overwrite=True)
-        meta = {**data.meta, **settings, "format": FORMAT, "units": "D_l, uK^2", "map_a": names[0],
-                "map_b": names[1], "names": list(data.names), "edges": list(data.edges),
-                _LEAKAGE: sha256_file(leakage)}  # fmt: skip
-        text = json.dumps(meta, allow_nan=False)
-        out.metadata["parts"] = -(-len(text) // 60)  # a FITS card is short
-        for k in range(out.metadata["parts"]):
-            # a bar at each end keeps the blanks that FITS would strip
-            out.metadata[f"json{k}"] = f"|{text[60 * k : 60 * (k + 1)]}|"
+    image = io.BytesIO()
+    fits.HDUList(hdus).writeto(image)
+    meta = {**data.meta, **settings, "format": FORMAT, "units": "D_l, uK^2", "map_a": names[0],
+            "map_b": names[1], "names": list(data.names), "edges": list(data.edges),
+            _LEAKAGE: hashlib.sha256(image.getbuffer()).hexdigest()}  # fmt: skip
+    text = json.dumps(meta, allow_nan=False)
+    out.metadata["parts"] = -(-len(text) // 60)  # a FITS card is short
+    for k in range(out.metadata["parts"]):
+        # a bar at each end keeps the blanks that FITS would strip
+        out.metadata[f"json{k}"] = f"|{text[60 * k : 60 * (k + 1)]}|"
+    # together; SACC takes only names, and builds in memory
+    with atomic_file(leakage_path(path)) as leakage, atomic_path(path) as tmp:
+        leakage.write(image.getbuffer())
+        leakage.flush()
         out.save_fits(str(tmp), overwrite=True)
 
 

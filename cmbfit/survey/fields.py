@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.io import reading
+from cmbfit.io import atomic_file, reading
 from cmbfit.sky.beams import LEAKS, Beam
 from cmbfit.sky.fits import read_column, read_mask_product
 from cmbfit.sky.maps import Array
@@ -127,7 +127,8 @@ def write_beam_table(path: str | Path, beam: Beam) -> None:
     columns, header = [np.arange(beam.lmax + 1), *beam.teb], _COLUMNS
     for key in LEAKS[: 2 if beam.t_to_b is not None else len(beam.leaks)]:
         columns, header = [*columns, beam.leaks.get(key, 0 * beam.t)], f"{header} {key}"
-    np.savetxt(path, np.column_stack(columns), fmt=["%d"] + ["%.10e"] * (len(columns) - 1), header=header)
+    with atomic_file(path) as f:
+        np.savetxt(f, np.column_stack(columns), fmt=["%d"] + ["%.10e"] * (len(columns) - 1), header=header)
 
 
 def noise_depth(paths: Sequence[str | Path], field: Field) -> tuple[Array, float]:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.io import atomic_path, reading, sha256_file
+from cmbfit.io import atomic_hdf5, reading, sha256_file
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.transforms import FieldAlms
 
@@ -44,7 +44,7 @@ def write_alms(path: str | Path, alms: FieldAlms, label: str) -> None:
     label : str
         Of :func:`mask_label`; coefficients under different masks must not be mixed.
     """
-    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+    with atomic_hdf5(path) as f:
         f.attrs.update({"format": _ALMS, "lmax": alms.lmax, "mask": label})
         for key in "teb":
             f.create_dataset(key, data=getattr(alms, key))
@@ -99,7 +99,7 @@ class PairSpectra:
 
 def write_pairs(path: str | Path, pairs: PairSpectra) -> None:
     """Publish all cross-spectra."""
-    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+    with atomic_hdf5(path) as f:
         f.attrs.update({"format": _PAIRS, "units": "D_l = l(l+1)C_l/2pi in uK_CMB^2"})
         f.create_dataset("entries", data=np.array(pairs.entries, dtype="S"))
         f.create_dataset("edges", data=np.array(pairs.edges))

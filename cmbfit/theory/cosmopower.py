@@ -24,7 +24,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import BundleError
-from cmbfit.io import atomic_path, reading, sha256_file
+from cmbfit.io import atomic_buffer, reading, sha256_file
 from cmbfit.theory.base import check_box
 from cmbfit.theory.spectra import Spectra
 from cmbfit.units import T_CMB_UK, dl_over_cl
@@ -208,7 +208,7 @@ def write_cosmopower(path: str | Path, network: CosmoPowerArrays) -> None:
         arrays |= {f"alphas_{i}": alpha, f"betas_{i}": beta}
     if network.pca is not None:
         arrays |= dict(zip(_PCA, network.pca, strict=True))
-    with atomic_path(path) as tmp, tmp.open("wb") as f:
+    with atomic_buffer(path) as f:
         np.savez(f, **arrays)
 
 

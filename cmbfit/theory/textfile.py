@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from cmbfit.errors import SpectrumError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_file
 from cmbfit.theory.camb_class_files import Columns, columns_of
 from cmbfit.theory.plausible import require_plausible
 from cmbfit.theory.spectra import PAIRS, Spectra
@@ -154,8 +154,8 @@ def write_spectrum(path: str | Path, spectra: Spectra) -> None:
     table = np.column_stack(
         [np.arange(2, spectra.lmax + 1), *(spectra.dl[p][0, 2:].detach().cpu().numpy() for p in pairs)]
     )
-    with atomic_path(path) as tmp, tmp.open("w", encoding="utf-8") as f:
-        f.write("# ell " + " ".join(pairs) + "\n")
+    with atomic_file(path) as f:
+        f.write(f"# ell {' '.join(pairs)}\n".encode())
         np.savetxt(f, table, fmt=["%5d"] + ["%.16e"] * len(pairs))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cmbfit.data.download import _CHUNK, download
-from cmbfit.errors import ChecksumError, DataError, DownloadError
+from cmbfit.errors import ChecksumError, DownloadError, WriteError
 from tests.data.helpers import Page, Server, files_below, sha256
 
 BODY = bytes(range(256)) * 4000  # about 1 MB
@@ -202,7 +202,7 @@ def test_no_network(tmp_path: Path) -> None:
 def test_place_that_cannot_be_written_is_a_typed_error(server: Server, tmp_path: Path) -> None:
     server.pages["/f.bin"] = Page(BODY)
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(DataError, match="taken: cannot be written"):
+    with pytest.raises(WriteError, match="taken: cannot be written"):
         get(server, tmp_path / "taken")
 
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
 from cmbfit.errors import WriteError
-from cmbfit.io import atomic_path, write_text
+from cmbfit.io import write_text
 from tests.inference.test_ensemble import run
 
 BLOCKS = ["block_00000.npz", "block_00001.npz", "block_00002.npz", "block_00003.npz"]
@@ -91,20 +90,6 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     assert 1 < len(there) < 5
     larger = Path(shutil.copytree(folder, tmp_path / "larger"))
     _same_chain(larger, tmp_path / "whole")
-
-
-def test_a_full_disk_while_hdf5_writes(small_disk: Path) -> None:
-    """HDF5 reports it in its own way; what was published before stays."""
-    path = small_disk / "x.h5"
-    write_text(path, "before")
-    with (
-        pytest.raises(WriteError, match="No space left on device"),
-        atomic_path(path) as tmp,
-        h5py.File(tmp, "w") as f,
-    ):
-        f["samples"] = np.random.default_rng(1).normal(size=20_000)
-    assert path.read_text() == "before"
-    assert [p.name for p in small_disk.iterdir()] == ["x.h5"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

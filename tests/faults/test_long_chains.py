@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cmbfit.inference.chain import Chain
+from cmbfit.inference.products import write_chain
+from cmbfit.inference.trace import Trace
 from tests.conftest import ROOT
 
 _CODE = """
@@ -82,6 +87,26 @@ def test_a_million_steps(tmp_path: Path) -> None:
     settled = during[10]
     assert max(during[10:]) - settled < 25, during
     assert resumed[1] - resumed[0] < 25, resumed
+
+
+@pytest.mark.parametrize("steps", [10_000, 200_000])
+def test_what_a_chain_is_written_with(tmp_path: Path, steps: int) -> None:
+    """A file is made in memory: as large as the steps that are kept, however many there were."""
+    rng, trace = np.random.default_rng(1), Trace(1024)
+    for _ in range(steps // 5000):
+        block = rng.normal(size=(5000, 8, 7))
+        trace.append(block, block[..., 0])
+    samples, log_prob = trace.arrays()
+    kept = samples.nbytes + log_prob.nbytes
+    assert kept <= 2 * 1024 * 8 * 8 * 8
+    chain = Chain(tuple("abcdefg"), samples, log_prob, np.ones(7), [], 0.5, True, 1.0, 1, {})
+    tracemalloc.start()
+    write_chain(tmp_path / "x.h5", chain, {})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # noise does not compress; the buffer grows in steps of an eighth, and h5py has its own imports and chunks
+    assert peak < 1.3 * kept + 2**20
+    assert (tmp_path / "x.h5").stat().st_size < 1.1 * kept + 2**16
 
 
 @pytest.mark.slow

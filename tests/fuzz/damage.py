@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import io
+import json
 import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,6 +31,15 @@ _KEYS = [
     "TDIM1", "TSCAL1", "TZERO1", "TNULL1", "TDISP1", "THEAP", "NSIDE", "ORDERING", "COORDSYS", "POLCCONV", "INDXSCHM",
     "PIXTYPE", "XTENSION", "SIMPLE", "EXTNAME", "END", "CONTINUE",
 ]  # fmt: skip
+
+
+@cache
+def written(write: Callable[[Path], object], name: str = "x") -> bytes:
+    """What a writer publishes, written once: the same bytes for every input, and no disk in between."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        write(path)
+        return path.read_bytes()
 
 
 def _place(size: int) -> st.SearchStrategy[int]:
@@ -104,7 +119,8 @@ values = st.one_of(
     ]),
     st.sampled_from([[], {}, [1], [None], [[]], [1, 2, 3], ["a", "a"], {"a": 1}, {1: 2}, {None: None}, {"a": {"b": []}}]),
     st.integers(), st.floats(), st.text(max_size=20), st.builds(_deep, st.integers(1, 60)),
-)  # fmt: skip
+).map(copy.deepcopy)  # fmt: skip
+# (copies: further damage must not reach the lists above)
 
 
 def _paths(tree: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -173,10 +189,49 @@ def damaged_arrays(draw: st.DrawFn, arrays: dict[str, np.ndarray]) -> dict[str, 
                 b = a.copy().reshape(-1)
                 fills = [0, 1, 120] if a.dtype.kind == "u" else [0, -1, 2**31 - 1] if a.dtype.kind == "i" else [
                     np.nan, np.inf, -np.inf, 0.0, -1.0, 1e300]  # fmt: skip
-                b[draw(st.sampled_from([slice(None), 0, -1]))] = draw(st.sampled_from(fills))
+                where, fill = draw(st.sampled_from([slice(None), 0, -1])), draw(st.sampled_from(fills))
+                with np.errstate(all="ignore"):  # more than single precision holds
+                    b[where] = fill
                 out[name] = b.reshape(a.shape)
             case "shuffle" if a.ndim > 1:
                 out[name] = np.ascontiguousarray(a.T)
             case _:
                 out[name] = np.array(draw(st.sampled_from([0, -1, 10**12, 0.5, "x"])))
     return out
+
+
+@cache
+def _arrays_in(raw: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(raw), allow_pickle=False) as f:
+        return {name: f[name] for name in f.files}
+
+
+@st.composite
+def damaged_npz(draw: st.DrawFn, raw: bytes) -> bytes:
+    """Half of them damaged in their bytes, half in their arrays behind whole zip members."""
+    if draw(st.booleans()):
+        return draw(damaged(raw))
+    out = io.BytesIO()
+    np.savez(out, **draw(damaged_arrays(_arrays_in(raw))))
+    return out.getvalue()
+
+
+@st.composite
+def damaged_record(draw: st.DrawFn, raw: bytes) -> bytes:
+    """An npz whose member `record`, JSON in bytes, is another tree."""
+    arrays = dict(_arrays_in(raw))
+    tree = draw(damaged_tree(json.loads(arrays["record"].tobytes())))
+    text = json.dumps(plain(tree)).encode()
+    arrays["record"] = np.frombuffer(text, dtype=np.uint8)
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -19,7 +19,7 @@ from cmbfit.inference.products import Samples, read_chain, read_samples, write_c
 from cmbfit.io import read_json
 from cmbfit.spectra.transforms import FieldAlms
 from cmbfit.survey.products import read_alms, write_alms
-from tests.fuzz.damage import damaged, damaged_arrays, damaged_tree
+from tests.fuzz.damage import damaged, damaged_arrays, damaged_npz, damaged_tree, plain, written
 from tests.fuzz.judge import judge
 
 _RNG = np.random.default_rng(5)
@@ -65,14 +65,20 @@ HDF5: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
 @given(st.data())
 def test_hdf5(tmp_path: Path, name: str, data: st.DataObject) -> None:
     write, read = HDF5[name]
-    path = tmp_path / "x.h5"
-    write(path)
-    read(path)
+    path, good = tmp_path / "x.h5", written(write)
     if data.draw(st.booleans()):
-        path.write_bytes(data.draw(damaged(path.read_bytes())))
+        path.write_bytes(data.draw(damaged(good)))
     else:
+        path.write_bytes(good)
         _damage_members(path, data)
     judge(name, lambda: read(path))
+
+
+@pytest.mark.parametrize("name", HDF5)
+def test_the_undamaged_file_is_read(tmp_path: Path, name: str) -> None:
+    write, read = HDF5[name]
+    (tmp_path / "x.h5").write_bytes(written(write))
+    read(tmp_path / "x.h5")
 
 
 def _damage_members(path: Path, data: st.DataObject) -> None:
@@ -96,23 +102,22 @@ def _damage_members(path: Path, data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_checkpoint(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    ChainStore(folder, IDENTITY).append(0, _block())
-    block, identity = folder / "block_00000.npz", folder / "identity.json"
-    match data.draw(st.sampled_from(["block", "arrays", "identity", "tree"])):
+def test_checkpoint(tmp_path: Path, data: st.DataObject) -> None:
+    block, identity = written(_checkpoint, "block_00000.npz"), json.dumps(IDENTITY).encode()
+    match data.draw(st.sampled_from(["block", "identity", "tree"])):
         case "block":
-            block.write_bytes(data.draw(damaged(block.read_bytes())))
-        case "arrays":
-            with np.load(block) as f:
-                arrays = {n: f[n] for n in f.files}
-            with block.open("wb") as out:
-                np.savez(out, **data.draw(damaged_arrays(arrays)))
+            block = data.draw(damaged_npz(block))
         case "identity":
-            identity.write_bytes(data.draw(damaged(identity.read_bytes())))
+            identity = data.draw(damaged(identity))
         case _:
-            identity.write_text(json.dumps(data.draw(damaged_tree(IDENTITY)), default=str, skipkeys=True))
-    judge("checkpoint", lambda: ChainStore(folder, IDENTITY).read(0))
+            identity = json.dumps(plain(data.draw(damaged_tree(IDENTITY)))).encode()
+    (tmp_path / "block_00000.npz").write_bytes(block)
+    (tmp_path / "identity.json").write_bytes(identity)
+    judge("checkpoint", lambda: ChainStore(tmp_path, IDENTITY).read(0))
+
+
+def _checkpoint(path: Path) -> None:
+    ChainStore(path.parent, IDENTITY).append(0, _block())
 
 
 @given(st.data())

@@ -6,7 +6,6 @@ import io
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,18 +28,11 @@ from cmbfit.sky.fits import (
 from cmbfit.sky.maps import Mask, StokesMap
 from cmbfit.sky.windows import read_pixel_window
 from cmbfit.survey.fields import read_beam_table
-from tests.fuzz.damage import damaged, damaged_fits
+from tests.fuzz.damage import damaged, damaged_fits, written
 from tests.fuzz.judge import judge
 
 NPIX = 48
 _RNG = np.random.default_rng(1)
-
-
-def _written(write: Callable[[Path], object]) -> bytes:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "good.fits"
-        write(path)
-        return path.read_bytes()
 
 
 def _table(columns: dict[str, tuple[str, np.ndarray]], **header: Any) -> bytes:
@@ -57,7 +49,7 @@ def _table(columns: dict[str, tuple[str, np.ndarray]], **header: Any) -> bytes:
 def good_map() -> bytes:
     i, q, u = _RNG.normal(size=(3, NPIX))
     stokes = StokesMap(i, q, u, coord="G", name="V", history=({"step": "simulated"},))
-    return _written(lambda path: write_product(path, stokes))
+    return written(lambda path: write_product(path, stokes))
 
 
 @cache
@@ -80,7 +72,7 @@ def survey_map() -> bytes:
 @cache
 def good_mask() -> bytes:
     mask = Mask((np.arange(NPIX) > 8).astype(float), coord="G", name="m", history=({"step": "made"},))
-    return _written(lambda path: write_mask(path, mask))
+    return written(lambda path: write_mask(path, mask))
 
 
 @cache

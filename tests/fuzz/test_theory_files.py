@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, load_file, save
 
 from cmbfit.io import sha256_file
+from cmbfit.shipped import read_shipped
 from cmbfit.theory.cosmopower import CosmoPowerTheory, write_cosmopower
 from cmbfit.theory.emulator.accuracy import measure
 from cmbfit.theory.emulator.bundle import load_emulator, write_bundle
@@ -21,8 +25,20 @@ from cmbfit.theory.emulator.design import LCDM_BOX
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.train import fit_emulator
 from cmbfit.theory.emulator.trainingset import read_training_set, write_chunk
+from cmbfit.theory.hawking.injection_runs import InjectionRuns, read_runs, write_runs
+from cmbfit.theory.hawking.response import read_responses
 from cmbfit.theory.textfile import read_spectrum
-from tests.fuzz.damage import damaged, damaged_arrays, damaged_tree
+from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
+from cmbfit.theory.transfer.store import read_transfer, write_transfer
+from tests.fuzz.damage import (
+    damaged,
+    damaged_arrays,
+    damaged_npz,
+    damaged_record,
+    damaged_tree,
+    plain,
+    written,
+)
 from tests.fuzz.judge import judge
 from tests.theory.synthetic import SETTINGS, Universe
 from tests.theory.test_cosmopower import BOX, CARD, network
@@ -60,35 +76,34 @@ def test_bundle(bundle: Path, tmp_path: Path, data: st.DataObject) -> None:
             )
     if isinstance(manifest, dict) and "arrays_sha256" in manifest:
         manifest["arrays_sha256"] = sha256_file(folder / "arrays.safetensors")
-    text = json.dumps(_plain(manifest)).encode()
+    text = json.dumps(plain(manifest)).encode()
     (folder / "manifest.json").write_bytes(text if data.draw(st.integers(0, 3)) else data.draw(damaged(text)))
     judge("emulator bundle", lambda: load_emulator(folder))
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can hold."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, str | int | float | None) else str(value)
+def _network(path: Path) -> None:
+    write_cosmopower(path, network(np.random.default_rng(2)))
+
+
+def _network_of_pca(path: Path) -> None:
+    write_cosmopower(path, network(np.random.default_rng(2), pca=True))
 
 
 @given(st.data())
 def test_cosmopower(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "tt.npz"
-    write_cosmopower(path, network(np.random.default_rng(2), pca=data.draw(st.booleans())))
-    CosmoPowerTheory({"tt": path}, BOX, CARD)
-    _damage_npz(path, data)
+    path.write_bytes(data.draw(damaged_npz(written(data.draw(st.sampled_from([_network, _network_of_pca]))))))
     judge("CosmoPower network", lambda: CosmoPowerTheory({"tt": path}, BOX, CARD))
+
+
+def _chunk(path: Path) -> None:
+    write_chunk(path, Universe(np.random.default_rng(3)).training_set(4))
 
 
 @given(st.data())
 def test_training_set(tmp_path: Path, data: st.DataObject) -> None:
-    path = tmp_path / "chunk_0.npz"
-    write_chunk(path, Universe(np.random.default_rng(3)).training_set(4))
-    read_training_set([path])
-    _damage_npz(path, data)
+    path, good = tmp_path / "chunk_0.npz", written(_chunk)
+    path.write_bytes(data.draw(st.one_of(damaged_npz(good), damaged_record(good))))
     judge("training set", lambda: read_training_set([path]))
 
 
@@ -120,16 +135,6 @@ def test_a_training_set_with_an_array_of_other_axes_is_refused(tmp_path: Path, n
         assert not judge("training set", lambda: read_training_set([path]))
 
 
-def _damage_npz(path: Path, data: st.DataObject) -> None:
-    if data.draw(st.booleans()):
-        path.write_bytes(data.draw(damaged(path.read_bytes())))
-        return
-    with np.load(path) as f:
-        arrays = {name: f[name] for name in f.files}
-    with path.open("wb") as out:
-        np.savez(out, **data.draw(damaged_arrays(arrays)))
-
-
 _SPECTRUM = b"# ell tt te ee\n# units_checked\n" + b"".join(
     b"%d %.3f %.3f %.3f\n" % (x, 1000 / x, (-1) ** x, 5.0) for x in range(2, 30)
 )
@@ -138,7 +143,104 @@ _SPECTRUM = b"# ell tt te ee\n# units_checked\n" + b"".join(
 @given(damaged(_SPECTRUM))
 def test_text_spectrum(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "x.txt"
-    path.write_bytes(_SPECTRUM)
-    read_spectrum(path)
     path.write_bytes(raw)
     judge("text spectrum", lambda: read_spectrum(path))
+
+
+WRITERS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
+    "CosmoPower network": (_network, lambda p: CosmoPowerTheory({"tt": p}, BOX, CARD)),
+    "CosmoPower network of PCA": (_network_of_pca, lambda p: CosmoPowerTheory({"tt": p}, BOX, CARD)),
+    "training set": (_chunk, lambda p: read_training_set([p])),
+    "text spectrum": (lambda p: p.write_bytes(_SPECTRUM) and None, read_spectrum),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_undamaged_file_is_read(tmp_path: Path, name: str) -> None:
+    write, read = WRITERS[name]
+    path = tmp_path / "x.npz"
+    path.write_bytes(written(write))
+    read(path)
+
+
+# Evaporating holes, and transfer functions
+
+
+def _holes(path: Path) -> None:
+    n, lmax = 4, 20
+    rng = np.random.default_rng(4)
+    settings = {"design": {"lmax": lmax, "n_cosmologies": 2}, "class": "none"}
+    arrays = [rng.random((n, 6)), np.full(n, 1e15), rng.random(n), rng.random((n, 4, lmax + 1))]
+    write_runs(path, InjectionRuns(*arrays, rng.random(n), np.arange(n), settings))
+
+
+def _responses(path: Path) -> None:
+    raw = read_shipped("theory/hawking/injection_response.npz")
+    with np.load(io.BytesIO(raw), allow_pickle=False) as f:  # the shipped file, its spectra cut short
+        arrays = {name: f[name][..., :20] if name.startswith("basis") else f[name] for name in f.files}
+    with path.open("wb") as out:
+        np.savez_compressed(out, **arrays)
+
+
+HOLES: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
+    "runs of holes": (_holes, lambda p: read_runs([p])),
+    "responses to holes": (_responses, read_responses),
+}
+
+
+@pytest.mark.parametrize("name", HOLES)
+@given(st.data())
+def test_holes(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    write, read = HOLES[name]
+    good, path = written(write), tmp_path / "x.npz"
+    path.write_bytes(data.draw(st.one_of(damaged_npz(good), damaged_record(good))))
+    judge(name, lambda: read(path))
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_undamaged_holes_are_read(tmp_path: Path, name: str) -> None:
+    write, read = HOLES[name]
+    (tmp_path / "x.npz").write_bytes(written(write))
+    read(tmp_path / "x.npz")
+
+
+def _expansion() -> TransferExpansion:
+    rng, k = np.random.default_rng(3), np.linspace(1e-4, 0.1, 20)
+    arrays = ExpansionArrays(
+        k,
+        np.arange(2, 21),
+        np.array([2, 3, 4, 6, 9, 13, 20]),
+        np.array([0.0224, 0.12, 1.041, 0.054]),
+        np.array([3e-4, 2.7e-3, 6e-4, 0.015]),
+        np.concatenate([[9.54], 1e-3 * rng.normal(size=24)]),
+        {p: rng.random((19, 20)) for p in ("tt", "pp")},
+        {p: 0.01 * rng.normal(size=(24, 7, 20)) for p in ("tt", "pp")},
+    )
+    return TransferExpansion(arrays, {"code": "toy"})
+
+
+@pytest.fixture(scope="module")
+def transfer(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], bytes]:
+    folder = tmp_path_factory.mktemp("transfer")
+    write_transfer(folder, _expansion())
+    read_transfer(folder)
+    return json.loads((folder / "manifest.json").read_text()), (folder / "arrays.safetensors").read_bytes()
+
+
+@given(st.data())
+def test_transfer(transfer: tuple[dict[str, Any], bytes], tmp_path: Path, data: st.DataObject) -> None:
+    """As for bundles: the sha256 fits."""
+    manifest, raw = transfer
+    match data.draw(st.sampled_from(["manifest", "arrays", "bytes"])):
+        case "manifest":
+            manifest = data.draw(damaged_tree(manifest))
+        case "arrays":
+            arrays = data.draw(damaged_arrays(load(raw)))
+            raw = save({k: a for k, a in arrays.items() if a.dtype.kind in "fiu?"})
+        case _:
+            raw = data.draw(damaged(raw))
+    if isinstance(manifest, dict) and "arrays_sha256" in manifest:
+        manifest = manifest | {"arrays_sha256": hashlib.sha256(raw).hexdigest()}
+    (tmp_path / "arrays.safetensors").write_bytes(raw)
+    (tmp_path / "manifest.json").write_text(json.dumps(plain(manifest)))
+    judge("transfer functions", lambda: read_transfer(tmp_path))

@@ -119,12 +119,12 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(OutsideBoxError, match="f_pbh"):
         theory.spectra(torch.tensor([[*PLANCK, 1.0]], dtype=torch.float64))
     (tmp_path / "half.npz").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(DataError, match="no responses"):
+    with pytest.raises(DataError, match="expected responses to evaporating holes"):
         read_responses(tmp_path / "half.npz")
     with (tmp_path / "array.npz").open("wb") as f:
         np.save(f, np.zeros(3))  # an array, not an archive of arrays
     for name in ("half.npz", "array.npz"):
-        with pytest.raises(DataError, match="no runs"):
+        with pytest.raises(DataError, match="expected runs of evaporating holes"):
             read_runs([tmp_path / name])
     with pytest.raises(DataError, match="no file"):
         read_runs([])

@@ -141,7 +141,7 @@ def test_chunks_join_to_what_was_written(chunks: list[Path], training: TrainingS
 def test_a_truncated_chunk_is_refused_by_name(chunks: list[Path], keep: float) -> None:
     raw = chunks[1].read_bytes()
     chunks[1].write_bytes(raw[: int(keep * len(raw))])
-    with pytest.raises(DataError, match=r"chunk_1\.npz: not a chunk"):
+    with pytest.raises(DataError, match=r"chunk_1\.npz: expected a chunk"):
         read_training_set(chunks)
 
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_arrays
 
 import cmbfit
 from cmbfit.errors import BundleError, ConfigError, ParameterError, SpectrumError
-from cmbfit.io import atomic_path, read_json, sha256_file, write_json
+from cmbfit.io import read_json, sha256_file, write_bytes, write_json
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
 from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -132,8 +132,7 @@ def write_bundle(
     if correction is not None:
         theory = CorrectedEmulator(emulator, correction, settings)
         arrays |= _arrays_of_correction(correction)
-    with atomic_path(folder / "arrays.safetensors") as tmp:
-        tmp.write_bytes(save_arrays(arrays))
+    write_bytes(folder / "arrays.safetensors", save_arrays(arrays))
     manifest = {
         "format": FORMAT,
         "version": VERSION,

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,7 +19,7 @@ import numpy as np
 
 from cmbfit.checkpoint import Checkpoint, kept
 from cmbfit.errors import DataError, ParameterError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_buffer, reading
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
 from cmbfit.theory.emulator.design import Design
 from cmbfit.theory.extensions import EXTENSIONS
@@ -178,7 +176,7 @@ def write_chunk(path: str | Path, chunk: TrainingSet) -> None:
         "parameters": chunk.names,
         "derived": DERIVED,
     }
-    with atomic_path(path) as tmp, tmp.open("wb") as f:
+    with atomic_buffer(path) as f:
         np.savez_compressed(
             f,
             theta=chunk.theta,
@@ -208,24 +206,23 @@ def read_training_set(paths: Sequence[str | Path], *, unlensed: bool = True) -> 
         raise DataError("a training set needs at least one chunk")
     parts: list[TrainingSet] = []
     for path in paths:
-        try:
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
-                record = json.loads(f["record"].tobytes())
-                part = TrainingSet(
-                    f["theta"],
-                    f["dl"],
-                    f["unlensed"] if unlensed else np.empty((len(f["theta"]), 3, 0)),
-                    f["derived"],
-                    f["background"],
-                    record["failures"],
-                    dict(record["settings"]),
-                    tuple(map(str, record["parameters"])),
-                )
-                derived = tuple(record["derived"])
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(
-                f"{path}: not a chunk of a training set ({error}); remove it and run again"
-            ) from error
+        with (
+            reading(path, "a chunk of a training set (damaged: remove it and run again)"),
+            Path(path).open("rb") as raw,
+            np.load(raw, allow_pickle=False) as f,
+        ):
+            record = json.loads(f["record"].tobytes())
+            part = TrainingSet(
+                f["theta"],
+                f["dl"],
+                f["unlensed"] if unlensed else np.empty((len(f["theta"]), 3, 0)),
+                f["derived"],
+                f["background"],
+                record["failures"],
+                dict(record["settings"]),
+                tuple(map(str, record["parameters"])),
+            )
+            derived = tuple(record["derived"])
         known = part.names[: len(LCDM)] == LCDM and set(part.names[len(LCDM) :]) <= set(EXTENSIONS)
         primordial = "primordial" in part.settings  # exact spectra of a fit with parameters of its own
         if not (known or primordial) or derived != DERIVED:

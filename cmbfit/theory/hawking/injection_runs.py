@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import time
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -22,7 +20,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError, DataError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_buffer, reading
 from cmbfit.theory.camb_code import CambSettings, camb_parameters
 from cmbfit.theory.emulator.design import LCDM_FOCUS
 from cmbfit.theory.hawking.pbh import MASS_RANGE, evaporation_spectra
@@ -185,7 +183,7 @@ def write_runs(path: str | Path, runs: InjectionRuns) -> None:
     record = np.frombuffer(json.dumps(runs.settings, sort_keys=True).encode(), dtype=np.uint8)
     arrays = {name: getattr(runs, name) for name in _ARRAYS}
     arrays["effect"] = arrays["effect"].astype(np.float32)
-    with atomic_path(path) as tmp, tmp.open("wb") as f:
+    with atomic_buffer(path) as f:
         np.savez_compressed(f, record=record, **arrays)
 
 
@@ -207,15 +205,11 @@ def read_runs(paths: Sequence[str | Path]) -> InjectionRuns:
     """
     parts: list[InjectionRuns] = []
     for path in paths:
-        try:
+        with reading(path, "runs of evaporating holes (damaged: remove it and run again)"):
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
                 settings = json.loads(f["record"].tobytes())
                 parts.append(InjectionRuns(**{name: f[name] for name in _ARRAYS}, settings=settings))
             _require_shapes(parts[-1])
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(
-                f"{path}: no runs of evaporating holes ({error}); remove it and run again"
-            ) from error
         if parts[-1].settings != parts[0].settings:
             raise DataError(f"{path}: made with other settings than {paths[0]}")
     if not parts:

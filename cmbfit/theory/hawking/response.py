@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,7 +28,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
-from cmbfit.io import atomic_path, reading
+from cmbfit.io import atomic_buffer, reading
 from cmbfit.shipped import read_shipped
 from cmbfit.theory.base import Theory, check_box
 from cmbfit.theory.parameters import LCDM
@@ -211,7 +209,7 @@ def write_responses(path: str | Path, responses: list[Response], settings: Mappi
     arrays: dict[str, Any] = {f"basis_{i}": r.basis for i, r in enumerate(responses)}
     arrays |= {f"coefficients_{i}": r.coefficients for i, r in enumerate(responses)}
     text = np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8)
-    with atomic_path(path) as tmp, tmp.open("wb") as f:
+    with atomic_buffer(path) as f:
         np.savez_compressed(f, record=text, **arrays)
 
 
@@ -237,21 +235,21 @@ def _shipped() -> dict[float, Response]:
 
 
 def _read(raw: bytes, path: str) -> dict[float, Response]:
-    try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as f:
-            record = json.loads(f["record"].tobytes())
-            found = [
-                Response(
-                    float(r["mass"]),
-                    {p: (float(r["box"][p][0]), float(r["box"][p][1])) for p in (*LCDM, FRACTION)},
-                    f[f"basis_{i}"],
-                    f[f"coefficients_{i}"],
-                    {k: float(v) for k, v in r["error"].items()},
-                )
-                for i, r in enumerate(record["responses"])
-            ]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: no responses to evaporating holes ({error})") from error
+    with (
+        reading(path, "responses to evaporating holes"),
+        np.load(io.BytesIO(raw), allow_pickle=False) as f,
+    ):
+        record = json.loads(f["record"].tobytes())
+        found = [
+            Response(
+                float(r["mass"]),
+                {p: (float(r["box"][p][0]), float(r["box"][p][1])) for p in (*LCDM, FRACTION)},
+                f[f"basis_{i}"],
+                f[f"coefficients_{i}"],
+                {k: float(v) for k, v in r["error"].items()},
+            )
+            for i, r in enumerate(record["responses"])
+        ]
     for r in found:
         if (
             r.basis.ndim != 3

@@ -6,17 +6,17 @@ reading, as for emulator bundles.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 import cmbfit
 from cmbfit.errors import DataError
-from cmbfit.io import atomic_path, read_json, require_sha256, sha256_file, write_json
+from cmbfit.io import read_json, reading, require_sha256, sha256_file, write_bytes, write_json
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
 
@@ -24,6 +24,17 @@ VERSION = 1
 
 _FORMATS = {TransferOperator: "cmbfit-transfer-operator", TransferExpansion: "cmbfit-transfer-expansion"}
 _REFERENCE_RTOL = 1e-9  # float64 sums in another order; a damaged array errs by far more
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Publish arrays as safetensors."""
+    write_bytes(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read what :func:`write_arrays` wrote."""
+    with reading(path, "arrays as safetensors (damaged: compute them again)"):
+        return load_file(path)
 
 
 def write_transfer(folder: str | Path, product: TransferOperator | TransferExpansion) -> None:
@@ -37,8 +48,7 @@ def write_transfer(folder: str | Path, product: TransferOperator | TransferExpan
     """
     folder = Path(folder)
     arrays = _arrays(product)
-    with atomic_path(folder / "arrays.safetensors") as tmp:
-        save_file(arrays, tmp)
+    write_arrays(folder / "arrays.safetensors", arrays)
     manifest = {
         "format": _FORMATS[type(product)],
         "version": VERSION,
@@ -64,6 +74,11 @@ def read_transfer(folder: str | Path) -> TransferOperator | TransferExpansion:
         come out.
     """
     folder = Path(folder)
+    with reading(folder, "transfer functions (incomplete or damaged: compute them again)"):
+        return _read(folder)
+
+
+def _read(folder: Path) -> TransferOperator | TransferExpansion:
     manifest = read_json(folder / "manifest.json")
     kinds = {name: kind for kind, name in _FORMATS.items()}
     kind = kinds.get(manifest.get("format"))
@@ -75,14 +90,11 @@ def read_transfer(folder: str | Path) -> TransferOperator | TransferExpansion:
     path = folder / "arrays.safetensors"
     if not path.is_file():
         raise DataError(f"{path}: missing")
-    try:
-        require_sha256(path, manifest["arrays_sha256"])
-        # in its settings too: what is made of it is made of these arrays
-        settings = {**manifest["settings"], "arrays_sha256": manifest["arrays_sha256"]}
-        product = _product(kind, load_file(path), {**manifest, "settings": settings})
-        expected = manifest["reference"]
-    except (KeyError, SafetensorError) as error:
-        raise DataError(f"{folder}: incomplete ({error}); compute it again") from error
+    require_sha256(path, manifest["arrays_sha256"])
+    # in its settings too: what is made of it is made of these arrays
+    settings = {**manifest["settings"], "arrays_sha256": manifest["arrays_sha256"]}
+    product = _product(kind, read_arrays(path), {**manifest, "settings": settings})
+    expected = manifest["reference"]
     for pair, row in _reference(product).items():
         if not np.allclose(row, expected[pair], rtol=_REFERENCE_RTOL, atol=0):
             raise DataError(f"{folder}: does not reproduce its own reference {pair}: found {row}")
