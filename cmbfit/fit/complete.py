@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cmbfit.errors import CmbfitError, CodeNotAllowedError, ConfigError, unknown_name
+from cmbfit.errors import CmbfitError, CodeNotAllowedError, ConfigError, at, unknown_name
 from cmbfit.fit.defaults import Box, default_prior, default_start
 from cmbfit.fit.description import Fit, Gate, Reference
 from cmbfit.fit.theory import TheoryPlan, plan_theory
@@ -65,7 +65,8 @@ def complete_fit(
         plan = plan_theory(
             section.get("theory", {}), emulator, box, transfer, transfer_box, run_code=run_code
         )
-        selections = select(section["data"])
+        with at(f"{where}.data"):
+            selections = select(section["data"])
         nuisances = None if plan.unknown else _nuisances(selections)
         priors = _priors(where, section.get("priors", {}), plan, nuisances)
         start = _start(where, section.get("start", {}), priors, plan, nuisances)
@@ -78,7 +79,9 @@ def complete_fit(
         text = str(error)
         # whose code may run is asked of the user: the kind of the error says so
         kind = CodeNotAllowedError if isinstance(error, CodeNotAllowedError) else ConfigError
-        raise (error if text.startswith(where) else kind(f"{where}: {text}")) from error
+        if not text.startswith(where):  # a theory knows its own keys, not its fit's
+            text = f"{where}{'.' if text.startswith('theory') else ': '}{text}"
+        raise kind(text) from error
     known = [*plan.parameters, *nuisances, *DERIVED] if nuisances is not None else None
     show = tuple(section.get("show", (*plan.parameters, *_SHOWN)))
     reference = _reference(section.get("reference"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, at
 from cmbfit.fit.defaults import Box
 from cmbfit.io import read_json
+from cmbfit.registry import THEORIES
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS
 
 
@@ -90,12 +90,15 @@ def plan_theory(
     if "evaporation" in section:
         return _evaporation(theory, base)
     if "class" in section:
+        with at("theory.class"):
+            THEORIES.where(section["class"])  # it must be there
         return TheoryPlan(theory, f"theory {section['class']}", (), {}, unknown=True)
     if not run_code and any(
         k in section and section[k] not in PRIMORDIAL_MODELS for k in ("primordial", "tensors")
     ):
         for key in {"primordial", "tensors"} & set(section):
-            PRIMORDIAL_MODELS.where(section[key])  # it must be there
+            with at(f"theory.{key}"):
+                PRIMORDIAL_MODELS.where(section[key])  # it must be there
         return TheoryPlan(theory, f"model {section['primordial']}", (), {}, unknown=True)
     if "primordial" in section:
         return _primordial(theory, base, transfer, transfer_box)
@@ -142,9 +145,12 @@ def _primordial(
             "makes them (pipeline/config/early_universe.yaml), or name a finished folder (--transfer, or theory: {transfer: ...})"
         )
     if given is not None or transfer_box is None:
-        transfer_box = _folder_box(str(folder))
-    model = get_model(theory["primordial"])
-    waves = get_model(theory["tensors"]).parameters if "tensors" in theory else ()
+        with at("theory.transfer"):
+            transfer_box = _folder_box(str(folder))
+    with at("theory.primordial"):
+        model = get_model(theory["primordial"])
+    with at("theory.tensors"):
+        waves = get_model(theory["tensors"]).parameters if "tensors" in theory else ()
     new = [*model.parameters, *(p for p in waves if p.name not in model.parameter_names)]
     background = [p for p in base if p not in ("logA", "ns")]
     box = {p: base[p] for p in background}
@@ -180,5 +186,5 @@ def _folder_box(folder: str) -> dict[str, tuple[float, float]]:
         raise ConfigError(
             f"{folder}: no transfer functions there (expected manifest.json and arrays.safetensors)"
         )
-    settings = json.loads(path.read_text(encoding="utf-8")).get("settings", {})
+    settings = read_json(path).get("settings", {})
     return planned_box({k: settings[k] for k in ("centre", "steps") if k in settings})

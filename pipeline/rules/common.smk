@@ -35,7 +35,7 @@ except CmbfitError as error:
 
 ENVIRONMENT = str(ROOT / "environment.yml")
 GPU = 1 if PLAN.device == "cuda" else 0
-MANIFEST = PLAN.manifest.replace("{", "{{").replace("}", "}}")
+MANIFEST = PLAN.manifest
 SECTIONS = Sections(f"{PLAN.folder}/config")
 FITS = {
     name: SECTIONS.path(f"fit.{name}", fit.describe())
