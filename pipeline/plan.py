@@ -22,7 +22,7 @@ from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.theory.emulator.manifest import bundle_folder
-from pipeline.survey_config import Survey
+from pipeline.survey_config import Survey, check_unit
 
 _ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
 _TRANSFER = "say with theory.transfer how they are made (pipeline/config/early_universe.yaml)"
@@ -71,6 +71,8 @@ class Plan:
 
     def _plan_maps(self) -> None:
         self.survey = Survey(self.maps) if "fields" in self.maps else None
+        # the bands of a survey have frequencies, which brightness needs
+        check_unit("maps", self.maps, 100.0 if self.survey else None)
         bands = () if self.survey else self.spectra["pair"]
         self.bands = {b: named(self.maps["bands"], b, "spectra.pair") for b in bands}
         # the low-l pixel likelihood runs on the maps that the default run has anyway

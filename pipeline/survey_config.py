@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, at
 
 ALL = "all"
 """The name of the only split of a band that has none."""
@@ -122,6 +122,9 @@ class Survey:
         self.pixel_window: str = maps["pixel_window"]
         if len(self.bands) != sum(map(len, self.sections.values())):
             raise ConfigError("maps: two of fields, templates, channels and differences have one name")
+        for section, named in self.sections.items():
+            for name, band in named.items():
+                check_unit(f"maps.{section}.{name}", band.spec, band.spec.get("frequency_ghz"))
         for name, band in self.masked.items():
             where = f"maps.{'fields' if name in self.fields else 'differences'}.{name}"
             for key in ("mask", "mask_p"):
@@ -237,6 +240,16 @@ class Survey:
     def files(self) -> list[str]:
         """Every registered file that the maps need, once each."""
         return list(dict.fromkeys(name for _, name in self.file_places()))
+
+
+def check_unit(where: str, section: Mapping[str, Any], frequency_ghz: float | None) -> None:
+    """Raise :class:`~cmbfit.errors.MapError`, naming the place, for a declared unit that is none of a map's."""
+    unit = section.get("declare", {}).get("unit")
+    if unit is not None:
+        from cmbfit.sky.units import factor_to_uk_cmb  # noqa: PLC0415 (loads healpy, and few configurations need it)
+
+        with at(f"{where}.declare.unit"):
+            factor_to_uk_cmb(unit, frequency_ghz)
 
 
 def _known(where: str, name: str, known: Mapping[str, Any]) -> None:
