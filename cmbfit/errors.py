@@ -27,6 +27,28 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
+def printable(text: str, keep: str = "\n\t") -> str:
+    r"""Return a text as a terminal may show it: what would move its cursor, colour or turn it becomes an escape.
+
+    Examples
+    --------
+    >>> printable("a title\x1b[2J")
+    'a title\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line: line breaks become spaces, the rest as :func:`printable`.
+
+    Examples
+    --------
+    >>> one_line("a\nb")
+    'a b'
+    """
+    return printable(" ".join(text.split()))
+
+
 class CmbfitError(Exception):
     """Base class of every error that cmbfit raises on purpose."""
 

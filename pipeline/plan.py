@@ -92,7 +92,9 @@ class Plan:
         if self.maps["mask"] is not None:
             yield "maps.mask", self.maps["mask"]
         elif "galactic_cut" not in self.maps:
-            raise ConfigError("maps.mask: expected a registered file, or maps.galactic_cut in its place, found null")
+            raise ConfigError(
+                "maps.mask: expected a registered file, or maps.galactic_cut in its place, found null"
+            )
         for name, band in self.bands.items():
             if "map" in band:
                 yield f"maps.bands.{name}.map", band["map"]

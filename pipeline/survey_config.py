@@ -120,6 +120,9 @@ class Survey:
         self.masks: Mapping[str, Mapping[str, Any]] = maps.get("masks", {})
         self.cleaning: Mapping[str, Any] = maps.get("cleaning", {"fields": [], "templates": []})
         self.pixel_window: str = maps["pixel_window"]
+        self._check()
+
+    def _check(self) -> None:
         if len(self.bands) != sum(map(len, self.sections.values())):
             raise ConfigError("maps: two of fields, templates, channels and differences have one name")
         for section, named in self.sections.items():
@@ -134,6 +137,9 @@ class Survey:
                 _known(f"{where}.join", channel, self.channels)
                 for split in band.splits:
                     self.channels[channel].split_of(split)
+        self._check_cleaning()
+
+    def _check_cleaning(self) -> None:
         for name in self.cleaning["fields"]:
             _known("maps.cleaning.fields", name, self.fields)
         for name in self.cleaning["templates"]:

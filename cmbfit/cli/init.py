@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cmbfit.cli.words import say
 from cmbfit.errors import CmbfitError, ConfigError, WriteError, unknown_name
 
 _HEAD = """\
@@ -80,7 +81,7 @@ def init(
         name, data or (), emulator=emulator, extension=extension, primordial=primordial, maps=maps
     )
     path.write_text(text, encoding="utf-8")
-    typer.echo(f"wrote {path}; cmbfit check {path} says what it runs")
+    say(f"wrote {path}; cmbfit check {path} says what it runs")
 
 
 def configuration(

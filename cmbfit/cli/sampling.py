@@ -8,8 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from cmbfit.cli.words import say
 from cmbfit.fit.build import build_posterior
 from cmbfit.fit.description import Fit
 from cmbfit.inference.products import read_chain
@@ -56,7 +55,7 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
     _print(summary, folder)
     failed = [check.name for check in checks if not check.passed]
     for text in failed:
-        typer.echo(f"check failed: {text}", err=True)
+        say(f"check failed: {text}", err=True)
     return failed
 
 
@@ -89,10 +88,10 @@ def _remove_others(chains: list[Path], getdist: Path) -> None:
 def _print(summary: dict[str, Any], folder: Path) -> None:
     for parameter, row in summary["parameters"].items():
         against = "" if row["pull"] is None else f"   {row['pull']:+.2f} sigma from the reference"
-        typer.echo(f"{parameter:12s} {row['mean']:.6g} +- {row['std']:.2g}{against}")
+        say(f"{parameter:12s} {row['mean']:.6g} +- {row['std']:.2g}{against}")
     convergence = summary["convergence"]
     agreement = convergence["r_minus_1_max"]
-    typer.echo(
+    say(
         f"effective samples {convergence['effective_samples_min']:.0f}, "
         f"R-1 {'untested: one ensemble' if agreement is None else format(agreement, '.1e')}; "
         f"wrote {folder}; read {folder / 'report' / 'index.html'}"

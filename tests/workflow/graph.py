@@ -67,7 +67,13 @@ def built(planned: Any, targets: Iterable[str]) -> Graph:
     workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
     workflow._build_dag()
     jobs = [
-        Job(j.rule.name, tuple(map(str, j.input)), tuple(map(str, j.output)), tuple(map(str, j.log)), j.shellcmd)
+        Job(
+            j.rule.name,
+            tuple(map(str, j.input)),
+            tuple(map(str, j.output)),
+            tuple(map(str, j.log)),
+            j.shellcmd,
+        )
         for j in workflow.dag.jobs
         if j.rule.shellcmd
     ]

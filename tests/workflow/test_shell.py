@@ -23,7 +23,7 @@ from cmbfit.config.read import unusable_values
 from cmbfit.errors import CmbfitError
 from pipeline.plan import Plan
 
-from .conftest import Checkout, ROOT
+from .conftest import ROOT, Checkout
 from .graph import Job, built, graph_of
 from .loaded import kept, loaded
 from .test_leaves import BASES, LEAVES, VALUES, Place, at, config_of, places, used, with_value
@@ -132,7 +132,9 @@ def run_by_shell(jobs: Sequence[Job], folder: Path) -> list[list[str]]:
     stub = "python() { printf '%s\\0' \"$@\" END >&3; }\n"
     script = stub + "\n".join(f"( set -euo pipefail; {job.command} ) || exit 9" for job in jobs)
     (folder / "all.sh").write_text(script)
-    run = subprocess.run(["bash", "-c", "exec bash all.sh 3>words"], cwd=folder, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["bash", "-c", "exec bash all.sh 3>words"], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     found, words = [], []
     for word in (folder / "words").read_text().split("\0")[:-1]:
@@ -145,23 +147,25 @@ def run_by_shell(jobs: Sequence[Job], folder: Path) -> list[list[str]]:
     return found
 
 
-def evil(base: str) -> tuple[dict[str, Any], dict[str, Place]]:
-    """Return a configuration in which every text and name that may be anything is, and which stands where."""
-    config, texts = config_of(base), {}
+def evil(base: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Place]]:
+    """Return a configuration, the same with every text and name that may be anything replaced, and which is where."""
+    plain, config, texts = config_of(base), config_of(base), {}
     for pattern in TEXTS:
         said = VALUES.get(".".join(pattern))
-        if said and said[0] == base and refusal(changed := with_value(config, tuple(said[1].split(".")), said[2])) is None:
-            config = changed  # what no shipped configuration says
-        for place in text_places(config, pattern):
+        # what no shipped configuration says is laid over both
+        value = {tuple(said[1].split(".")): said[2]} if said and said[0] == base else {}
+        for place in dict.fromkeys([*value, *text_places(plain, pattern)]):
             text = f"{EVIL}{len(texts)}"
-            if refusal(changed := with_text(config, place, text)) is None:
+            under = with_value(config, place, value[place]) if place in value else config
+            if refusal(changed := with_text(under, place, text)) is None:
                 config, texts[text] = changed, place
-    for place in free_keys(config, LEAVES):
+                plain = with_value(plain, place, value[place]) if place in value else plain
+    for place in free_keys(plain, LEAVES):
         # a key has no line break (unusable_values)
         key = f"{EVIL}{len(texts)}".replace("\n", " ")
         if refusal(changed := with_key(config, place, key)) is None:
             config, texts[key] = changed, place
-    return config, texts
+    return plain, config, texts
 
 
 HASHES = re.compile(r"(/config/[\w.]+\.)[0-9a-f]{12}(?=\.json)|(?<=--code=)[0-9a-f]{16}$")
@@ -174,13 +178,15 @@ def handed_on(base: str, folder: Path) -> set[Place]:
     """
     graphs = []
     with kept(), chdir(folder):
-        config, texts = evil(base)
-        for made in (config_of(base), config):
+        plain_config, config, texts = evil(base)
+        for made in (plain_config, config):
             with loaded(made, folder) as api:
                 graphs.append(built(api, ["all"]))
         graphs[1].sections.write()
     words = [run_by_shell(graph.jobs, folder) for graph in graphs]
-    plain, other = ({j.outputs: w for j, w in zip(g.jobs, ws, strict=True)} for g, ws in zip(graphs, words, strict=True))
+    plain, other = (
+        {j.outputs: w for j, w in zip(g.jobs, ws, strict=True)} for g, ws in zip(graphs, words, strict=True)
+    )
     assert set(plain) == set(other)
     passed: set[str] = set()
     for outputs in other:

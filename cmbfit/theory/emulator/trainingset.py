@@ -19,7 +19,7 @@ import camb
 import numpy as np
 
 from cmbfit.errors import DataError, ParameterError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_path, parse_json
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
 from cmbfit.theory.emulator.design import Design
 from cmbfit.theory.extensions import EXTENSIONS
@@ -182,7 +182,7 @@ def read_training_set(paths: Sequence[str | Path], *, unlensed: bool = True) -> 
     for path in paths:
         try:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
-                record = json.loads(f["record"].tobytes())
+                record = parse_json(f["record"].tobytes())
                 part = TrainingSet(
                     f["theta"],
                     f["dl"],

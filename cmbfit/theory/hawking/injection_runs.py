@@ -22,7 +22,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError, DataError
-from cmbfit.io import atomic_path
+from cmbfit.io import atomic_path, parse_json
 from cmbfit.theory.camb_code import CambSettings, camb_parameters
 from cmbfit.theory.emulator.design import LCDM_FOCUS
 from cmbfit.theory.hawking.pbh import MASS_RANGE, evaporation_spectra
@@ -209,7 +209,7 @@ def read_runs(paths: Sequence[str | Path]) -> InjectionRuns:
     for path in paths:
         try:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
-                settings = json.loads(f["record"].tobytes())
+                settings = parse_json(f["record"].tobytes())
                 parts.append(InjectionRuns(**{name: f[name] for name in _ARRAYS}, settings=settings))
             _require_shapes(parts[-1])
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:

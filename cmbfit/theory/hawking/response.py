@@ -30,7 +30,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
-from cmbfit.io import atomic_path, reading
+from cmbfit.io import atomic_path, parse_json, reading
 from cmbfit.shipped import read_shipped
 from cmbfit.theory.base import Theory, check_box
 from cmbfit.theory.parameters import LCDM
@@ -239,7 +239,7 @@ def _shipped() -> dict[float, Response]:
 def _read(raw: bytes, path: str) -> dict[float, Response]:
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as f:
-            record = json.loads(f["record"].tobytes())
+            record = parse_json(f["record"].tobytes())
             found = [
                 Response(
                     float(r["mass"]),
