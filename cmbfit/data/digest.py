@@ -32,3 +32,11 @@ def digest_mismatch(
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     return None
+
+
+def refuse_other_than_file(path: Path) -> None:
+    """Raise :class:`~cmbfit.errors.DataError` where something that is no file stands in a file's place."""
+    if path.exists() and not path.is_file():
+        raise DataError(
+            f"{path}: expected a file or nothing, found a directory or device; move it out of the way"
+        )

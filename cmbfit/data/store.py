@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmbfit.data.digest import digest_mismatch
+from cmbfit.data.digest import digest_mismatch, refuse_other_than_file
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, PackageSource, Registry
 from cmbfit.data.registry import data_root, is_loopback, load_registry
 from cmbfit.errors import ChecksumError, DataError, DownloadError
@@ -231,6 +231,7 @@ def fetch(
     _require_pin(entry)
     cached = cached_path(entry)
     altered: str | None = None
+    refuse_other_than_file(cached)
     if cached.is_file():
         altered = _mismatch(entry, cached)
         if altered is None:
@@ -376,8 +377,8 @@ def _copies(registry: Registry, entry: Entry) -> list[VerifyResult]:
         except ChecksumError as error:
             add("embedded", str(error))
     cached = cached_path(entry)
-    if cached.is_file():
-        add("cached", _mismatch(entry, cached))
+    if cached.exists():
+        add("cached", _mismatch(entry, cached) if cached.is_file() else "a directory or device, no file")
     try:
         if _user_file(registry, entry):
             add("CMBFIT_DATA", None)
