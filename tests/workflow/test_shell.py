@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import shlex
 import string
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
@@ -21,9 +23,12 @@ from cmbfit.config import load_config
 from cmbfit.config.check import schema_problems
 from cmbfit.config.read import unusable_values
 from cmbfit.errors import CmbfitError
+from cmbfit.io import write_json
+from cmbfit.report.checks import below, write_checks
 from pipeline.plan import Plan
+from tests.report.example import SUMMARY
 
-from .conftest import ROOT, Checkout
+from .conftest import ROOT, Checkout, copy_checkout
 from .graph import Job, built, graph_of
 from .loaded import kept, loaded
 from .test_leaves import BASES, LEAVES, VALUES, Place, at, config_of, places, used, with_value
@@ -99,16 +104,23 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> set[Place]:
         Path("mine.py").write_text("class A: ...\n\n\nclass B: ...\n")
         for pattern in TEXTS:
             config, place = used_place(pattern)
-            # the last is valid but for its end, which Python's $ does not see
-            for text in (EVIL, "x\0y", "\x1b[2J", f"{first_text(at(config, place))}\n"):
-                said = refusal(with_text(config, place, text))
-                # an entry of a list may be named by its number
-                named = rf"(^|; ){re.escape('.'.join(place))}(\[0\])*: "
-                assert said is None or re.search(named, said), (place, said)
-                assert said or text.isprintable() or "\n" in text, place
-                if said is None and text == EVIL:
-                    found.add(pattern)
+            said = refused(config, place, EVIL)
+            if said is None:
+                found.add(pattern)
+            else:  # valid but for its end, which Python's $ does not see
+                refused(config, place, f"{first_text(at(config, place))}\n")
+            for text in ("x\0y", "\x1b[2J"):
+                assert refused(config, place, text) is not None, place
     return found
+
+
+def refused(config: dict[str, Any], place: Place, text: str) -> str | None:
+    """Return why a text is refused, which must be said by its place; None where it is taken."""
+    said = refusal(with_text(config, place, text))
+    # an entry of a list may be named by its number
+    named = rf"(^|; ){re.escape('.'.join(place))}(\[0\])*: "
+    assert said is None or re.search(named, said), (place, said)
+    return said
 
 
 def first_text(value: Any) -> str:
@@ -212,7 +224,7 @@ def test_a_shell_hands_every_text_on_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_shell_hands_the_texts_of_every_leaf_on_as_they_are(taken: set[Place], tmp_path: Path) -> None:
     found: set[Place] = set()
-    for base in BASES.keys() - {"default", "own", "simulated"}:
+    for base in BASES.keys() - {"own", "simulated"}:
         (tmp_path / base).mkdir()
         found |= handed_on(base, tmp_path / base)
     assert not {pattern for pattern in taken if not any(matches(pattern, place) for place in found)}
@@ -252,17 +264,61 @@ def test_commands_quote_every_field_and_no_parameter_is_made_from_inputs(tmp_pat
         assert not re.search(r"[$`;]", rule.shellcmd), rule.name
 
 
-@pytest.mark.slow
-def test_two_hundred_fits_make_no_long_command(tmp_path: Path) -> None:
+def many(n: int) -> dict[str, Any]:
+    """Return a configuration of n small fits."""
     config = load_config()
-    first = config["run"]["fits"][0]
-    fits = {f"fit_{i:03}": {**config["fits"][first], "title": f"number {i}"} for i in range(200)}
-    more = {"run": {"fits": list(fits)}, "fits": fits, "comparison": {"fixed": {"harrison_zeldovich": None}}}
-    (tmp_path / "many.yaml").write_text(yaml.safe_dump(more))
-    jobs = graph_of(tmp_path, [tmp_path / "many.yaml"]).jobs
-    assert len(jobs) > 2000
-    longest = max(jobs, key=lambda j: len(j.command))
+    first = config["fits"][config["run"]["fits"][0]]
+    fits = {f"fit_{i:03}": {**first, "title": f"number {i}"} for i in range(n)}
+    comparison = {**config["comparison"], "fixed": {}}
+    return {**config, "run": {**config["run"], "fits": list(fits)}, "fits": fits, "comparison": comparison}
+
+
+def test_the_time_to_plan_grows_with_the_number_of_fits(tmp_path: Path) -> None:
+    """Four times the fits take four times as long; sixteen times, were each held against each other."""
+    seconds = {}
+    with kept(), chdir(tmp_path):
+        for n in (1, 40, 160):  # the first loads what all need
+            start = time.process_time()
+            Plan(many(n))
+            seconds[n] = time.process_time() - start
+    assert seconds[160] < 8 * max(seconds[40], 0.05), seconds
+
+
+@pytest.mark.slow
+def test_a_run_of_two_hundred_fits_plans_and_its_summary_runs(tmp_path: Path) -> None:
+    """The kernel takes 128 KiB a word (MAX_ARG_STRLEN); the configuration of 200 fits alone has more."""
+    config = many(200)
+    assert len(json.dumps(config)) > 2**17
+    (tmp_path / "many.yaml").write_text(yaml.safe_dump(config))
+    graph = graph_of(tmp_path, [tmp_path / "many.yaml"])
+    assert len(graph.jobs) > 4000
+    longest = max(graph.jobs, key=lambda j: len(j.command))
     assert len(longest.command) < 2500, longest.command
+    (job,) = (j for j in graph.jobs if j.rule == "write_summary")
+    fit = {k: x for k, x in SUMMARY["fits"]["lcdm"].items() if k != "reweighted"}
+    with chdir(tmp_path):
+        graph.sections.write()
+        for i, file in enumerate(x for x in job.inputs if not Path(x).is_absolute()):
+            if "/checks/" in file:
+                write_checks(file, [below("made up", i, 1e9)])
+            elif file.endswith(".summary.json"):
+                name = Path(file).name.removesuffix(".summary.json")
+                write_json(file, fit | {"title": f"made up for {name}"})
+            else:
+                write_json(file, SUMMARY["fits"]["lcdm"]["reweighted"])
+        Path(job.logs[0]).parent.mkdir(parents=True)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    run = subprocess.run(["bash", "-c", job.command], cwd=tmp_path, env=environment, check=False)
+    assert run.returncode == 0, (tmp_path / job.logs[0]).read_text()
+    summary = json.loads((tmp_path / job.outputs[0]).read_text())
+    assert [f["title"] for f in summary["fits"].values()] == [f"made up for fit_{i:03}" for i in range(200)]
+    assert len(summary["checks"]) > 600
+    assert len(summary["provenance"]["inputs"]) > 1000
+    assert summary["provenance"]["settings"] == config
 
 
 @pytest.mark.slow
@@ -287,6 +343,32 @@ def test_a_title_with_braces_and_a_folder_with_a_space_and_quotes_run(
     checks = json.loads((folder / target).read_text())["checks"]
     assert any(remark in c["comment"] for c in checks)
     assert not list(folder.rglob("marker"))
+
+
+@pytest.mark.slow
+def test_the_shipped_configuration_runs_in_a_checkout_of_any_name(tmp_path: Path) -> None:
+    """Spaces, quotes and a command in the checkout's own path; braces, which Snakemake cannot have there, are refused."""
+    here = copy_checkout(tmp_path / 'a checkout\'s "own" $(touch marker) `touch marker` place; touch marker')
+    dry = here.snakemake("--dry-run", "--printshellcmds", config=None)
+    assert dry.returncode == 0, dry.stdout[-3000:] + dry.stderr[-3000:]
+    lines = re.findall(
+        r"^ +(python -m pipeline (?:.*\n)*?.*(?:2>&1| \| tee .*))$", dry.stdout + dry.stderr, re.MULTILINE
+    )
+    assert len(lines) > 40
+    jobs = [Job("", (), (), tuple(re.findall(r"results/\S+\.log", line)), line) for line in lines]
+    words = run_by_shell(jobs, here.root)
+    bundle = str(here.root / "cmbfit/theory/emulator/bundles/lcdm_planck2018/manifest.json")
+    assert any(f"--emulator={bundle}" in line for line in words)
+    target = "results/default/checks/spectra.json"
+    run = here.snakemake(target, config=None)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert all(c["pass"] for c in json.loads((here.root / target).read_text())["checks"])
+    assert not list(tmp_path.rglob("marker"))
+    braces = tmp_path / "{place}"
+    here.root.rename(braces)
+    refused = Checkout(braces).snakemake("--dry-run", config=None)
+    assert refused.returncode != 0
+    assert "expected a path without braces and line breaks" in refused.stdout + refused.stderr
 
 
 def test_a_stage_takes_values_that_look_like_options(tmp_path: Path) -> None:
