@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 
 from cmbfit.config import load_config
 from cmbfit.config.load import parse_overrides
-from cmbfit.errors import CmbfitError
+from cmbfit.errors import CmbfitError, printable
 
 min_version("9.27")
 
@@ -16,7 +16,7 @@ try:
         parse_overrides(workflow.config_settings.config_args or []),
     )
 except CmbfitError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(printable(str(error)))
 
 
 pathvars:

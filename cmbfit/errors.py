@@ -5,9 +5,10 @@ The command line maps every :class:`CmbfitError` to exit code 2.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -24,6 +25,28 @@ def shown(value: Any) -> str:
     '[0, 1, 2, 3, ...]'
     """
     return _SHORT.repr(value)
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    r"""Return a text as a terminal may show it: what would move its cursor, colour or turn it becomes an escape.
+
+    Examples
+    --------
+    >>> printable("a title\x1b[2J")
+    'a title\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line: line breaks become spaces, the rest as :func:`printable`.
+
+    Examples
+    --------
+    >>> one_line("a\nb")
+    'a b'
+    """
+    return printable(" ".join(text.split()))
 
 
 class CmbfitError(Exception):
@@ -112,3 +135,27 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})"
+
+
+@contextlib.contextmanager
+def at(where: str) -> Iterator[None]:
+    """Name the place of the configuration in an error about its value, unless the error does.
+
+    Parameters
+    ----------
+    where : str
+        Keys from the top, with dots.
+
+    Examples
+    --------
+    >>> with at("maps.mask"):
+    ...     raise DataError("x.fits: not in the data registry")
+    Traceback (most recent call last):
+    cmbfit.errors.DataError: maps.mask: x.fits: not in the data registry
+    """
+    try:
+        yield
+    except CmbfitError as error:
+        if str(error).startswith(where):
+            raise
+        raise type(error)(f"{where}: {error}") from error

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import shutil
@@ -244,11 +245,42 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text as RFC 8259 has it: names are given once, numbers are finite.
+
+    Raises
+    ------
+    ValueError
+        For anything else; :mod:`json` itself takes NaN, and of two values of one name the last.
+
+    Examples
+    --------
+    >>> parse_json('{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    ValueError: the name 'a' is given twice
+    """
+    return json.loads(text, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(x for x in names if names.count(x) > 1)!r} is given twice")
+    return out
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; raise :class:`~cmbfit.errors.DataError` when it is missing or malformed."""
+    """Read a JSON file; raise :class:`~cmbfit.errors.DataError` when it is missing or malformed, see :func:`parse_json`."""
     try:
         with reading(path, "JSON"):
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            return parse_json(Path(path).read_text(encoding="utf-8"))
     except DataError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise DataError(f"{path}: no such file") from error.__cause__

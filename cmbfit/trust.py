@@ -7,12 +7,11 @@ A configuration comes from anywhere and may name a Python file. It is run only i
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
 from cmbfit.errors import CodeNotAllowedError, DataError
-from cmbfit.io import reading, write_json
+from cmbfit.io import parse_json, reading, write_json
 
 ALLOW = "CMBFIT_ALLOW_CODE"
 """Environment variable that allows all code when it is 1."""
@@ -46,7 +45,7 @@ def trusted() -> dict[str, str]:
             f"nothing of what you trust; look through it, then chmod 600 {path}"
         )
     with reading(path, "a list of trusted files"):
-        return {str(name): str(sha256) for name, sha256 in json.loads(raw)["files"].items()}
+        return {str(name): str(sha256) for name, sha256 in parse_json(raw)["files"].items()}
 
 
 def trust(path: str | Path) -> str:

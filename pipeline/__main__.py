@@ -10,7 +10,7 @@ from pathlib import Path
 
 import defopt
 
-from cmbfit.errors import CmbfitError
+from cmbfit.errors import CmbfitError, printable
 
 
 def stages() -> dict[str, str]:
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
             argparse_kwargs={"prog": f"python -m pipeline {stage}", "allow_abbrev": False},
         )
     except CmbfitError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return 2
     return 0
 

@@ -98,7 +98,7 @@ class Maker:
     def maps(self, band: Band) -> None:
         """Write the maps of all splits and detectors of a field or template."""
         for detector in band.detectors:
-            first = band.spec["maps"].format(split=band.splits[0], detector=detector)
+            first = band.map_of(band.splits[0], detector)
             nside, wmap = self.nside(first), first.startswith("wmap9")
             spec, pixel = band.spec["detectors"][detector], math.degrees(healpy.nside2resol(nside)) * 60
             if wmap:
@@ -122,7 +122,7 @@ class Maker:
                 iqu[0] = (iqu[0] + dipole) / calibration.get("gain", 1.0)
                 iqu[1:] *= efficiency
                 content = Content(iqu, hits, *sigma)
-                path = self.target(band.spec["maps"].format(split=split, detector=detector))
+                path = self.target(band.map_of(split, detector))
                 if wmap:
                     write_wmap_map(path, content)
                 else:

@@ -5,11 +5,12 @@ The rules read it and nothing else of the configuration; it knows nothing of Sna
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cmbfit.data import load_registry
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, at
 from cmbfit.fit import Fit
 from cmbfit.fit.complete import with_data
 from cmbfit.fit.run import complete_run, fit_of_run
@@ -22,7 +23,7 @@ from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.theory.emulator.manifest import bundle_folder
-from pipeline.survey_config import Survey
+from pipeline.survey_config import Survey, check_unit
 
 _ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
 _TRANSFER = "say with theory.transfer how they are made (pipeline/config/early_universe.yaml)"
@@ -63,13 +64,16 @@ class Plan:
         self._plan_transfer()
         self._plan_comparison()
         registry = load_registry()
-        for name in self.map_files:
-            _ = registry[name]  # or an error that says which is meant
+        for where, name in self._map_places():
+            with at(where):
+                _ = registry[name]  # or an error that says which is meant
 
     # maps and spectra
 
     def _plan_maps(self) -> None:
         self.survey = Survey(self.maps) if "fields" in self.maps else None
+        # the bands of a survey have frequencies, which brightness needs
+        check_unit("maps", self.maps, 100.0 if self.survey else None)
         bands = () if self.survey else self.spectra["pair"]
         self.bands = {b: named(self.maps["bands"], b, "spectra.pair") for b in bands}
         # the low-l pixel likelihood runs on the maps that the default run has anyway
@@ -80,14 +84,26 @@ class Plan:
         edges = self.spectra["edges"]
         self.edges = ["planck", self.spectra["lmax_bins"]] if edges == "planck" else edges
 
+    def _map_places(self) -> Iterator[tuple[str, str]]:
+        """Yield registered files that the maps are made of, each with its place in the configuration."""
+        if self.survey:
+            yield from self.survey.file_places()
+            return
+        yield "maps.pixel_window", self.maps["pixel_window"]
+        if self.maps["mask"] is not None:
+            yield "maps.mask", self.maps["mask"]
+        elif "galactic_cut" not in self.maps:
+            raise ConfigError(
+                "maps.mask: expected a registered file, or maps.galactic_cut in its place, found null"
+            )
+        for name, band in self.bands.items():
+            if "map" in band:
+                yield f"maps.bands.{name}.map", band["map"]
+
     @property
     def map_files(self) -> list[str]:
         """Registered files that the maps are made of."""
-        if self.survey:
-            return sorted(set(self.survey.files))
-        window = self.maps["pixel_window"]
-        found = [band["map"] for band in self.bands.values() if "map" in band]
-        return sorted({window, self.maps["mask"] or window, *found})
+        return sorted({name for _, name in self._map_places()})
 
     def resolved(self, value: Any) -> Any:
         """Return a value with <results> at the head of its paths written out, as Snakemake does for its files."""
@@ -113,7 +129,8 @@ class Plan:
             self.extensions = self.train.get("extensions", {})
         else:
             self.n_chunks, self.extensions = 0, {}
-            self.manifest = str(bundle_folder(emulator["bundle"]) / "manifest.json")
+            with at("theory.emulator.bundle"):
+                self.manifest = watchable(str(bundle_folder(emulator["bundle"]) / "manifest.json"))
             bundle = read_json(self.manifest)
             self.box = bundle["box"]
             self._refuse_other_physics(bundle["settings"]["trained_on"]["camb"])
@@ -130,10 +147,17 @@ class Plan:
         self.transfer = self.theory.get("transfer", {})
         self.transfer_parts = self.transfer.get("parts", 5)
         self.transfer_manifest = f"{self.folder}/theory/transfer/manifest.json"
+        for name, fit in self.fits.items():
+            with at(f"fits.{name}.theory.transfer"):
+                watchable(fit.transfer or "")
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
+        if self.look:
+            named(self.config["fits"], self.look["fit"], "look_elsewhere.fit")
+            with at("look_elsewhere.data"):
+                self.look_fit = with_data(fit_of_run(self.run, self.look["fit"]), self.look["data"])
 
     def transfer_of(self, fit: str) -> list[str]:
         """Return the manifest of a fit's transfer expansion, if it needs one."""
@@ -200,6 +224,10 @@ class Plan:
         names = [model.name for group in self.compared for model in group]
         self.compared_fits = [name for name in names if name in self.fits]
         self.pairs: dict[str, TensionRequest] = tension_requests(self.run)
+        for name, pair in self.pairs.items():
+            for key, items in (("a", pair.a), ("b", pair.b)):
+                with at(f"comparison.tension.{name}.{key}"):
+                    with_data(pair.fit, items)
         self.predictive = self.comparison["predictive"]
         asked = self.comparison["evidence"] or {}
         self.evidence_method = asked.get("method")
@@ -208,12 +236,6 @@ class Plan:
     def tension_uses(self) -> str:
         """Return the hash of what the pairs of data sets use."""
         return self.uses(*(with_data(r.fit, items) for r in self.pairs.values() for items in (r.a, r.b)))
-
-    def look_fit(self) -> Fit:
-        """Return a fit's priors and start with Gaussian data, such as tau_lowe in place of low-l EE."""
-        assert self.look is not None  # noqa: S101 - its rule exists only then
-        named(self.config["fits"], self.look["fit"], "look_elsewhere.fit")
-        return with_data(fit_of_run(self.run, self.look["fit"]), self.look["data"])
 
     def comparison_files(self) -> dict[str, Any]:
         """Return the products that compare_fits joins."""
@@ -296,6 +318,16 @@ class Plan:
         fits = self.fitted(*self.fits)
         products, registered = self.products, self.map_files
         return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
+
+
+def watchable(path: str) -> str:
+    """Return a path that rules may name, or raise :class:`ConfigError`: Snakemake finds wildcards in any."""
+    if re.search(r"[{}\n]", path):
+        raise ConfigError(
+            f"{path!r}: expected a path without braces and line breaks, which Snakemake takes for wildcards; "
+            "rename the folder"
+        )
+    return path
 
 
 def named(section: Mapping[str, Any], name: str, where: str) -> Any:

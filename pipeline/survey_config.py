@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, at
 
 ALL = "all"
 """The name of the only split of a band that has none."""
@@ -46,7 +47,13 @@ class Band:
 
     def maps(self, split: str) -> list[str]:
         """Return the registered map of each detector for one split."""
-        return [self.spec["maps"].format(split=split, detector=d) for d in self.detectors]
+        return [self.map_of(split, d) for d in self.detectors]
+
+    def map_of(self, split: str, detector: str) -> str:
+        """Return the registered map of a detector for one split."""
+        # not str.format: a configuration's text is no format of its own
+        parts = {"split": split, "detector": detector}
+        return re.sub(r"\{(split|detector)\}", lambda m: parts[m[1]], self.spec["maps"])
 
     def split_of(self, split: str) -> str:
         """Return this band's split that belongs to another band's: its own of that name, or its only one."""
@@ -73,10 +80,12 @@ class Band:
             out.append({"file": beam} if isinstance(beam, str) else dict(beam))
         return out
 
-    @property
-    def files(self) -> list[str]:
-        """All registered files of this band."""
-        return [f for s in self.splits for f in self.maps(s)] + [b["file"] for b in self.beams]
+    def file_places(self) -> Iterator[tuple[str, str]]:
+        """Yield all registered files of this band, each with its place below the band."""
+        for split in self.splits:
+            yield from (("maps", name) for name in self.maps(split))
+        for (name, detector), beam in zip(self.spec["detectors"].items(), self.beams, strict=True):
+            yield f"detectors.{name}.beam{'' if isinstance(detector['beam'], str) else '.file'}", beam["file"]
 
 
 class Survey:
@@ -98,23 +107,39 @@ class Survey:
 
         self.fields, self.templates = bands("fields"), bands("templates")
         self.differences, self.channels = bands("differences"), bands("channels")
-        sections = (self.fields, self.templates, self.differences, self.channels)
-        self.bands = {name: band for section in sections for name, band in section.items()}
+        self.sections = {
+            "fields": self.fields,
+            "templates": self.templates,
+            "differences": self.differences,
+            "channels": self.channels,
+        }
+        self.bands = {name: band for bands in self.sections.values() for name, band in bands.items()}
         self.joined = {name: band for name, band in self.bands.items() if band.joins}
         self.observed = {name: band for name, band in self.bands.items() if not band.joins}
         self.masked = {**self.fields, **self.differences}
         self.masks: Mapping[str, Mapping[str, Any]] = maps.get("masks", {})
         self.cleaning: Mapping[str, Any] = maps.get("cleaning", {"fields": [], "templates": []})
         self.pixel_window: str = maps["pixel_window"]
-        if len(self.bands) != sum(map(len, sections)):
+        self._check()
+
+    def _check(self) -> None:
+        if len(self.bands) != sum(map(len, self.sections.values())):
             raise ConfigError("maps: two of fields, templates, channels and differences have one name")
+        for section, named in self.sections.items():
+            for name, band in named.items():
+                check_unit(f"maps.{section}.{name}", band.spec, band.spec.get("frequency_ghz"))
         for name, band in self.masked.items():
-            for mask in self.masks_of(name):
-                _known(f"maps: mask of {name}", mask, self.masks)
+            where = f"maps.{'fields' if name in self.fields else 'differences'}.{name}"
+            for key in ("mask", "mask_p"):
+                if key in band.spec:
+                    _known(f"{where}.{key}", band.spec[key], self.masks)
             for channel in band.joins:
-                _known(f"maps: join of {name}", channel, self.channels)
+                _known(f"{where}.join", channel, self.channels)
                 for split in band.splits:
                     self.channels[channel].split_of(split)
+        self._check_cleaning()
+
+    def _check_cleaning(self) -> None:
         for name in self.cleaning["fields"]:
             _known("maps.cleaning.fields", name, self.fields)
         for name in self.cleaning["templates"]:
@@ -203,13 +228,34 @@ class Survey:
             spec |= {"has_cmb": section["has_cmb"], "noise_uk_arcmin": section.get("noise_uk_arcmin")}
         return spec
 
+    def file_places(self) -> Iterator[tuple[str, str]]:
+        """Yield every registered file that the maps need, with its place in the configuration."""
+        if any("pixel_window" not in band.spec for band in self.observed.values()):
+            yield "maps.pixel_window", self.pixel_window
+        for section, bands in self.sections.items():
+            for name, band in bands.items():
+                where = f"maps.{section}.{name}"
+                if "pixel_window" in band.spec:
+                    yield f"{where}.pixel_window", band.spec["pixel_window"]
+                if not band.joins:
+                    yield from ((f"{where}.{place}", file) for place, file in band.file_places())
+        for name, mask in self.masks.items():
+            yield from ((f"maps.masks.{name}.files", file) for file in mask.get("files", []))
+
     @property
     def files(self) -> list[str]:
         """Every registered file that the maps need, once each."""
-        out = [f for band in self.observed.values() for f in band.files]
-        out += [f for mask in self.masks.values() for f in mask.get("files", [])]
-        out += [self.pixel_window_of(b) for b in self.observed]
-        return list(dict.fromkeys(out))
+        return list(dict.fromkeys(name for _, name in self.file_places()))
+
+
+def check_unit(where: str, section: Mapping[str, Any], frequency_ghz: float | None) -> None:
+    """Raise :class:`~cmbfit.errors.MapError`, naming the place, for a declared unit that is none of a map's."""
+    unit = section.get("declare", {}).get("unit")
+    if unit is not None:
+        from cmbfit.sky.units import factor_to_uk_cmb  # noqa: PLC0415 (loads healpy, and few configurations need it)
+
+        with at(f"{where}.declare.unit"):
+            factor_to_uk_cmb(unit, frequency_ghz)
 
 
 def _known(where: str, name: str, known: Mapping[str, Any]) -> None:

@@ -107,3 +107,29 @@ def test_a_record_names_inputs_product_and_code(tmp_path: Path) -> None:
     assert record["packages"]["numpy"] == np.__version__
     with pytest.raises(FileNotFoundError):
         provenance(inputs=[tmp_path / "absent"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NaN",
+        "[Infinity]",
+        "-Infinity",
+        '{"a": 1e999}',
+        '{"a": 1, "a": 2}',
+        '[{"b": {"a": 1, "a": 1}}]',
+        "[1,]",
+        "1 2",
+    ],
+)
+def test_json_is_that_of_its_standard(text: str, tmp_path: Path) -> None:
+    """RFC 8259: no NaN, no infinity; names that are given twice mean something else to every reader."""
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=r"x\.json: expected JSON, found"):
+        read_json(tmp_path / "x.json")
+
+
+def test_every_number_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    value = {"a": [0.1, -1e-308, 5e-324, 1.7976931348623157e308, 2**70, -0.0], "b": {"a": None}}
+    write_json(tmp_path / "x.json", value)
+    assert repr(read_json(tmp_path / "x.json")) == repr(value)

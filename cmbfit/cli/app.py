@@ -84,10 +84,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run the command line; a typed error, or a file that cannot be had, prints one line and exits with 2."""
-    from cmbfit.errors import CmbfitError  # noqa: PLC0415
+    from cmbfit.errors import CmbfitError, printable  # noqa: PLC0415
 
     try:
         app()
     except (CmbfitError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         sys.exit(2)

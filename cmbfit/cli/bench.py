@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption
+from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption, say
 from cmbfit.io import write_json
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
@@ -91,7 +91,7 @@ def likelihood(
     }
     if output is not None:
         write_json(output, result)
-    typer.echo(json.dumps(result, indent=2))
+    say(json.dumps(result, indent=2))
 
 
 def _rate(call: Callable[[], None], n: int, seconds: float) -> float:

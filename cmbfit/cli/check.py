@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmbfit.cli.run import Overrides
+from cmbfit.cli.words import say
 from cmbfit.errors import CmbfitError, ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def check(
     settings = merged(config, parse_overrides(override or ()))
     problems = schema_problems(settings)
     for text in problems:  # before torch is imported: most mistakes are here
-        typer.echo(f"error: {text}", err=True)
+        say(f"error: {text}", err=True)
     if any(text.startswith(_NEEDED) and "unknown key" not in text for text in problems):
         _stop(["the fits are looked at when this is right"], note=True)
     found, lines = _fits(settings, [n for n in settings["run"]["fits"] if not _about(n, problems)])
@@ -54,10 +55,10 @@ def check(
     if problems or later:
         _stop(later)
     for line in [f"run {settings['run']['name']}: results/{settings['run']['name']}", *lines]:
-        typer.echo(line)
+        say(line)
     if jobs:
-        typer.echo(_job_table(config, override or ()))
-    typer.echo(f"{' '.join(config)}: nothing wrong")
+        say(_job_table(config, override or ()))
+    say(f"{' '.join(config)}: nothing wrong")
 
 
 def _job_table(config: Sequence[str], override: Sequence[str]) -> str:
@@ -74,7 +75,7 @@ def _job_table(config: Sequence[str], override: Sequence[str]) -> str:
 
 def _stop(texts: Sequence[str], *, note: bool = False) -> None:
     for text in texts:
-        typer.echo(f"{'note' if note else 'error'}: {text}", err=True)
+        say(f"{'note' if note else 'error'}: {text}", err=True)
     raise typer.Exit(2)
 
 

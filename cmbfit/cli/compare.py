@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption
+from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption, say
 from cmbfit.errors import ConfigError, DataError
 from cmbfit.io import provenance, read_json, write_json
 
@@ -87,12 +87,12 @@ def compare(
         posteriors = posteriors_of(group, where)
         candidates = [_candidate(m, posteriors[m.name], folder, asked, seed) for m in group]
         tables.append(compare_models(candidates, np.random.default_rng([seed, i]), starts=section["starts"]))
-        typer.echo(text_table(tables[-1]))
+        say(text_table(tables[-1]))
     write_json(
         output / "models.json", {"tables": tables, "provenance": provenance(inputs=[config_path(config)])}
     )
     save_figure(plot_models(tables), output / "models", model_columns(tables))
-    typer.echo(f"wrote {output / 'models.json'}, models.csv and the forest plot models.png")
+    say(f"wrote {output / 'models.json'}, models.csv and the forest plot models.png")
 
 
 def _require_chains(folder: Path) -> None:

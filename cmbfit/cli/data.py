@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cmbfit import data
+from cmbfit.cli.words import say
 from cmbfit.data.download import digest_mismatch
 from cmbfit.errors import ChecksumError, ConfigError, DataError
 from cmbfit.io import sha256_file
@@ -41,8 +42,8 @@ def list_files(
     for entry, (name, size, state, description) in zip(entries, rows, strict=True):
         if entry.group != current:
             current = entry.group
-            typer.echo(f"# {current}: {registry.descriptions.get(current, '')}")
-        typer.echo(f"{name:{widths[0]}}  {size:>{widths[1]}}  {state:{widths[2]}}  {description}")
+            say(f"# {current}: {registry.descriptions.get(current, '')}")
+        say(f"{name:{widths[0]}}  {size:>{widths[1]}}  {state:{widths[2]}}  {description}")
 
 
 @app.command()
@@ -59,7 +60,7 @@ def fetch(
     if not wanted:
         raise ConfigError("cmbfit data fetch: expected names or --all-embedded (see `cmbfit data list`)")
     for name in dict.fromkeys(wanted):
-        typer.echo(data.fetch(name, offline=offline))
+        say(data.fetch(name, offline=offline))
 
 
 @app.command()
@@ -72,8 +73,8 @@ def verify(
     results = data.verify(names)
     bad = [r for r in results if r.state != "ok"]
     for result in bad:
-        typer.echo(f"{result.state:8}  {result.place:11}  {result.name}  {result.message}")
-    typer.echo(f"{len(results) - len(bad)} of {len(results)} copies are right")
+        say(f"{result.state:8}  {result.place:11}  {result.name}  {result.message}")
+    say(f"{len(results) - len(bad)} of {len(results)} copies are right")
     if bad:
         raise typer.Exit(1)
 
@@ -90,8 +91,8 @@ def pin(
     wrong = digest_mismatch(file, sha256=entry.sha256, size=entry.size, md5=entry.md5)
     if wrong:
         raise ChecksumError(f"{file}: is not {name}: {wrong}")
-    typer.echo("version: 1\npins:")
-    typer.echo(f"  {name}: {{sha256: {sha256_file(file)}, bytes: {file.stat().st_size}}}")
+    say("version: 1\npins:")
+    say(f"  {name}: {{sha256: {sha256_file(file)}, bytes: {file.stat().st_size}}}")
 
 
 @app.command()
@@ -112,23 +113,23 @@ def sets(
         width = max(map(len, names))
         for one in names:
             spec = description(one)
-            typer.echo(f"{one:{width}}  {_ranges(spec)}  {_count(spec)}  {_nuisances(spec)}")
+            say(f"{one:{width}}  {_ranges(spec)}  {_count(spec)}  {_nuisances(spec)}")
         for combination, parts in combinations().items():
-            typer.echo(f"{combination:{width}}  = {' + '.join(s.name for s in select(parts['data']))}")
+            say(f"{combination:{width}}  = {' + '.join(s.name for s in select(parts['data']))}")
         return
     chosen = select([name])  # an unknown name is refused with those of both sorts
     if name in combinations():
-        typer.echo(f"{name}: {combinations()[name]['title']}")
+        say(f"{name}: {combinations()[name]['title']}")
         for selection in chosen:
             options = f"  {dict(selection.options)}" if selection.options else ""
-            typer.echo(f"  {selection.name}{options}")
+            say(f"  {selection.name}{options}")
         return
     spec = description(name)
     rows = {"multipoles": _ranges(spec), "values": _count(spec, name), "nuisances": _nuisances(spec)}
     rows |= {key: str(spec[key]) for key in ("citation", "approximation") if spec.get(key)}
-    typer.echo(f"{name}: {spec['title']}")
+    say(f"{name}: {spec['title']}")
     for key, text in rows.items():
-        typer.echo(f"  {key:13}  {text}")
+        say(f"  {key:13}  {text}")
 
 
 def _ranges(spec: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cmbfit.cli.words import say
 from cmbfit.errors import ConfigError
 
 app = typer.Typer(help="Train, fine-tune, evaluate and describe emulators.", no_args_is_help=True)
@@ -32,9 +33,9 @@ def _print_accuracy(accuracy: dict[str, Any]) -> None:
         part = accuracy.get("focus", {}) if where == "focus" else accuracy
         if "overall" not in part:
             continue
-        typer.echo(f"|delta D_l| / sigma_CV at {part['n_points']} held-out points of the {title}:")
+        say(f"|delta D_l| / sigma_CV at {part['n_points']} held-out points of the {title}:")
         for pair, (p68, p95, p99, worst) in part["overall"].items():
-            typer.echo(f"  {pair}: 68% {p68:.4f}, 95% {p95:.4f}, 99% {p99:.4f}, max {worst:.3f}")
+            say(f"  {pair}: 68% {p68:.4f}, 95% {p95:.4f}, 99% {p99:.4f}, max {worst:.3f}")
 
 
 @app.command()
@@ -48,19 +49,17 @@ def info(
     folder = bundle_folder(emulator)
     loaded = load_emulator(folder)
     manifest, _ = read_arrays(folder)
-    typer.echo(
-        f"{folder.name}: {manifest['format']} version {manifest['version']}, cmbfit {manifest['cmbfit']}"
-    )
+    say(f"{folder.name}: {manifest['format']} version {manifest['version']}, cmbfit {manifest['cmbfit']}")
     for name, (low, high) in loaded.box.items():
-        typer.echo(f"  {name}: {low:g} to {high:g}")
+        say(f"  {name}: {low:g} to {high:g}")
     pairs = [pair for block in manifest["blocks"].values() for pair in block["pairs"]]
-    typer.echo(
+    say(
         f"spectra: {' '.join(dict.fromkeys(pairs))} to l = {loaded.lmax}; blocks: {', '.join(manifest['blocks'])}"
     )
-    typer.echo(f"derived: {' '.join(manifest['derived'])}")
+    say(f"derived: {' '.join(manifest['derived'])}")
     settings = manifest["settings"]
-    typer.echo(f"trained on {settings['n_spectra']} spectra ({settings['n_failed_points']} points failed)")
-    typer.echo("  " + ", ".join(f"{k}={v}" for k, v in settings["trained_on"]["camb"].items()))
+    say(f"trained on {settings['n_spectra']} spectra ({settings['n_failed_points']} points failed)")
+    say("  " + ", ".join(f"{k}={v}" for k, v in settings["trained_on"]["camb"].items()))
     _print_accuracy(manifest["accuracy"])
 
 
@@ -99,7 +98,7 @@ def evaluate(
         "sigma_cv": accuracy.overall,
         "derived_max_relative": accuracy.derived,
     }
-    typer.echo(json.dumps(record, indent=2))
+    say(json.dumps(record, indent=2))
 
 
 @app.command()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import typer
-
-from cmbfit.cli.words import FigureOption, JsonOption
+from cmbfit.cli.words import FigureOption, JsonOption, say
 
 
 def firas(as_json: JsonOption = False, figure: FigureOption = None) -> None:
@@ -54,15 +52,15 @@ def firas(as_json: JsonOption = False, figure: FigureOption = None) -> None:
 
         save_figure(plot_firas(data, fits[1:]), figure, firas_table(data, fits[1:]))
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        say(json.dumps(result, indent=2))
         return
     t, mu, y = result["temperature"], result["mu"], result["y"]
-    typer.echo(f"T  = {t['value']:.5f} +- {t['error']:.5f} K (calibration {CALIBRATION_ERROR:g} K included)")
-    typer.echo(f"mu = {mu['value']:.2e} +- {mu['error']:.2e}, |mu| < {mu['limit_95']:.2e} (95%)")
-    typer.echo(f"y  = {y['value']:.2e} +- {y['error']:.2e}, |y| < {y['limit_95']:.2e} (95%)")
+    say(f"T  = {t['value']:.5f} +- {t['error']:.5f} K (calibration {CALIBRATION_ERROR:g} K included)")
+    say(f"mu = {mu['value']:.2e} +- {mu['error']:.2e}, |mu| < {mu['limit_95']:.2e} (95%)")
+    say(f"y  = {y['value']:.2e} +- {y['error']:.2e}, |y| < {y['limit_95']:.2e} (95%)")
     for fit in fits:
-        typer.echo(
+        say(
             f"chi2 = {fit.chi2:.3f} for {fit.dof} degrees of freedom, p = {fit.probability:.3f} ({', '.join(fit.parameters)})"
         )
     for row in PUBLISHED:
-        typer.echo(f"published: {row['quantity']}: {row['value']} ({row['source']})")
+        say(f"published: {row['quantity']}: {row['value']} ({row['source']})")

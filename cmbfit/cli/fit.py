@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption
+from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption, say
 from cmbfit.errors import ConfigError
 from cmbfit.io import write_json
 
@@ -45,18 +45,16 @@ def fit(
     """
     run, chosen = read_fit(config, changes, fit, sampler=sampler, transfer=transfer)
     folder, where = output or Path("fits") / chosen.name, device or run.device
-    typer.echo(_first_line(config, chosen))
+    say(_first_line(config, chosen))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if quick:
         result = _quick(chosen, where, run.seed)
         write_json(folder / "quick.json", result)
         for parameter, row in result["parameters"].items():
-            typer.echo(f"{parameter:12s} {row['best']:.6g} +- {row['sigma']:.2g}")
+            say(f"{parameter:12s} {row['best']:.6g} +- {row['sigma']:.2g}")
         for parameter, value in result["derived"].items():
-            typer.echo(f"{parameter:12s} {value:.6g}")
-        typer.echo(
-            f"chi2 {result['chi2']['total']:.2f}; {result['seconds']:.2f} s; wrote {folder / 'quick.json'}"
-        )
+            say(f"{parameter:12s} {value:.6g}")
+        say(f"chi2 {result['chi2']['total']:.2f}; {result['seconds']:.2f} s; wrote {folder / 'quick.json'}")
         return
     from cmbfit.cli.sampling import sample_fit  # noqa: PLC0415 (torch, emcee, matplotlib)
 

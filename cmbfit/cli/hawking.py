@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cmbfit.cli.words import FigureOption, JsonOption
+from cmbfit.cli.words import FigureOption, JsonOption, say
 
 
 def hawking(
@@ -54,16 +54,14 @@ def hawking(
 
         save_figure(plot_emission(), figure, emission_table())
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        say(json.dumps(result, indent=2))
         return
-    typer.echo(
+    say(
         f"T = {temperature:.5g} K = {result['temperature_GeV'] * 1e3:.5g} MeV, horizon {result['horizon_radius_m']:.4g} m"
     )
-    typer.echo(f"lifetime {result['lifetime_massless_yr']:.4g} yr (massless fields)")
+    say(f"lifetime {result['lifetime_massless_yr']:.4g} yr (massless fields)")
     if result["lifetime_standard_model_yr"] is not None:
-        typer.echo(f"lifetime {result['lifetime_standard_model_yr']:.4g} yr (Standard Model)")
+        say(f"lifetime {result['lifetime_standard_model_yr']:.4g} yr (Standard Model)")
     for name, field in fields.items():
-        typer.echo(
-            f"{name:9} L M^2 = {field.luminosity:.4e} hbar c^6/G^2, entropy ratio {field.entropy_ratio:.4f}"
-        )
-    typer.echo(f"Page time {curve.page_time:.4f} of the lifetime ({result['note']})")
+        say(f"{name:9} L M^2 = {field.luminosity:.4e} hbar c^6/G^2, entropy ratio {field.entropy_ratio:.4f}")
+    say(f"Page time {curve.page_time:.4f} of the lifetime ({result['note']})")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cmbfit.cli.words import say
 from cmbfit.errors import CmbfitError, ConfigError, WriteError, unknown_name
 from cmbfit.io import write_text
 
@@ -81,7 +82,7 @@ def init(
         name, data or (), emulator=emulator, extension=extension, primordial=primordial, maps=maps
     )
     write_text(path, text)
-    typer.echo(f"wrote {path}; cmbfit check {path} says what it runs")
+    say(f"wrote {path}; cmbfit check {path} says what it runs")
 
 
 def configuration(

@@ -17,6 +17,7 @@ from cmbfit.cli.words import (
     SetOption,
     TransferOption,
     assignments,
+    say,
 )
 from cmbfit.errors import ConfigError, LikelihoodError, ParameterError, SpectrumError, unknown_name
 
@@ -92,7 +93,7 @@ def loglike(
         spectra = _by_boltzmann(code, named, max(like.lmax for like in likelihoods))
     checked = _self_check(items, likelihoods) if self_check else {}
     result = _evaluate(likelihoods, spectra, extra) | ({"self_check": checked} if checked else {})
-    typer.echo(json.dumps(result, indent=2))
+    say(json.dumps(result, indent=2))
 
 
 def _by_fit(

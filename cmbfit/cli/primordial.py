@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cmbfit.cli.words import JsonOption
+from cmbfit.cli.words import JsonOption, say
 
 app = typer.Typer(help="Primordial power spectra: what there is, and plots.", no_args_is_help=True)
 
@@ -40,12 +40,12 @@ def list_models(as_json: JsonOption = False) -> None:
             }
             for m in MODELS.values()
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
         return
     width = max(len(name) for name in MODELS)
     for model in MODELS.values():
-        typer.echo(f"{model.name:{width}}  {model.kind:6}  {' '.join(model.parameter_names)}")
-        typer.echo(f"{'':{width}}  {model.formula}")
+        say(f"{model.name:{width}}  {model.kind:6}  {' '.join(model.parameter_names)}")
+        say(f"{'':{width}}  {model.formula}")
 
 
 @app.command()
@@ -68,4 +68,4 @@ def plot(
     models = [get_model(n) for n in names] if names else list(MODELS.values())
     k = np.geomspace(1e-5, 1.0, 600)
     save_figure(plot_primordial(models, k), output, primordial_table(models, k))
-    typer.echo(f"wrote {output}.png, .pdf, .csv", err=True)
+    say(f"wrote {output}.png, .pdf, .csv", err=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cmbfit.cli.words import say
+
 Results = Annotated[Path, typer.Argument(metavar="RESULTS_DIR", help="A finished run: results/NAME.")]
 
 
@@ -29,15 +31,15 @@ def reproduce(
 
     found = compare(results, checkout)
     for line in instructions(results, read_json(results / "summary.json")):
-        typer.echo(line)
+        say(line)
     for difference in found:
-        typer.echo(str(difference))
+        say(str(difference))
     serious = sum(d.moves_numbers for d in found)
     if serious:
-        typer.echo(f"this checkout would NOT repeat the run: {serious} differences that may move numbers")
+        say(f"this checkout would NOT repeat the run: {serious} differences that may move numbers")
         raise typer.Exit(1)
     rounding = " up to rounding" if found else " exactly, on the same kind of machine"
-    typer.echo(f"this checkout would repeat the run{rounding}")
+    say(f"this checkout would repeat the run{rounding}")
 
 
 def cite(results: Results) -> None:
@@ -48,4 +50,4 @@ def cite(results: Results) -> None:
     from cmbfit.io import read_json  # noqa: PLC0415 (not for --help)
     from cmbfit.provenance.citations import bibtex  # noqa: PLC0415
 
-    typer.echo(bibtex(read_json(results / "summary.json")), nl=False)
+    say(bibtex(read_json(results / "summary.json")).rstrip("\n"))

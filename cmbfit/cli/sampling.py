@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from filelock import FileLock, Timeout
 
 from cmbfit.checkpoint import discard
+from cmbfit.cli.words import say
 from cmbfit.errors import WriteError
 from cmbfit.fit.build import build_posterior
 from cmbfit.fit.description import Fit
@@ -81,14 +81,14 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
         write_checks(new / "checks.json", checks)
         figures = draw_fit(fit, posterior, chains, new)
         report_fit(run, fit, summary, figures, new)
-        place.publish(new, {getdist: getdist_files(fit.name)}, lambda text: typer.echo(text, err=True))
+        place.publish(new, {getdist: getdist_files(fit.name)}, lambda text: say(text, err=True))
         discard(new, *checkpoints)
     with contextlib.suppress(OSError):  # another fit's lie there
         work.rmdir()
     _print(summary, folder)
     failed = [check.name for check in checks if not check.passed]
     for text in failed:
-        typer.echo(f"check failed: {text}", err=True)
+        say(f"check failed: {text}", err=True)
     return failed
 
 
@@ -140,10 +140,10 @@ def _code_hash(fit: Fit) -> str:
 def _print(summary: dict[str, Any], folder: Path) -> None:
     for parameter, row in summary["parameters"].items():
         against = "" if row["pull"] is None else f"   {row['pull']:+.2f} sigma from the reference"
-        typer.echo(f"{parameter:12s} {row['mean']:.6g} +- {row['std']:.2g}{against}")
+        say(f"{parameter:12s} {row['mean']:.6g} +- {row['std']:.2g}{against}")
     convergence = summary["convergence"]
     agreement = convergence["r_minus_1_max"]
-    typer.echo(
+    say(
         f"effective samples {convergence['effective_samples_min']:.0f}, "
         f"R-1 {'untested: one ensemble' if agreement is None else format(agreement, '.1e')}; "
         f"wrote {folder}; read {folder / 'report' / 'index.html'}"

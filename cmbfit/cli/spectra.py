@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmbfit.cli.words import say
 from cmbfit.errors import MapError, SpectrumError
 from cmbfit.io import atomic_file, publish_record, reading, sha256_file
 
@@ -139,7 +140,7 @@ def spectra(
     inputs = [p for p in files if p is not None]
     publish_record(output, inputs=inputs, settings=settings)
     noise = "noise included" if len(maps) == 1 else "no noise bias"
-    typer.echo(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
+    say(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
 
 
 def _masks(

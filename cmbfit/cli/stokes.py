@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cmbfit.cli.words import JsonOption
+from cmbfit.cli.words import JsonOption, say
 
 
 def stokes(
@@ -53,14 +53,14 @@ def stokes(
         "q": q,
         "u": u,
         "polcconv": polcconv,
-        "p": float(light.polarised_intensity(q, u)),
+        "p": math.hypot(q, u),
         "angle_deg": math.degrees(light.polarisation_angle(np.asarray(q), np.asarray(u))),
-        "fraction": None if i is None else float(light.polarised_intensity(q, u)) / i,
+        "fraction": None if i is None else math.hypot(q, u) / i,
         "rotated": {"angle_deg": rotate, "q": float(turned[0]), "u": sign * float(turned[1])},
     }
     if sigma_q is not None:
         out |= light.errors_of(q, u, sigma_q, sigma_q if sigma_u is None else sigma_u)
-    typer.echo(json.dumps(out, indent=2) if as_json else _in_words(out))
+    say(json.dumps(out, indent=2) if as_json else _in_words(out))
 
 
 def _in_words(out: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmbfit.cli.codes import Code, compute_spectra
-from cmbfit.cli.words import EmulatorOption, PrimordialOption, SetOption, TransferOption, assignments
+from cmbfit.cli.words import EmulatorOption, PrimordialOption, SetOption, TransferOption, assignments, say
 from cmbfit.errors import ConfigError
 from cmbfit.io import publish_record
 
@@ -67,7 +67,7 @@ def theory(
     write_spectrum(output, spectra)
     parameters = {name: x.item() for name, x in spectra.parameters.items()}
     publish_record(output, settings=settings, parameters=parameters)
-    typer.echo(f"wrote {output}: l = 2..{lmax}, {' '.join(p for p in spectra.dl)}", err=True)
+    say(f"wrote {output}: l = 2..{lmax}, {' '.join(p for p in spectra.dl)}", err=True)
 
 
 def _departure(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cmbfit.cli.words import say
+
 
 def trust(file: Annotated[Path, typer.Argument(help="A Python file that you have read.")]) -> None:
     """Record a file's sha256, so that configurations that name it may run it.
@@ -19,4 +21,4 @@ def trust(file: Annotated[Path, typer.Argument(help="A Python file that you have
     from cmbfit.trust import trust as record  # noqa: PLC0415 (not for --help)
     from cmbfit.trust import trust_file  # noqa: PLC0415
 
-    typer.echo(f"{record(file)}  {file}\nmay run now; recorded in {trust_file()}")
+    say(f"{record(file)}  {file}\nmay run now; recorded in {trust_file()}")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cmbfit.errors import ParameterError
+from cmbfit.errors import ParameterError, printable
 
 SetOption = Annotated[
     list[str] | None,
@@ -89,3 +89,15 @@ def assignments(words: Sequence[str] | None, option: str) -> dict[str, float]:
             raise ParameterError(f"{option}: {name} is given twice")
         out[name] = value
     return out
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a line; what stands in files of others cannot steer the terminal.
+
+    Parameters
+    ----------
+    text : object
+    err : bool
+        To stderr.
+    """
+    typer.echo(printable(str(text)), err=err)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -38,11 +39,17 @@ def _is_integer(_: Any, value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)  # 1.0 is no whole number here
 
 
+def _matches(_: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
+    # the $ of Python's re.search lets a line break follow
+    if isinstance(value, str) and not re.fullmatch(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
 @cache
 def _validator() -> Any:
     base = jsonschema.Draft202012Validator
     strict = jsonschema.validators.extend(
-        base, type_checker=base.TYPE_CHECKER.redefine("integer", _is_integer)
+        base, {"pattern": _matches}, type_checker=base.TYPE_CHECKER.redefine("integer", _is_integer)
     )
     return strict(schema())
 

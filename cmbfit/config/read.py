@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,12 @@ def _size(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
+_UNPRINTED = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\U0010ffff]")
+"""What no program takes as a word and no file as text: control characters but line breaks and tabs, half characters."""
+
+
 def unusable_values(value: Any, where: Where = ()) -> Iterator[str]:
-    """Yield what no configuration may hold: keys that are no names, numbers that are not finite."""
+    """Yield what no configuration may hold: keys that are no names, numbers that are not finite, control characters."""
     if isinstance(value, dict):
         for key, part in value.items():
             if not isinstance(key, str) or not key.isprintable() or not key.strip():
@@ -129,5 +134,7 @@ def unusable_values(value: Any, where: Where = ()) -> Iterator[str]:
             yield from unusable_values(part, (*where, i))
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{dotted(where)}: expected a finite number, found {value}"
+    elif isinstance(value, str) and (odd := _UNPRINTED.search(value)):
+        yield f"{dotted(where)}: expected text without control characters, found {odd[0]!r} in {shown(value)}"
     elif value is not None and not isinstance(value, str | int | float | bool):
         yield f"{dotted(where)}: expected text, a number, true or false, found {shown(value)}"

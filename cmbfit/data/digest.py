@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+
+from cmbfit.errors import DataError
 
 
 def digest_mismatch(
@@ -24,3 +27,11 @@ def digest_mismatch(
     except OSError as error:
         return f"cannot be read: {error}"
     return None
+
+
+def refuse_other_than_file(path: Path) -> None:
+    """Raise :class:`~cmbfit.errors.DataError` where something that is no file stands in a file's place."""
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 (Path raises in a closed folder)
+        raise DataError(
+            f"{path}: expected a file or nothing, found a directory or device; move it out of the way"
+        )

@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 
 import cmbfit
-from cmbfit.data.digest import digest_mismatch
+from cmbfit.data.digest import digest_mismatch, refuse_other_than_file
 from cmbfit.data.shared import locked, make_folder, share, typed
 from cmbfit.errors import ChecksumError, DownloadError
 from cmbfit.io import unwritable
@@ -266,6 +266,8 @@ def download(
         typed(target),
         HttpsSession(allow_insecure_loopback=allow_insecure_loopback) as session,
     ):
+        for place in (target, part):
+            refuse_other_than_file(place)
         if target.exists() and digest_mismatch(target, sha256=sha256, size=size, md5=md5) is None:
             return target  # another process was faster
         resumed = part.exists()

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmbfit.data.digest import digest_mismatch
+from cmbfit.data.digest import digest_mismatch, refuse_other_than_file
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, PackageSource, Registry
 from cmbfit.data.registry import data_root, is_loopback, load_registry
 from cmbfit.data.shared import make_folder, share
@@ -280,6 +280,7 @@ def _fetch_into(
 ) -> Path:
     cached = cache / entry.name
     altered: str | None = None
+    refuse_other_than_file(cached)
     if is_file(cached):
         altered = _mismatch(entry, cached)
         if altered is None:
@@ -425,8 +426,8 @@ def _copies(registry: Registry, entry: Entry) -> list[VerifyResult]:
         except ChecksumError as error:
             add("embedded", str(error))
     cached = cached_path(entry)
-    if is_file(cached):
-        add("cached", _mismatch(entry, cached))
+    if cached.exists():
+        add("cached", _mismatch(entry, cached) if cached.is_file() else "a directory or device, no file")
     try:
         if _user_file(registry, entry):
             add("CMBFIT_DATA", None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cmbfit.errors import ConfigError, unknown_name
+from cmbfit.errors import ConfigError, at, unknown_name
 from cmbfit.fit.defaults import Box, default_prior, default_start
 from cmbfit.fit.description import Fit, Gate, Reference
 from cmbfit.fit.problems import Problems
@@ -67,7 +67,7 @@ def complete_fit(
         plan = plan_theory(
             section.get("theory", {}), emulator, box, transfer, transfer_box, run_code=run_code
         )
-    with wrong.part():
+    with wrong.part(), at(f"{where}.data"):
         selections = select(section["data"])
     wrong.stop()  # all else builds on these
     nuisances = None if plan.unknown else _nuisances(selections)

@@ -42,6 +42,10 @@ class Problems:
         if not self._errors:
             return
         texts = dict.fromkeys(str(error) for error in self._errors)
-        lines = [t if t.startswith(self._where) else f"{self._where}: {t}" for t in texts]
+        lines = [t if t.startswith(self._where) else self._where + _joint(t) + t for t in texts]
         asks = any(isinstance(error, CodeNotAllowedError) for error in self._errors)
         raise (CodeNotAllowedError if asks else ConfigError)("\n".join(lines)) from self._errors[0]
+
+
+def _joint(text: str) -> str:
+    return "." if text.startswith("theory") else ": "  # a theory knows its own keys, not its fit's

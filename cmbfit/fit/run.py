@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cmbfit.config import load_config
-from cmbfit.errors import ConfigError, unknown_name
+from cmbfit.errors import ConfigError, at, unknown_name
 from cmbfit.fit.complete import complete_fit
 from cmbfit.fit.description import Fit
 from cmbfit.fit.theory import emulator_box
@@ -99,11 +99,13 @@ def fit_of_run(run: Run, name: str, transfer: str | Path | None = None, *, run_c
     train = theory["emulator"].get("train")
     emulator = f"{run.folder}/theory/emulator" if train else theory["emulator"]["bundle"]
     made = theory.get("transfer")
+    with at("theory.emulator.bundle"):
+        box = train["design"]["box"] if train else emulator_box(emulator)
     fit = complete_fit(
         name,
         section,
         emulator,
-        box=train["design"]["box"] if train else emulator_box(emulator),
+        box=box,
         transfer=None if made is None else f"{run.folder}/theory/transfer",
         transfer_box=None if made is None else planned_box(made),
         own_spectra=own_spectra_of(run),

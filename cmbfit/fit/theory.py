@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, at
 from cmbfit.fit.defaults import Box
 from cmbfit.io import read_json, reading
+from cmbfit.registry import THEORIES
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS
 
 
@@ -88,12 +89,15 @@ def plan_theory(
     if "evaporation" in section:
         return _evaporation(theory, base)
     if "class" in section:
+        with at("theory.class"):
+            THEORIES.where(section["class"])  # it must be there
         return TheoryPlan(theory, f"theory {section['class']}", (), {}, unknown=True)
     if not run_code and any(
         k in section and section[k] not in PRIMORDIAL_MODELS for k in ("primordial", "tensors")
     ):
         for key in {"primordial", "tensors"} & set(section):
-            PRIMORDIAL_MODELS.where(section[key])  # it must be there
+            with at(f"theory.{key}"):
+                PRIMORDIAL_MODELS.where(section[key])  # it must be there
         return TheoryPlan(theory, f"model {section['primordial']}", (), {}, unknown=True)
     if "primordial" in section:
         return _primordial(theory, base, transfer, transfer_box)
@@ -141,8 +145,10 @@ def _primordial(
             "makes them (pipeline/config/early_universe.yaml), or name a finished folder (--transfer, or theory: {transfer: ...})"
         )
     if given is not None or transfer_box is None:
-        transfer_box = transfer_folder_box(str(folder))
-    waves = get_model(theory["tensors"]).parameters if "tensors" in theory else ()
+        with at("theory.transfer"):
+            transfer_box = transfer_folder_box(str(folder))
+    with at("theory.tensors"):
+        waves = get_model(theory["tensors"]).parameters if "tensors" in theory else ()
     new = [*model.parameters, *(p for p in waves if p.name not in model.parameter_names)]
     background = [p for p in base if p not in ("logA", "ns")]
     box = {p: base[p] for p in background}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cmbfit.checkpoint import own_folder
-from cmbfit.errors import ConfigError, SamplerError
+from cmbfit.errors import ConfigError, SamplerError, at
 from cmbfit.inference.samplers import Start
 from cmbfit.inference.settings import read_settings
 from cmbfit.io import sha256_file
@@ -131,7 +131,9 @@ def check_evidence(section: Mapping[str, Any] | None, where: str = "comparison.e
         raise ConfigError(f"{where}.method: expected one of {', '.join(EVIDENCE.names())}, found nothing")
     name = section["method"]
     given = {k: v for k, v in section.items() if k != "method"}
-    return read_settings(EVIDENCE.get(name).settings, given, where, f"the evidence method {name}")
+    with at(f"{where}.method"):
+        method = EVIDENCE.get(name)
+    return read_settings(method.settings, given, where, f"the evidence method {name}")
 
 
 def measure_evidence(task: EvidenceTask, section: Mapping[str, Any]) -> EvidenceResult:

@@ -16,6 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from cmbfit.errors import one_line
 from cmbfit.io import reading, sha256_json
 
 _EPRINT = re.compile(r"(?:arXiv:\s*)(\d{4}\.\d{4,5})|((?:astro-ph|hep-th|hep-ph|gr-qc)/\d{7})")
@@ -195,7 +196,8 @@ class Cited:
 def _as_misc(words: str) -> tuple[str, str]:
     """Return key and entry of a citation that no reference matches."""
     key = f"cited_{sha256_json(words)[:8]}"
-    note = re.sub(r"([&%$#_])", r"\\\1", words.translate(str.maketrans("", "", "{}\\")))
+    plain = one_line(words.translate(str.maketrans("", "", "{}\\")))
+    note = re.sub(r"([&%$#_])", r"\\\1", plain.replace("\\", ""))
     return key, f"@misc{{{key},\n  note = {{{note}}},\n}}"
 
 
@@ -263,11 +265,16 @@ def citations(summary: Mapping[str, Any]) -> list[Cited]:
     return [Cited(key, texts.get(key) or references()[key].text, tuple(u)) for key, u in uses.items()]
 
 
+def _comment(text: str) -> str:
+    """Return words as a line that no reader of BibTeX takes for an entry: to BibTeX only the @ begins one."""
+    return "% " + one_line(str(text)).replace("@", "(at)")
+
+
 def bibtex(summary: Mapping[str, Any]) -> str:
     """Return a run's citations as a BibTeX file, with the licences' acknowledgements as comments."""
     with reading("summary.json", "what a finished run records (run the workflow again)"):
         licences = dict.fromkeys(d["licence"] for d in summary["provenance"]["data"] if d["licence"])
-        head = [f"% What the run {summary['provenance']['settings']['run']['name']} used."]
-        head += [f"% {licence}" for licence in licences]
-        entries = [f"% {'; '.join(c.uses)}\n{c.bibtex}" for c in citations(summary)]
+        head = [_comment(f"What the run {summary['provenance']['settings']['run']['name']} used.")]
+        head += [_comment(licence) for licence in licences]
+        entries = [f"{_comment('; '.join(c.uses))}\n{c.bibtex}" for c in citations(summary)]
         return "\n".join(head) + "\n\n" + "\n\n".join(entries) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from typing import Any
 import cmbfit
 from cmbfit.config.merge import merge
 from cmbfit.config.read import read_config_file
-from cmbfit.errors import DataError
+from cmbfit.errors import DataError, one_line, shown
 from cmbfit.io import provenance as provenance_now
 from cmbfit.io import read_json, reading, sha256_file
 from cmbfit.provenance.codehash import code_hash
+from cmbfit.provenance.crate import METADATA
 
 _RECORD = "the record of a finished run (was a file of it edited?)"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?", re.ASCII)
 _DEFAULT = Path("pipeline", "config", "default.yaml")
 
 
@@ -46,7 +50,7 @@ class Difference:
         return self.what != "version"
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.name}: {self.then} in the run, {self.now} here"
+        return one_line(f"{self.what}: {self.name}: {self.then} in the run, {self.now} here")
 
 
 def checkout_root() -> Path:
@@ -79,7 +83,10 @@ def _differing(then: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, 
 
 def _compare_code(folder: Path, root: Path) -> Iterator[Difference]:
     """Compare the code of every stage, and what each fit chose of the registries, with a checkout's."""
-    for name, record in read_json(folder / "workflow" / "code.json").items():
+    file = folder / "workflow" / "code.json"
+    for name, record in read_json(file).items():
+        if strange := [x for x in record["modules"] if not _MODULE.fullmatch(x)]:
+            raise DataError(f"{file}: {shown(name)}: expected names of modules, found {shown(strange[0])}")
         try:
             here = code_hash(*record["modules"], registered=record["registered"], root=root)
         except FileNotFoundError as error:
@@ -132,13 +139,23 @@ def _compare_versions(summary: Mapping[str, Any]) -> Iterator[Difference]:
             yield Difference("version", name, str(then), str(now))
 
 
+def _inside(folder: Path, name: str) -> Path:
+    """Return a product's path, or raise :class:`DataError`: a crate may name any file of this machine."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{folder / METADATA}: {shown(name)}: expected a file inside the run's folder; what lies elsewhere is not read"
+        )
+    return path
+
+
 def altered_products(folder: str | Path) -> Iterator[Difference]:
     """Yield the products of a run that are not what its RO-Crate says."""
     folder = Path(folder)
-    for entity in read_json(folder / "ro-crate-metadata.json")["@graph"]:
+    for entity in read_json(folder / METADATA)["@graph"]:
         types = entity.get("@type")
         if "sha256" in entity and types == "File":
-            path = folder / entity["@id"]
+            path = _inside(folder, entity["@id"])
             now = sha256_file(path) if path.is_file() else "missing"
             if now != entity["sha256"]:
                 yield Difference("results", entity["@id"], entity["sha256"], now)
@@ -163,7 +180,7 @@ def compare(folder: str | Path, root: str | Path | None = None) -> list[Differen
     root = checkout_root() if root is None else Path(root)
     if not (root / _DEFAULT).is_file():
         raise DataError(f"{root}: expected a checkout with {_DEFAULT}, found none")
-    if not (folder / "ro-crate-metadata.json").is_file():
+    if not (folder / METADATA).is_file():
         raise DataError(
             f"{folder}: expected a finished run (ro-crate-metadata.json, summary.json), found none there"
         )
@@ -180,23 +197,37 @@ def compare(folder: str | Path, root: str | Path | None = None) -> list[Differen
 
 
 def instructions(folder: str | Path, summary: Mapping[str, Any]) -> list[str]:
-    """Return the commands that repeat a run, with what it recorded of itself."""
+    """Return the commands that repeat a run, with what it recorded of itself.
+
+    They are to be pasted into a shell, and a record may come from anywhere: it adds comments of one line, and a commit
+    that is one.
+
+    Raises
+    ------
+    DataError
+        If the record is not as a run writes it.
+    """
     with reading(folder, _RECORD):
-        return _instructions(folder, summary["provenance"])
-
-
-def _instructions(folder: str | Path, provenance: Mapping[str, Any]) -> list[str]:
-    run, git = provenance["settings"]["run"], provenance["git"]
-    dirty = (
-        "   # with changes that were not committed: their hashes are in workflow/code.json"
-        if git["dirty"]
-        else ""
-    )
+        provenance = summary["provenance"]
+        run, git = provenance["settings"]["run"], provenance["git"]
+        commit, dirty = git["commit"], git["dirty"]
+        head = (
+            f"# run {run['name']}, seed {run['seed']}, {provenance['created']}, cmbfit {provenance['cmbfit']}, "
+            f"Python {provenance['python']}"
+        )
+    if commit is not None and not (isinstance(commit, str) and _COMMIT.fullmatch(commit)):
+        raise DataError(
+            f"{folder}: the record's commit: expected 40 hexadecimal digits or null, found {shown(commit)}; "
+            "was a file of it edited?"
+        )
     now = provenance_now()["git"]["commit"]
-    same = "this checkout's commit" if now and now == git["commit"] else f"here: {now or 'no git'}"
+    same = "this checkout's commit" if now and now == commit else f"here: {now or 'no git'}"
+    changes = (
+        "   # with changes that were not committed: their hashes are in workflow/code.json" if dirty else ""
+    )
     return [
-        f"# run {run['name']}, seed {run['seed']}, {provenance['created']}, cmbfit {provenance['cmbfit']}, Python {provenance['python']}",
-        f"git checkout {git['commit'] or 'UNKNOWN'}   # {same}{dirty}",
+        one_line(head),
+        f"git checkout {commit or 'UNKNOWN'}   # {same}{changes}",
         "make env",
         f".venv/bin/snakemake --cores 8 --configfile {shlex.quote(f'{folder}/workflow/config.json')} --directory ANOTHER_FOLDER",
     ]

@@ -18,7 +18,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
-from cmbfit.io import atomic_file, sha256_file
+from cmbfit.io import atomic_file, parse_json, sha256_file
 from cmbfit.sky.maps import COORDINATES, Array, Mask, Record, StokesMap, nside_of
 from cmbfit.sky.table import open_table
 from cmbfit.sky.units import factor_to_uk_cmb
@@ -342,7 +342,7 @@ def _write(
 
 def _read_steps(path: str | Path) -> tuple[Record, ...]:
     with open_table(path, _STEPS) as table:
-        return tuple(json.loads(x) for x in table.data["JSON"] if x != "{}")
+        return tuple(parse_json(x) for x in table.data["JSON"] if x != "{}")
 
 
 def write_product(path: str | Path, stokes: StokesMap) -> None:

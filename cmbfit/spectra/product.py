@@ -22,7 +22,7 @@ from astropy.io import fits
 
 from cmbfit.errors import SpectrumError
 from cmbfit.fits_structure import check_structure
-from cmbfit.io import atomic_file, atomic_path, reading, require_sha256
+from cmbfit.io import atomic_file, atomic_path, parse_json, reading, require_sha256
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
@@ -253,7 +253,7 @@ def _read(path: Path) -> Bandpowers:
     if data.metadata.get("format") != FORMAT:
         raise SpectrumError(f"{path}: format {data.metadata.get('format')!r}, expected {FORMAT!r}")
     text = "".join(str(data.metadata[f"json{k}"])[1:-1] for k in range(int(data.metadata["parts"])))
-    meta = json.loads(text)
+    meta = parse_json(text)
     # of two files that were published together: a crash between them would leave windows of another product
     require_sha256(leakage_path(path), meta.pop(_LEAKAGE, None))
     a, b = meta["map_a"], meta["map_b"]

@@ -7,7 +7,7 @@ import psutil
 from snakemake.exceptions import WorkflowError
 
 from cmbfit.data import load_registry
-from cmbfit.errors import CmbfitError
+from cmbfit.errors import CmbfitError, printable
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from pipeline import ROOT
@@ -31,11 +31,11 @@ if workflow.nodes is None and not {"mem", "mem_mb"} & set(workflow.global_resour
 try:
     PLAN = Plan(CONFIG)
 except CmbfitError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(printable(str(error)))
 
 ENVIRONMENT = str(ROOT / "environment.yml")
 GPU = 1 if PLAN.device == "cuda" else 0
-MANIFEST = PLAN.manifest.replace("{", "{{").replace("}", "}}")
+MANIFEST = PLAN.manifest
 SECTIONS = Sections(f"{PLAN.folder}/config")
 FITS = {
     name: SECTIONS.path(f"fit.{name}", fit.describe())

@@ -20,8 +20,8 @@ if PLAN.look:
             gpu=GPU,
             mem_mb=2500,
         params:
-            fit=SECTIONS.path("look_elsewhere.fit", PLAN.look_fit().describe()),
-            uses=PLAN.uses(PLAN.look_fit()),
+            fit=SECTIONS.path("look_elsewhere.fit", PLAN.look_fit.describe()),
+            uses=PLAN.uses(PLAN.look_fit),
             search=SECTIONS.path("look_elsewhere", PLAN.look),
             device=PLAN.device,
             seed=PLAN.seed,

@@ -12,7 +12,7 @@ import pytest
 from cmbfit import data
 from cmbfit.data import store
 from cmbfit.data.model import EmbeddedSource, Entry, HttpsSource, Registry
-from cmbfit.errors import ChecksumError, DataError, DownloadError
+from cmbfit.errors import ChecksumError, DataError, DownloadError, WriteError
 from tests.data.helpers import Page, Server, files_below, registry_of
 
 BODY = b"l C_l\n" * 1000
@@ -232,5 +232,19 @@ def test_nothing_is_written_when_the_cache_is_not_a_directory(
 ) -> None:
     (tmp_path / "taken").write_text("a file")
     monkeypatch.setenv("CMBFIT_CACHE", os.fspath(tmp_path / "taken"))
-    with pytest.raises(DataError, match="taken"):
+    with pytest.raises(WriteError, match="taken"):
         data.fetch("g/file.bin", registry=embedded)
+
+
+@pytest.mark.parametrize("name", ["file.bin", "file.bin.part"])
+def test_a_folder_in_the_place_of_a_cached_file_stops_and_stays(
+    server: Server, own_cache: Path, name: str
+) -> None:
+    server.pages["/file.bin"] = Page(BODY)
+    registry = registry_of(BODY, server.base + "/file.bin")
+    (own_cache / "g" / name / "inside").mkdir(parents=True)
+    with pytest.raises(DataError, match=rf"{name}: expected a file or nothing, found a directory"):
+        data.fetch("g/file.bin", registry=registry, allow_insecure_loopback=True)
+    assert (own_cache / "g" / name / "inside").is_dir()
+    states = [(r.state, r.message) for r in data.verify(registry=registry)]
+    assert states == ([("bad", "a directory or device, no file")] if name == "file.bin" else [])

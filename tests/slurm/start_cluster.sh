@@ -7,6 +7,10 @@
 set -euo pipefail
 action=$1
 folder=$2
+if [[ $folder =~ [^A-Za-z0-9/._-] ]]; then
+  echo "$folder: slurm.conf takes letters, digits and / . _ - in paths: name another folder" >&2
+  exit 2
+fi
 host=$(hostname -s)
 
 start() {

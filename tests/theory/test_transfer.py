@@ -93,7 +93,9 @@ def operator() -> TransferOperator:
 def camb_results() -> camb.CAMBdata:
     """CAMB with the same sampling, transfer functions ready for any primordial spectrum."""
     pars = camb_parameters(CAMB, **FIDUCIAL)
-    pars.set_for_lmax(CAMB.lmax, lens_potential_accuracy=CAMB.lens_potential_accuracy)  # no more than the matrices
+    pars.set_for_lmax(
+        CAMB.lmax, lens_potential_accuracy=CAMB.lens_potential_accuracy
+    )  # no more than the matrices
     return camb.get_transfer_functions(pars)
 
 

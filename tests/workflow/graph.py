@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ class Job:
     rule: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    logs: tuple[str, ...]
     command: str
 
 
@@ -56,13 +57,24 @@ def graph_of(folder: Path, configs: Sequence[Path], targets: Sequence[str] = ())
             snakefile=ROOT / "Snakefile",
             workdir=folder,
         )
-        planned.dag(DAGSettings(targets=set(targets)))
-        workflow = planned._workflow
-        workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
-        workflow._build_dag()
-        jobs = [
-            Job(j.rule.name, tuple(map(str, j.input)), tuple(map(str, j.output)), j.shellcmd)
-            for j in workflow.dag.jobs
-            if j.rule.shellcmd
-        ]
-        return Graph(jobs, list(workflow.rules), workflow.globals["SECTIONS"])
+        return built(planned, targets)
+
+
+def built(planned: Any, targets: Iterable[str]) -> Graph:
+    """Return the graph of Snakemake's API of a workflow, whatever of it has run."""
+    planned.dag(DAGSettings(targets=set(targets)))
+    workflow = planned._workflow
+    workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
+    workflow._build_dag()
+    jobs = [
+        Job(
+            j.rule.name,
+            tuple(map(str, j.input)),
+            tuple(map(str, j.output)),
+            tuple(map(str, j.log)),
+            j.shellcmd,
+        )
+        for j in workflow.dag.jobs
+        if j.rule.shellcmd
+    ]
+    return Graph(jobs, list(workflow.rules), workflow.globals["SECTIONS"])

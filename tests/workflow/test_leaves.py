@@ -105,6 +105,8 @@ def used(config: dict[str, Any], place: Place) -> bool:
     """Whether a run looks at a place: not at fits and bands that it does not have."""
     if place[0] == "fits":
         return place[1] in config["run"]["fits"]
+    if place[:2] == ("comparison", "fixed"):
+        return (config["comparison"]["fixed"][place[2]] or {}).get("fit") in config["run"]["fits"]
     survey = "fields" in config["maps"]
     if place[:2] in {("maps", "bands"), ("spectra", "pair")}:
         return not survey and (place[1] == "pair" or place[2] in config["spectra"]["pair"])

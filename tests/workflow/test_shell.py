@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
+import os
 import re
 import shlex
 import string
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,237 @@ import yaml
 
 from cmbfit.config import load_config
 from cmbfit.config.check import schema_problems
+from cmbfit.config.read import unusable_values
 from cmbfit.errors import CmbfitError
+from cmbfit.io import write_json
+from cmbfit.report.checks import below, write_checks
 from pipeline.plan import Plan
+from tests.report.example import SUMMARY
 
-from .conftest import ROOT, Checkout
-from .graph import graph_of
-from .inprocess import words_of
+from .conftest import ROOT, Checkout, copy_checkout
+from .graph import Job, built, graph_of
+from .loaded import kept, loaded
+from .test_leaves import BASES, LEAVES, VALUES, Place, at, config_of, places, used, with_value
+
+
+def _texts(node: Mapping[str, Any]) -> bool:
+    """Whether a leaf of the schema may hold text, alone or in a list."""
+    kinds = node.get("type", [])
+    return (
+        "string" in ([kinds] if isinstance(kinds, str) else kinds)
+        or any(isinstance(x, str) for x in node.get("enum", ()))
+        or any(_texts(x) for key in ("oneOf", "anyOf") for x in node.get(key, ()))
+        or ("items" in node and _texts(node["items"]))
+    )
+
 
 pytestmark = pytest.mark.workflow
-CONFIGS = ROOT / "pipeline/config"
-NAMES = ("train", "wmap9", "planck2018", "early_universe", "evaporation", "ground")
-EVIL = "-n $(touch marker) `touch marker`; {input} {{x}} ${HOME} 'a\" b\n* &"
+EVIL = "-n $(touch marker) `touch marker`; touch marker # {input} {{x}} {x!r} ${HOME} 'a\" b\n* \\ & ~ é"
+TEXTS = {place: node for place, node in LEAVES.items() if _texts(node)}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_commands_quote_every_field_and_no_parameter_is_made_from_inputs(name: str, tmp_path: Path) -> None:
+def text_places(config: dict[str, Any], pattern: Place) -> list[Place]:
+    """Return where a configuration has a text that its run looks at."""
+    found = (x for x in places(config, pattern) if used(config, x))
+    return [x for x in found if isinstance(at(config, x), str | int | list)]
+
+
+def used_place(pattern: Place) -> tuple[dict[str, Any], Place]:
+    """Return a configuration that has a text, and where."""
+    if said := VALUES.get(".".join(pattern)):
+        place = tuple(said[1].split("."))
+        return with_value(config_of(said[0]), place, said[2]), place
+    return next((config_of(b), x) for b in BASES for x in text_places(config_of(b), pattern))
+
+
+def with_text(config: dict[str, Any], place: Place, text: str) -> dict[str, Any]:
+    """Return a configuration with a text, of a list its first, replaced."""
+    old = at(config, place)
+    config = json.loads(json.dumps(config))  # sections that share one object part
+    return with_value(config, place, [text, *old[1:]] if isinstance(old, list) else text)
+
+
+def refusal(config: dict[str, Any]) -> str | None:
+    """Return why schema or plan refuse a configuration, None where they take it."""
+    if problems := [*unusable_values(config), *schema_problems(config)]:
+        return "; ".join(problems)
+    try:
+        plan = Plan(config)
+        plan.uses(*plan.fits.values())
+    except CmbfitError as error:
+        return str(error)
+    return None
+
+
+def free_keys(config: Any, patterns: Iterable[Place]) -> Iterator[Place]:
+    """Return places whose last key is a name that a user chooses, one of each sort."""
+    for pattern in sorted({p[: i + 1] for p in patterns for i, key in enumerate(p) if key == "*"}):
+        if found := next((x for x in places(config, pattern) if used(config, x)), None):
+            yield found
+
+
+def with_key(config: dict[str, Any], place: Place, key: str) -> dict[str, Any]:
+    """Return a configuration with the last key of a place renamed."""
+    section = at(config, place[:-1])
+    return with_value(config, place[:-1], {key if k == place[-1] else k: x for k, x in section.items()})
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> set[Place]:
+    """Return the leaves that take a text as it comes; all others must refuse it by their own name."""
+    found = set()
+    with kept(), chdir(tmp_path_factory.mktemp("texts")):
+        Path("mine.py").write_text("class A: ...\n\n\nclass B: ...\n")
+        for pattern in TEXTS:
+            config, place = used_place(pattern)
+            said = refused(config, place, EVIL)
+            if said is None:
+                found.add(pattern)
+            else:  # valid but for its end, which Python's $ does not see
+                refused(config, place, f"{first_text(at(config, place))}\n")
+            for text in ("x\0y", "\x1b[2J"):
+                assert refused(config, place, text) is not None, place
+    return found
+
+
+def refused(config: dict[str, Any], place: Place, text: str) -> str | None:
+    """Return why a text is refused, which must be said by its place; None where it is taken."""
+    said = refusal(with_text(config, place, text))
+    # an entry of a list may be named by its number
+    named = rf"(^|; ){re.escape('.'.join(place))}(\[0\])*: "
+    assert said is None or re.search(named, said), (place, said)
+    return said
+
+
+def first_text(value: Any) -> str:
+    return first_text(value[0]) if isinstance(value, list) else str(value)
+
+
+def test_a_text_is_taken_or_refused_by_the_place_of_its_key(taken: set[Place]) -> None:
+    assert len(TEXTS) > 100
+    assert {place[-1] for place in taken} == {
+        *("remark", "title", "title_a", "title_b", "source", "label", "published"),
+        # judged by the stage that has the file, or the parameters
+        *("member", "hdus", "column", "bbn_table", "shifted"),
+    }
+
+
+def run_by_shell(jobs: Sequence[Job], folder: Path) -> list[list[str]]:
+    """Return the words that bash hands to `python` for each job's command, as Snakemake has bash run it."""
+    for job in jobs:
+        for log in job.logs:
+            (folder / log).parent.mkdir(parents=True, exist_ok=True)
+    stub = "python() { printf '%s\\0' \"$@\" END >&3; }\n"
+    script = stub + "\n".join(f"( set -euo pipefail; {job.command} ) || exit 9" for job in jobs)
+    (folder / "all.sh").write_text(script)
+    run = subprocess.run(
+        ["bash", "-c", "exec bash all.sh 3>words"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    found, words = [], []
+    for word in (folder / "words").read_text().split("\0")[:-1]:
+        if word == "END":
+            found.append(words)
+            words = []
+        else:
+            words.append(word)
+    assert len(found) == len(jobs)
+    return found
+
+
+def evil(base: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Place]]:
+    """Return a configuration, the same with every text and name that may be anything replaced, and which is where."""
+    plain, config, texts = config_of(base), config_of(base), {}
+    for pattern in TEXTS:
+        said = VALUES.get(".".join(pattern))
+        # what no shipped configuration says is laid over both
+        value = {tuple(said[1].split(".")): said[2]} if said and said[0] == base else {}
+        for place in dict.fromkeys([*value, *text_places(plain, pattern)]):
+            text = f"{EVIL}{len(texts)}"
+            under = with_value(config, place, value[place]) if place in value else config
+            if refusal(changed := with_text(under, place, text)) is None:
+                config, texts[text] = changed, place
+                plain = with_value(plain, place, value[place]) if place in value else plain
+    for place in free_keys(plain, LEAVES):
+        # a key has no line break (unusable_values)
+        key = f"{EVIL}{len(texts)}".replace("\n", " ")
+        if refusal(changed := with_key(config, place, key)) is None:
+            config, texts[key] = changed, place
+    return plain, config, texts
+
+
+HASHES = re.compile(r"(/config/[\w.]+\.)[0-9a-f]{12}(?=\.json)|(?<=--code=)[0-9a-f]{16}$")
+
+
+def handed_on(base: str, folder: Path) -> set[Place]:
+    """Require that bash makes the same words of commands but for the texts; return the places of these.
+
+    Every text that the configuration may freely choose is set at once.
+    """
+    graphs = []
+    with kept(), chdir(folder):
+        plain_config, config, texts = evil(base)
+        for made in (plain_config, config):
+            with loaded(made, folder) as api:
+                graphs.append(built(api, ["all"]))
+        graphs[1].sections.write()
+    words = [run_by_shell(graph.jobs, folder) for graph in graphs]
+    plain, other = (
+        {j.outputs: w for j, w in zip(g.jobs, ws, strict=True)} for g, ws in zip(graphs, words, strict=True)
+    )
+    assert set(plain) == set(other)
+    passed: set[str] = set()
+    for outputs in other:
+        for old, new in zip(plain[outputs], other[outputs], strict=True):
+            if EVIL in new:
+                option, _, value = new.partition("=")
+                assert re.fullmatch(r"--[a-z-]+", option)
+                passed.add(value)
+            else:
+                assert HASHES.sub(r"\1", new) == HASHES.sub(r"\1", old)
+    for file in folder.glob("results/*/config/*.json"):
+        if not file.name.startswith("config."):  # the whole configuration is for the record
+            passed |= set(all_texts(json.loads(file.read_text())))
+    assert {place for text, place in texts.items() if text not in passed} == set(), base
+    assert not list(folder.rglob("marker"))
+    return set(texts.values())
+
+
+def test_a_shell_hands_every_text_on_as_it_is(tmp_path: Path) -> None:
+    assert len(handed_on("default", tmp_path)) > 10
+
+
+@pytest.mark.slow
+def test_a_shell_hands_the_texts_of_every_leaf_on_as_they_are(taken: set[Place], tmp_path: Path) -> None:
+    found: set[Place] = set()
+    for base in BASES.keys() - {"own", "simulated"}:
+        (tmp_path / base).mkdir()
+        found |= handed_on(base, tmp_path / base)
+    assert not {pattern for pattern in taken if not any(matches(pattern, place) for place in found)}
+
+
+def matches(pattern: Place, place: Place) -> bool:
+    return len(pattern) == len(place) and all(a in ("*", b) for a, b in zip(pattern, place, strict=True))
+
+
+def all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for x in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from all_texts(x)
+
+
+def test_commands_quote_every_field_and_no_parameter_is_made_from_inputs(tmp_path: Path) -> None:
     """Snakemake does not see when a parameter that takes `input` changes, and would not run the rule again."""
-    for rule in graph_of(tmp_path, [CONFIGS / f"{name}.yaml"]).rules:
+    rules = {}
+    with kept():
+        for base in ("tiny", "wmap9", "early", "train", "ground"):
+            with loaded(config_of(base), tmp_path) as api:
+                rules |= {rule.name: rule for rule in api._workflow.rules}
+    for path in (ROOT / "pipeline/rules").glob("*.smk"):
+        assert set(re.findall(r"^ *rule (\w+):", path.read_text(), re.MULTILINE)) <= set(rules)
+    for rule in rules.values():
         for key, value in rule.params._allitems():
             if callable(value):
                 assert list(inspect.signature(value).parameters) in (["wc"], ["wildcards"]), (rule.name, key)
@@ -48,75 +264,61 @@ def test_commands_quote_every_field_and_no_parameter_is_made_from_inputs(name: s
         assert not re.search(r"[$`;]", rule.shellcmd), rule.name
 
 
-def leaves(value: Any, path: tuple = ()) -> Iterator[tuple]:
-    """Return the places of all texts in a configuration."""
-    if isinstance(value, str):
-        yield path
-    elif isinstance(value, dict | list):
-        for key, x in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(x, (*path, key))
+def many(n: int) -> dict[str, Any]:
+    """Return a configuration of n small fits."""
+    config = load_config()
+    first = config["fits"][config["run"]["fits"][0]]
+    fits = {f"fit_{i:03}": {**first, "title": f"number {i}"} for i in range(n)}
+    comparison = {**config["comparison"], "fixed": {}}
+    return {**config, "run": {**config["run"], "fits": list(fits)}, "fits": fits, "comparison": comparison}
 
 
-def changed(config: dict[str, Any], path: tuple, value: str) -> dict[str, Any]:
-    out = copy.deepcopy(config)
-    place: Any = out
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    return out
-
-
-def accepted(config: dict[str, Any]) -> bool:
-    """Whether schema and plan take a configuration."""
-    if schema_problems(config):
-        return False
-    try:
-        plan = Plan(config)
-        plan.uses(*plan.fits.values())
-    except (CmbfitError, KeyError):
-        return False
-    return True
-
-
-@pytest.mark.parametrize("name", ["tiny", "wmap9", "evaporation"])
-def test_no_text_of_a_configuration_is_more_than_one_word(name: str, tmp_path: Path) -> None:
-    """Each text that a configuration may freely choose, all at once: commands stay the same but for files' hashes."""
-    config = load_config([name])
-    plain = graph_of(tmp_path, [CONFIGS / f"{name}.yaml"])
-    changes = 0
-    for path in list(leaves(config)):
-        if accepted(other := changed(config, path, EVIL)):
-            config, changes = other, changes + 1
-    assert changes > 3
-    (tmp_path / "evil.yaml").write_text(yaml.safe_dump(config))
-    evil = graph_of(tmp_path, [tmp_path / "evil.yaml"])
-    hashes = re.compile(r"(/config/[\w.]+\.)[0-9a-f]{12}(?=\.json)")
-    before = {j.outputs: words_of(j) for j in plain.jobs}
-    assert set(before) == {j.outputs for j in evil.jobs}
-    held = 0
-    for job in evil.jobs:
-        for old, new in zip(before[job.outputs], words_of(job), strict=True):
-            if EVIL in new:
-                held += 1
-                assert re.fullmatch(r"--[a-z-]+=" + re.escape(EVIL), new)
-            else:
-                assert hashes.sub(r"\1", new) == hashes.sub(r"\1", old)
-    assert held + sum(EVIL in json.dumps(v, ensure_ascii=False) or json.dumps(EVIL)[1:-1] in json.dumps(v)
-                      for v in evil.sections._values.values()) > 3  # fmt: skip
-    assert not list(tmp_path.rglob("marker"))
+def test_the_time_to_plan_grows_with_the_number_of_fits(tmp_path: Path) -> None:
+    """Four times the fits take four times as long; sixteen times, were each held against each other."""
+    seconds = {}
+    with kept(), chdir(tmp_path):
+        for n in (1, 40, 160):  # the first loads what all need
+            start = time.process_time()
+            Plan(many(n))
+            seconds[n] = time.process_time() - start
+    assert seconds[160] < 8 * max(seconds[40], 0.05), seconds
 
 
 @pytest.mark.slow
-def test_two_hundred_fits_make_no_long_command(tmp_path: Path) -> None:
-    config = load_config()
-    first = config["run"]["fits"][0]
-    fits = {f"fit_{i:03}": {**config["fits"][first], "title": f"number {i}"} for i in range(200)}
-    more = {"run": {"fits": list(fits)}, "fits": fits, "comparison": {"fixed": {"harrison_zeldovich": None}}}
-    (tmp_path / "many.yaml").write_text(yaml.safe_dump(more))
-    jobs = graph_of(tmp_path, [tmp_path / "many.yaml"]).jobs
-    assert len(jobs) > 2000
-    longest = max(jobs, key=lambda j: len(j.command))
+def test_a_run_of_two_hundred_fits_plans_and_its_summary_runs(tmp_path: Path) -> None:
+    """The kernel takes 128 KiB a word (MAX_ARG_STRLEN); the configuration of 200 fits alone has more."""
+    config = many(200)
+    assert len(json.dumps(config)) > 2**17
+    (tmp_path / "many.yaml").write_text(yaml.safe_dump(config))
+    graph = graph_of(tmp_path, [tmp_path / "many.yaml"])
+    assert len(graph.jobs) > 4000
+    longest = max(graph.jobs, key=lambda j: len(j.command))
     assert len(longest.command) < 2500, longest.command
+    (job,) = (j for j in graph.jobs if j.rule == "write_summary")
+    fit = {k: x for k, x in SUMMARY["fits"]["lcdm"].items() if k != "reweighted"}
+    with chdir(tmp_path):
+        graph.sections.write()
+        for i, file in enumerate(x for x in job.inputs if not Path(x).is_absolute()):
+            if "/checks/" in file:
+                write_checks(file, [below("made up", i, 1e9)])
+            elif file.endswith(".summary.json"):
+                name = Path(file).name.removesuffix(".summary.json")
+                write_json(file, fit | {"title": f"made up for {name}"})
+            else:
+                write_json(file, SUMMARY["fits"]["lcdm"]["reweighted"])
+        Path(job.logs[0]).parent.mkdir(parents=True)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    run = subprocess.run(["bash", "-c", job.command], cwd=tmp_path, env=environment, check=False)
+    assert run.returncode == 0, (tmp_path / job.logs[0]).read_text()
+    summary = json.loads((tmp_path / job.outputs[0]).read_text())
+    assert [f["title"] for f in summary["fits"].values()] == [f"made up for fit_{i:03}" for i in range(200)]
+    assert len(summary["checks"]) > 600
+    assert len(summary["provenance"]["inputs"]) > 1000
+    assert set(config["fits"]) <= set(summary["provenance"]["settings"]["fits"])
 
 
 @pytest.mark.slow
@@ -141,6 +343,30 @@ def test_a_title_with_braces_and_a_folder_with_a_space_and_quotes_run(
     checks = json.loads((folder / target).read_text())["checks"]
     assert any(remark in c["comment"] for c in checks)
     assert not list(folder.rglob("marker"))
+
+
+@pytest.mark.slow
+def test_the_shipped_configuration_runs_in_a_checkout_of_any_name(tmp_path: Path) -> None:
+    """Spaces, quotes and a command in the checkout's own path; braces, which Snakemake cannot have there, are refused."""
+    here = copy_checkout(tmp_path / 'a checkout\'s "own" $(touch marker) `touch marker` place; touch marker')
+    dry = here.snakemake("--dry-run", "--printshellcmds", config=None)
+    assert dry.returncode == 0, dry.stdout[-3000:] + dry.stderr[-3000:]
+    lines = re.findall(r"(python -m pipeline .*)$", dry.stdout + dry.stderr, re.MULTILINE)
+    assert len(lines) > 40
+    jobs = [Job("", (), (), tuple(re.findall(r"results/\S+\.log", line)), line) for line in lines]
+    words = run_by_shell(jobs, here.root)
+    bundle = str(here.root / "cmbfit/theory/emulator/bundles/lcdm_planck2018/manifest.json")
+    assert any(f"--emulator={bundle}" in line for line in words)
+    target = "results/default/checks/spectra.json"
+    run = here.snakemake(target, config=None)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert all(c["pass"] for c in json.loads((here.root / target).read_text())["checks"])
+    assert not list(tmp_path.rglob("marker"))
+    braces = tmp_path / "{place}"
+    here.root.rename(braces)
+    refused = Checkout(braces).snakemake("--dry-run", config=None)
+    assert refused.returncode != 0
+    assert "expected a path without braces and line breaks" in refused.stdout + refused.stderr
 
 
 def test_a_stage_takes_values_that_look_like_options(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from cmbfit.checkpoint import Checkpoint, kept
 from cmbfit.errors import DataError, ParameterError
-from cmbfit.io import atomic_buffer, reading
+from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
 from cmbfit.theory.emulator.design import Design
 from cmbfit.theory.extensions import EXTENSIONS
@@ -211,7 +211,7 @@ def read_training_set(paths: Sequence[str | Path], *, unlensed: bool = True) -> 
             Path(path).open("rb") as raw,
             np.load(raw, allow_pickle=False) as f,
         ):
-            record = json.loads(f["record"].tobytes())
+            record = parse_json(f["record"].tobytes())
             part = TrainingSet(
                 f["theta"],
                 f["dl"],

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError, DataError
-from cmbfit.io import atomic_buffer, reading
+from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.theory.camb_code import CambSettings, camb_parameters
 from cmbfit.theory.emulator.design import LCDM_FOCUS
 from cmbfit.theory.hawking.pbh import MASS_RANGE, evaporation_spectra
@@ -207,7 +207,7 @@ def read_runs(paths: Sequence[str | Path]) -> InjectionRuns:
     for path in paths:
         with reading(path, "runs of evaporating holes (damaged: remove it and run again)"):
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as f:
-                settings = json.loads(f["record"].tobytes())
+                settings = parse_json(f["record"].tobytes())
                 parts.append(InjectionRuns(**{name: f[name] for name in _ARRAYS}, settings=settings))
             _require_shapes(parts[-1])
         if parts[-1].settings != parts[0].settings:

@@ -28,7 +28,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
-from cmbfit.io import atomic_buffer, reading
+from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.shipped import read_shipped
 from cmbfit.theory.base import Theory, check_box
 from cmbfit.theory.parameters import LCDM
@@ -239,7 +239,7 @@ def _read(raw: bytes, path: str) -> dict[float, Response]:
         reading(path, "responses to evaporating holes"),
         np.load(io.BytesIO(raw), allow_pickle=False) as f,
     ):
-        record = json.loads(f["record"].tobytes())
+        record = parse_json(f["record"].tobytes())
         found = [
             Response(
                 float(r["mass"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 
 import torch
@@ -41,6 +42,8 @@ _UNARY: dict[type[ast.unaryop], Callable[[torch.Tensor], torch.Tensor]] = {
     ast.UAdd: operator.pos,
 }
 _CONSTANTS = {"pi": math.pi, "e": math.e}
+_STRANGE = re.compile(r"[^\w\s.+*/^()-]")
+"""What stands in no formula: comments, continued lines, brackets of other kinds. A ^ has a hint of its own."""
 _MAX_LENGTH, _MAX_DEPTH = 1000, 60
 
 
@@ -73,6 +76,10 @@ class Formula:
     def __init__(self, text: str) -> None:
         if len(text) > _MAX_LENGTH:
             raise FormulaError(f"formula: expected at most {_MAX_LENGTH} characters, found {len(text)}")
+        if odd := _STRANGE.search(text):  # a # would hide the rest of the formula from the parser
+            raise FormulaError(
+                f"formula {text!r}: {odd[0]!r} is not allowed; use numbers, names, + - * / ** and brackets"
+            )
         try:
             tree = ast.parse(text.strip(), mode="eval")
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
