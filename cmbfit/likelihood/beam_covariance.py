@@ -1,0 +1,139 @@
+r"""A covariance that moves with the model, C(m) = C_0 + B_ij m_i m_j, by its few directions.
+
+B = U U^T + R with a few columns U and a remainder R, so that C(m) = C_0 + V V^T + E with V = diag(m) U. With C_0 = L L^T
+and X = L^-1 V, Woodbury's identity and the determinant lemma give
+
+    r^T C^-1 r = |w|^2 - |K^-1 X^T w|^2,   ln det C = ln det C_0 + 2 ln det K,   K K^T = 1 + X^T X,   w = L^-1 r,
+
+a factorisation of a matrix as small as the number of directions kept. The remainder of a published B is the rounding of
+its file, of both signs: it enters to first order,
+
+    ln L += (u^T E u - tr C^-1 E) / 2,   u = C^-1 r,   E_ij = R_ij m_i m_j,
+
+of which the trace, a number, is taken at the bandpowers of the data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmbfit.device import OnDevice
+from cmbfit.errors import LikelihoodError
+
+SMALLEST = 1e-6
+"""Eigenvalues of B, relative to the largest, that are left to the remainder."""
+
+_CHUNK = 256
+"""Models at a time: their L^-1 diag(m) U fill the memory."""
+
+
+class BeamCovariance(OnDevice):
+    """Chi2 and ln det of a fixed covariance plus a fractional one times the model's outer product.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set, for messages.
+    cholesky : torch.Tensor, shape (n, n)
+        Of the fixed covariance.
+    beam : numpy.ndarray, shape (n, n)
+        The fractional covariance B.
+    reference : numpy.ndarray, shape (n,)
+        Bandpowers at which the remainder's trace is taken, the data.
+    smallest : float, optional
+        Eigenvalues below this part of the largest go to the remainder.
+
+    Attributes
+    ----------
+    rank : int
+        Directions kept.
+
+    Raises
+    ------
+    LikelihoodError
+        If B has another shape, is not finite or symmetric, or has eigenvalues well below zero.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cholesky: torch.Tensor,
+        beam: np.ndarray,
+        reference: np.ndarray,
+        smallest: float = SMALLEST,
+    ) -> None:
+        n = len(cholesky)
+        if beam.shape != (n, n) or not np.isfinite(beam).all():
+            raise LikelihoodError(
+                f"{name}: beam correlation: expected {n} x {n} finite numbers, found shape {beam.shape}"
+            )
+        scale = np.abs(beam).max()
+        if not np.allclose(beam, beam.T, rtol=1e-6, atol=1e-9 * scale):
+            raise LikelihoodError(f"{name}: the beam correlation is not symmetric")
+        values, vectors = np.linalg.eigh((beam + beam.T) / 2)
+        if values[0] < -1e-6 * values[-1]:
+            raise LikelihoodError(
+                f"{name}: the beam correlation has a negative eigenvalue, {values[0]:.3g}; it must be a covariance"
+            )
+        kept = values > smallest * values[-1]
+        self.rank, self.smallest = int(kept.sum()), smallest
+        self.directions = torch.from_numpy(np.ascontiguousarray(vectors[:, kept] * np.sqrt(values[kept])))
+        self.cholesky = cholesky
+        self.log_det = 2 * cholesky.diagonal().log().sum()
+        at = torch.from_numpy(np.asarray(reference, dtype=np.float64))
+        self.rest = torch.from_numpy((vectors[:, ~kept] * values[~kept]) @ vectors[:, ~kept].T)
+        white = torch.linalg.solve_triangular(cholesky, at[:, None] * self.rest * at, upper=False)
+        white = torch.linalg.solve_triangular(cholesky, white.T, upper=False)  # L^-1 E L^-T
+        x, factor = self._factors(at[None])
+        turned = torch.linalg.solve_triangular(factor[0], x[0].T, upper=False)
+        self.trace = white.diagonal().sum() - ((turned @ white) * turned).sum()
+        self.size = float(torch.linalg.matrix_norm(white, 2))
+
+    def settings(self) -> dict[str, Any]:
+        """Return how many directions are kept, and the remainder's size e relative to the fixed covariance.
+
+        What is neglected is of second order: e^2 chi2 / 2 in ln L at most, and e times the relative change of the
+        bandpowers in the trace.
+        """
+        return {"rank": self.rank, "smallest_eigenvalue": self.smallest, "remainder": self.size}
+
+    def at(self, model: torch.Tensor) -> torch.Tensor:  # (n,) -> (n, n)
+        """Return what is added to the covariance at one model, less the remainder."""
+        columns = model[:, None] * self.directions
+        return columns @ columns.T
+
+    def chi2_and_log_det(
+        self,
+        model: torch.Tensor,  # shape: (batch, n)
+        white: torch.Tensor,  # shape: (n, batch), L^-1 times the residual
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return r^T C(m)^-1 r and ln det C(m), each (batch,)."""
+        parts = [
+            self._chunk(m, w) for m, w in zip(model.split(_CHUNK), white.split(_CHUNK, dim=1), strict=True)
+        ]
+        chi2, log_det = zip(*parts, strict=True)
+        return torch.cat(chi2), torch.cat(log_det)
+
+    def _factors(self, model: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return X = L^-1 diag(m) U, shape (batch, n, rank), and K, shape (batch, rank, rank)."""
+        n, batch, rank = model.shape[1], len(model), self.rank
+        columns = model.T[:, :, None] * self.directions[:, None, :]  # (n, batch, rank)
+        x = torch.linalg.solve_triangular(self.cholesky, columns.reshape(n, batch * rank), upper=False)
+        x = x.reshape(n, batch, rank).transpose(0, 1)
+        small = x.transpose(1, 2) @ x + torch.eye(rank, dtype=x.dtype, device=x.device)
+        # a model that is not finite has no factor; what is returned for it is not a number either
+        return x, torch.linalg.cholesky_ex(small)[0]
+
+    def _chunk(self, model: torch.Tensor, white: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, factor = self._factors(model)
+        projected = x.transpose(1, 2) @ white.T[:, :, None]
+        left = torch.linalg.solve_triangular(factor, projected, upper=False)
+        chi2 = white.square().sum(0) - left.square().sum((1, 2))
+        log_det = self.log_det + 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        back = torch.linalg.solve_triangular(factor.transpose(1, 2), left, upper=True)
+        whitened = white - (x @ back)[:, :, 0].T  # L^T C^-1 r
+        u = torch.linalg.solve_triangular(self.cholesky.T, whitened, upper=True) * model.T
+        return chi2 - (u * (self.rest @ u)).sum(0), log_det + self.trace
