@@ -149,9 +149,9 @@ def read_template(setting: Setting, file: str, ell_ref: float) -> torch.Tensor: 
     DataError
         If it does not cover the windows' multipoles in steps of one.
     """
-    table = np.atleast_2d(setting.table(file))
+    table = setting.table(file)
     first, last = int(setting.ell[0]), int(setting.ell[-1])
-    if table.shape[1] < 2:  # noqa: PLR2004
+    if table.ndim != 2 or table.shape[1] < 2:  # noqa: PLR2004
         raise DataError(f"{file}: expected l and the template in two columns, found shape {table.shape}")
     ell, values = table[:, 0], table[:, 1]
     wanted = (ell >= first) & (ell <= last)
