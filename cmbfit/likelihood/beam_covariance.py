@@ -22,12 +22,13 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.banded import Whitening
 
 SMALLEST = 1e-6
 """Eigenvalues of B, relative to the largest, that are left to the remainder."""
 
-_CHUNK = 256
-"""Models at a time: their L^-1 diag(m) U fill the memory."""
+_CHUNK = 32
+"""Models at a time: their L^-1 diag(m) U stay in the cache."""
 
 
 class BeamCovariance(OnDevice):
@@ -37,8 +38,8 @@ class BeamCovariance(OnDevice):
     ----------
     name : str
         Of the data set, for messages.
-    cholesky : torch.Tensor, shape (n, n)
-        Of the fixed covariance.
+    whitening : Whitening
+        By the fixed covariance.
     beam : numpy.ndarray, shape (n, n)
         The fractional covariance B.
     reference : numpy.ndarray, shape (n,)
@@ -60,12 +61,12 @@ class BeamCovariance(OnDevice):
     def __init__(
         self,
         name: str,
-        cholesky: torch.Tensor,
+        whitening: Whitening,
         beam: np.ndarray,
         reference: np.ndarray,
         smallest: float = SMALLEST,
     ) -> None:
-        n = len(cholesky)
+        n = len(reference)
         if beam.shape != (n, n) or not np.isfinite(beam).all():
             raise LikelihoodError(
                 f"{name}: beam correlation: expected {n} x {n} finite numbers, found shape {beam.shape}"
@@ -81,13 +82,12 @@ class BeamCovariance(OnDevice):
         kept = values > smallest * values[-1]
         self.rank, self.smallest = int(kept.sum()), smallest
         self.directions = torch.from_numpy(np.ascontiguousarray(vectors[:, kept] * np.sqrt(values[kept])))
-        self.cholesky = cholesky
-        self.log_det = 2 * cholesky.diagonal().log().sum()
+        self.whitening = whitening
+        self.ordered = self.directions.index_select(0, whitening.order)
         at = torch.from_numpy(np.asarray(reference, dtype=np.float64))
         self.rest = torch.from_numpy((vectors[:, ~kept] * values[~kept]) @ vectors[:, ~kept].T)
-        white = torch.linalg.solve_triangular(cholesky, at[:, None] * self.rest * at, upper=False)
-        white = torch.linalg.solve_triangular(cholesky, white.T, upper=False)  # L^-1 E L^-T
-        x, factor = self._factors(at[None])
+        white = whitening(whitening(at[:, None] * self.rest * at).T)  # L^-1 E L^-T
+        x, factor = self._factors(at[:, None])
         turned = torch.linalg.solve_triangular(factor[0], x[0].T, upper=False)
         self.trace = white.diagonal().sum() - ((turned @ white) * turned).sum()
         self.size = float(torch.linalg.matrix_norm(white, 2))
@@ -107,22 +107,22 @@ class BeamCovariance(OnDevice):
 
     def chi2_and_log_det(
         self,
-        model: torch.Tensor,  # shape: (batch, n)
+        model: torch.Tensor,  # shape: (n, batch)
         white: torch.Tensor,  # shape: (n, batch), L^-1 times the residual
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return r^T C(m)^-1 r and ln det C(m), each (batch,)."""
         parts = [
-            self._chunk(m, w) for m, w in zip(model.split(_CHUNK), white.split(_CHUNK, dim=1), strict=True)
+            self._chunk(m, w)
+            for m, w in zip(model.split(_CHUNK, dim=1), white.split(_CHUNK, dim=1), strict=True)
         ]
         chi2, log_det = zip(*parts, strict=True)
         return torch.cat(chi2), torch.cat(log_det)
 
     def _factors(self, model: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return X = L^-1 diag(m) U, shape (batch, n, rank), and K, shape (batch, rank, rank)."""
-        n, batch, rank = model.shape[1], len(model), self.rank
-        columns = model.T[:, :, None] * self.directions[:, None, :]  # (n, batch, rank)
-        x = torch.linalg.solve_triangular(self.cholesky, columns.reshape(n, batch * rank), upper=False)
-        x = x.reshape(n, batch, rank).transpose(0, 1)
+        n, batch, rank = *model.shape, self.rank
+        columns = model.index_select(0, self.whitening.order)[:, :, None] * self.ordered[:, None, :]
+        x = self.whitening.of_ordered(columns.reshape(n, batch * rank)).reshape(n, batch, rank).transpose(0, 1)
         small = x.transpose(1, 2) @ x + torch.eye(rank, dtype=x.dtype, device=x.device)
         # a model that is not finite has no factor; what is returned for it is not a number either
         return x, torch.linalg.cholesky_ex(small)[0]
@@ -132,8 +132,8 @@ class BeamCovariance(OnDevice):
         projected = x.transpose(1, 2) @ white.T[:, :, None]
         left = torch.linalg.solve_triangular(factor, projected, upper=False)
         chi2 = white.square().sum(0) - left.square().sum((1, 2))
-        log_det = self.log_det + 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        log_det = self.whitening.log_det + 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
         back = torch.linalg.solve_triangular(factor.transpose(1, 2), left, upper=True)
         whitened = white - (x @ back)[:, :, 0].T  # L^T C^-1 r
-        u = torch.linalg.solve_triangular(self.cholesky.T, whitened, upper=True) * model.T
+        u = self.whitening.transposed(whitened) * model
         return chi2 - (u * (self.rest @ u)).sum(0), log_det + self.trace

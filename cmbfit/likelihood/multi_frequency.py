@@ -10,9 +10,11 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
+from cmbfit.likelihood.banded import Whitening
 from cmbfit.likelihood.bandpower_model import Block, bandpower_name
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
 from cmbfit.likelihood.beam_covariance import BeamCovariance
+from cmbfit.likelihood.cuts import centres
 from cmbfit.likelihood.data_model import DataModel
 from cmbfit.theory.spectra import Spectra
 
@@ -29,8 +31,6 @@ class MultiFrequencyBandpowers(OnDevice):
     beam : numpy.ndarray, shape (n_bins, n_bins), optional
         Fractional covariance B of the beams' errors, C(m) = covariance + B_ij m_i m_j (Dutcher et al. 2021,
         arXiv:2101.01684, section V E). ln det 2pi of a fixed covariance is left out, as in the surveys' own codes.
-    factor : float, optional
-        By which the whole covariance is multiplied, for a finite number of simulations.
     files : mapping, optional
         Data files and their sha256, for the record.
     rename : mapping of str to str, optional
@@ -50,7 +50,6 @@ class MultiFrequencyBandpowers(OnDevice):
         covariance: np.ndarray,
         beam: np.ndarray | None = None,
         *,
-        factor: float = 1.0,
         files: Mapping[str, str] | None = None,
         rename: Mapping[str, str] | None = None,
     ) -> None:
@@ -66,12 +65,14 @@ class MultiFrequencyBandpowers(OnDevice):
             raise LikelihoodError(f"{info.name}: the covariance is not symmetric")
         self.info, self.model = info, model
         self.blocks = tuple(Block(s.name, s.pair, model.window(i).numpy()) for i, s in enumerate(model.spectra))
-        cholesky, failed = torch.linalg.cholesky_ex(torch.from_numpy(covariance * factor))
+        total = torch.from_numpy(covariance)
+        _, failed = torch.linalg.cholesky_ex(total)
         if failed:
             row = bandpower_name(self.blocks, int(failed) - 1)
             raise LikelihoodError(f"{info.name}: the covariance is not positive definite (row {int(failed)}, {row})")
-        self._data, self._cholesky = torch.from_numpy(np.array(data)), cholesky
-        self.beam = None if beam is None else BeamCovariance(info.name, cholesky, beam * factor, data)
+        self._data, self._fixed = torch.from_numpy(np.array(data)), total
+        self.whitening = Whitening(total, np.concatenate([centres(b.window.numpy()) for b in self.blocks]))
+        self.beam = None if beam is None else BeamCovariance(info.name, self.whitening, beam, data)
         self.pairs, self.lmax = model.pairs, model.lmax
         self._files, self._rename = dict(files or {}), dict(rename or {})
         lacking = [p for p in model.parameters if self._rename.get(p, p) not in info.nuisance]
@@ -86,7 +87,11 @@ class MultiFrequencyBandpowers(OnDevice):
 
     def own_names(self, nuisance: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the values of the model's parameters under the names that its steps use."""
-        return {name: nuisance[self._rename.get(name, name)] for name in self.model.parameters}
+        return {name: nuisance[self.outside(name)] for name in self.model.parameters}
+
+    def outside(self, name: str) -> str:
+        """Return the name outside of one of the model's parameters."""
+        return self._rename.get(name, name)
 
     def bandpowers(
         self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]
@@ -100,19 +105,19 @@ class MultiFrequencyBandpowers(OnDevice):
         self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:  # shape: (batch,)
         """Return ln L without priors."""
-        return self.log_prob_of_bandpowers(self.bandpowers(spectra, nuisance))
+        return self.log_prob_of_bandpowers(self.bandpowers(spectra, nuisance).T)
 
-    def log_prob_of_bandpowers(self, model: torch.Tensor) -> torch.Tensor:  # (batch, n_bins) -> (batch,)
+    def log_prob_of_bandpowers(self, model: torch.Tensor) -> torch.Tensor:  # (n_bins, batch) -> (batch,)
         """Return ln L of model bandpowers."""
         chi2, log_det = self._terms(model)
         return -0.5 * (chi2 + log_det)
 
     def chi2(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> torch.Tensor:  # shape: (batch,)
         """Return chi2 with the covariance at the model."""
-        return self._terms(self.bandpowers(spectra, nuisance))[0]
+        return self._terms(self.bandpowers(spectra, nuisance).T)[0]
 
     def _terms(self, model: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        white = torch.linalg.solve_triangular(self._cholesky, (model - self._data).T, upper=False)
+        white = self.whitening(model - self._data[:, None])
         if self.beam is None:
             return white.square().sum(0), white.new_zeros(())
         return self.beam.chi2_and_log_det(model, white)
@@ -139,10 +144,9 @@ class MultiFrequencyBandpowers(OnDevice):
     @property
     def cholesky(self) -> torch.Tensor:
         """Lower Cholesky factor of the covariance, shape (n_bins, n_bins); at the data where it moves."""
-        return self._cholesky if self.beam is None else torch.linalg.cholesky(self.covariance)
+        return torch.linalg.cholesky(self.covariance)
 
     @property
     def covariance(self) -> torch.Tensor:
         """Covariance, shape (n_bins, n_bins); at the data where it moves with the model."""
-        fixed = self._cholesky @ self._cholesky.T
-        return fixed if self.beam is None else fixed + self.beam.at(self._data)
+        return self._fixed if self.beam is None else self._fixed + self.beam.at(self._data)
