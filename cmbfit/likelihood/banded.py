@@ -51,11 +51,20 @@ class Whitening(OnDevice):
 
     def of_ordered(self, x: torch.Tensor) -> torch.Tensor:  # (n, k) -> (n, k)
         """Return L^-1 x of rows that are in the order of the band already."""
+        return torch.cat(self._blocks(x))
+
+    def of_batch(self, x: torch.Tensor) -> torch.Tensor:  # (n, batch, k) -> (batch, n, k)
+        """Return L^-1 x of rows that are in the order of the band, each matrix of a batch for itself in memory."""
+        _, batch, k = x.shape
+        parts = self._blocks(x.reshape(len(x), batch * k))
+        return torch.cat([part.reshape(len(part), batch, k).transpose(0, 1) for part in parts], dim=1)
+
+    def _blocks(self, x: torch.Tensor) -> list[torch.Tensor]:
         parts = x.split(self.sizes)
         out = [self.inverses[0] @ parts[0]]
         for part, inverse, down in zip(parts[1:], self.inverses[1:], self.down, strict=True):
             out.append(torch.addmm(inverse @ part, down, out[-1], alpha=-1))
-        return torch.cat(out)
+        return out
 
     def transposed(self, y: torch.Tensor) -> torch.Tensor:  # (n, k) -> (n, k)
         """Return L^-T y, rows in the order of the data."""

@@ -27,7 +27,7 @@ from cmbfit.likelihood.banded import Whitening
 SMALLEST = 1e-6
 """Eigenvalues of B, relative to the largest, that are left to the remainder."""
 
-_CHUNK = 32
+_CHUNK = 64
 """Models at a time: their L^-1 diag(m) U stay in the cache."""
 
 
@@ -85,10 +85,11 @@ class BeamCovariance(OnDevice):
         self.whitening = whitening
         self.ordered = self.directions.index_select(0, whitening.order)
         at = torch.from_numpy(np.asarray(reference, dtype=np.float64))
-        self.rest = torch.from_numpy((vectors[:, ~kept] * values[~kept]) @ vectors[:, ~kept].T)
-        white = whitening(whitening(at[:, None] * self.rest * at).T)  # L^-1 E L^-T
-        x, factor = self._factors(at[:, None])
-        turned = torch.linalg.solve_triangular(factor[0], x[0].T, upper=False)
+        rest = torch.from_numpy((vectors[:, ~kept] * values[~kept]) @ vectors[:, ~kept].T)
+        self.rest = rest.to(torch.float32)
+        white = whitening(whitening(at[:, None] * rest * at).T)  # L^-1 E L^-T
+        x, products = self._factors(at[:, None], at[:, None])
+        turned = torch.linalg.solve_triangular(self._cholesky(products)[0], x[0, :, : self.rank].T, upper=False)
         self.trace = white.diagonal().sum() - ((turned @ white) * turned).sum()
         self.size = float(torch.linalg.matrix_norm(white, 2))
 
@@ -108,32 +109,41 @@ class BeamCovariance(OnDevice):
     def chi2_and_log_det(
         self,
         model: torch.Tensor,  # shape: (n, batch)
-        white: torch.Tensor,  # shape: (n, batch), L^-1 times the residual
+        residual: torch.Tensor,  # shape: (n, batch)
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return r^T C(m)^-1 r and ln det C(m), each (batch,)."""
         parts = [
-            self._chunk(m, w)
-            for m, w in zip(model.split(_CHUNK, dim=1), white.split(_CHUNK, dim=1), strict=True)
+            self._chunk(m, r)
+            for m, r in zip(model.split(_CHUNK, dim=1), residual.split(_CHUNK, dim=1), strict=True)
         ]
         chi2, log_det = zip(*parts, strict=True)
         return torch.cat(chi2), torch.cat(log_det)
 
-    def _factors(self, model: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return X = L^-1 diag(m) U, shape (batch, n, rank), and K, shape (batch, rank, rank)."""
-        n, batch, rank = *model.shape, self.rank
-        columns = model.index_select(0, self.whitening.order)[:, :, None] * self.ordered[:, None, :]
-        x = self.whitening.of_ordered(columns.reshape(n, batch * rank)).reshape(n, batch, rank).transpose(0, 1)
-        small = x.transpose(1, 2) @ x + torch.eye(rank, dtype=x.dtype, device=x.device)
-        # a model that is not finite has no factor; what is returned for it is not a number either
-        return x, torch.linalg.cholesky_ex(small)[0]
+    def _factors(self, model: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return [X, w] = L^-1 [diag(m) U, r], shape (batch, n, rank + 1), and the products of all columns."""
+        order = self.whitening.order
+        columns = model.index_select(0, order)[:, :, None] * self.ordered[:, None, :]
+        columns = torch.cat([columns, residual.index_select(0, order)[:, :, None]], dim=2)
+        x = self.whitening.of_batch(columns)
+        return x, x.transpose(1, 2) @ x
 
-    def _chunk(self, model: torch.Tensor, white: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x, factor = self._factors(model)
-        projected = x.transpose(1, 2) @ white.T[:, :, None]
+    def _chunk(self, model: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rank = self.rank
+        x, products = self._factors(model, residual)
+        factor = self._cholesky(products)
+        projected, white2 = products[:, :rank, rank:], products[:, rank, rank]
         left = torch.linalg.solve_triangular(factor, projected, upper=False)
-        chi2 = white.square().sum(0) - left.square().sum((1, 2))
         log_det = self.whitening.log_det + 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        # w - X K^-T K^-1 X^T w = L^T C^-1 r, of which L^-T makes u
         back = torch.linalg.solve_triangular(factor.transpose(1, 2), left, upper=True)
-        whitened = white - (x @ back)[:, :, 0].T  # L^T C^-1 r
-        u = self.whitening.transposed(whitened) * model
-        return chi2 - (u * (self.rest @ u)).sum(0), log_det + self.trace
+        weights = torch.cat([-back, torch.ones_like(back[:, :1])], dim=1)
+        u = self.whitening.transposed((x @ weights)[:, :, 0].T) * model
+        # what the remainder gives is 1e-8 of ln L: single precision is enough for it
+        small = (u * (self.rest @ u.to(self.rest.dtype))).sum(0)
+        chi2 = white2 - left.square().sum((1, 2)) - small
+        return chi2, log_det + self.trace
+
+    def _cholesky(self, products: torch.Tensor) -> torch.Tensor:  # shape: (batch, rank, rank)
+        """Return K; a model that is not finite has none, and what is returned for it is not a number either."""
+        small = products[:, : self.rank, : self.rank]
+        return torch.linalg.cholesky_ex(small + torch.eye(self.rank, dtype=small.dtype, device=small.device))[0]

@@ -117,10 +117,10 @@ class MultiFrequencyBandpowers(OnDevice):
         return self._terms(self.bandpowers(spectra, nuisance).T)[0]
 
     def _terms(self, model: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        white = self.whitening(model - self._data[:, None])
-        if self.beam is None:
-            return white.square().sum(0), white.new_zeros(())
-        return self.beam.chi2_and_log_det(model, white)
+        residual = model - self._data[:, None]
+        if self.beam is not None:
+            return self.beam.chi2_and_log_det(model, residual)
+        return self.whitening(residual).square().sum(0), residual.new_zeros(())
 
     @property
     def sections(self) -> dict[str, slice]:
