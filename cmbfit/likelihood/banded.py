@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -32,15 +34,17 @@ class Whitening(OnDevice):
         self.order, self.back = order, torch.argsort(order)
         cholesky = torch.linalg.cholesky(covariance[order][:, order])
         self.log_det = 2 * cholesky.diagonal().log().sum()
-        edges = list(range(0, n, width)) + [n]
-        self.sizes = [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        places = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        edges = [*range(0, n, width), n]
+        self.sizes = [b - a for a, b in itertools.pairwise(edges)]
+        places = [slice(a, b) for a, b in itertools.pairwise(edges)]
         eye = torch.eye(width, dtype=covariance.dtype)
         self.inverses = [
-            torch.linalg.solve_triangular(cholesky[p, p], eye[: p.stop - p.start, : p.stop - p.start], upper=False)
+            torch.linalg.solve_triangular(
+                cholesky[p, p], eye[: p.stop - p.start, : p.stop - p.start], upper=False
+            )
             for p in places
         ]
-        beside = [cholesky[p, q] for q, p in zip(places[:-1], places[1:], strict=True)]
+        beside = [cholesky[p, q] for q, p in itertools.pairwise(places)]
         # L_ii^-1 L_i,i-1 and L_i,i-1 L_i-1,i-1^-1
         self.down = [inverse @ x for inverse, x in zip(self.inverses[1:], beside, strict=True)]
         self.up = [x @ inverse for inverse, x in zip(self.inverses[:-1], beside, strict=True)]

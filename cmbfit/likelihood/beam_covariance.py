@@ -24,8 +24,11 @@ from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.banded import Whitening
 
-SMALLEST = 1e-6
-"""Eigenvalues of B, relative to the largest, that are left to the remainder."""
+_SMALLEST = (1e-6, 1e-8, 1e-10, 0.0)
+"""Eigenvalues of B, relative to the largest, that are left to the remainder: the first with a remainder that is small enough."""
+
+_LARGEST = 1e-4
+"""Size of a remainder, relative to the fixed covariance, that is small enough: its square is neglected."""
 
 _CHUNK = 64
 """Models at a time: their L^-1 diag(m) U stay in the cache."""
@@ -44,8 +47,6 @@ class BeamCovariance(OnDevice):
         The fractional covariance B.
     reference : numpy.ndarray, shape (n,)
         Bandpowers at which the remainder's trace is taken, the data.
-    smallest : float, optional
-        Eigenvalues below this part of the largest go to the remainder.
 
     Attributes
     ----------
@@ -64,7 +65,6 @@ class BeamCovariance(OnDevice):
         whitening: Whitening,
         beam: np.ndarray,
         reference: np.ndarray,
-        smallest: float = SMALLEST,
     ) -> None:
         n = len(reference)
         if beam.shape != (n, n) or not np.isfinite(beam).all():
@@ -79,19 +79,31 @@ class BeamCovariance(OnDevice):
             raise LikelihoodError(
                 f"{name}: the beam correlation has a negative eigenvalue, {values[0]:.3g}; it must be a covariance"
             )
-        kept = values > smallest * values[-1]
-        self.rank, self.smallest = int(kept.sum()), smallest
-        self.directions = torch.from_numpy(np.ascontiguousarray(vectors[:, kept] * np.sqrt(values[kept])))
         self.whitening = whitening
+        at = np.asarray(reference, dtype=np.float64)
+        for smallest in _SMALLEST:
+            kept = values > smallest * values[-1]
+            rest = (vectors[:, ~kept] * values[~kept]) @ vectors[:, ~kept].T
+            white = torch.from_numpy(at[:, None] * rest * at)
+            white = whitening(whitening(white).T)  # L^-1 E L^-T
+            self.size = float(torch.linalg.matrix_norm(white, 2))
+            if self.size < _LARGEST:
+                break
+        else:
+            raise LikelihoodError(
+                f"{name}: the negative eigenvalues of the beam correlation are {self.size:.1e} of the covariance; it must be a "
+                "covariance itself"
+            )
+        self.rank = int(kept.sum())
+        self.directions = torch.from_numpy(np.ascontiguousarray(vectors[:, kept] * np.sqrt(values[kept])))
         self.ordered = self.directions.index_select(0, whitening.order)
-        at = torch.from_numpy(np.asarray(reference, dtype=np.float64))
-        rest = torch.from_numpy((vectors[:, ~kept] * values[~kept]) @ vectors[:, ~kept].T)
-        self.rest = rest.to(torch.float32)
-        white = whitening(whitening(at[:, None] * rest * at).T)  # L^-1 E L^-T
-        x, products = self._factors(at[:, None], at[:, None])
-        turned = torch.linalg.solve_triangular(self._cholesky(products)[0], x[0, :, : self.rank].T, upper=False)
+        self.rest = torch.from_numpy(rest).to(torch.float32)
+        at_data = torch.from_numpy(at[:, None])
+        x, products = self._factors(at_data, at_data)
+        turned = torch.linalg.solve_triangular(
+            self._cholesky(products)[0], x[0, :, : self.rank].T, upper=False
+        )
         self.trace = white.diagonal().sum() - ((turned @ white) * turned).sum()
-        self.size = float(torch.linalg.matrix_norm(white, 2))
 
     def settings(self) -> dict[str, Any]:
         """Return how many directions are kept, and the remainder's size e relative to the fixed covariance.
@@ -99,7 +111,7 @@ class BeamCovariance(OnDevice):
         What is neglected is of second order: e^2 chi2 / 2 in ln L at most, and e times the relative change of the
         bandpowers in the trace.
         """
-        return {"rank": self.rank, "smallest_eigenvalue": self.smallest, "remainder": self.size}
+        return {"rank": self.rank, "remainder": self.size}
 
     def at(self, model: torch.Tensor) -> torch.Tensor:  # (n,) -> (n, n)
         """Return what is added to the covariance at one model, less the remainder."""
@@ -146,4 +158,6 @@ class BeamCovariance(OnDevice):
     def _cholesky(self, products: torch.Tensor) -> torch.Tensor:  # shape: (batch, rank, rank)
         """Return K; a model that is not finite has none, and what is returned for it is not a number either."""
         small = products[:, : self.rank, : self.rank]
-        return torch.linalg.cholesky_ex(small + torch.eye(self.rank, dtype=small.dtype, device=small.device))[0]
+        return torch.linalg.cholesky_ex(small + torch.eye(self.rank, dtype=small.dtype, device=small.device))[
+            0
+        ]

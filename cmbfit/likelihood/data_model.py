@@ -83,7 +83,9 @@ class DataModel(OnDevice):
         Nuisance parameters, in order of first use.
     """
 
-    def __init__(self, spectra: Sequence[Measured], windows: Sequence[np.ndarray], steps: Sequence[Step]) -> None:
+    def __init__(
+        self, spectra: Sequence[Measured], windows: Sequence[np.ndarray], steps: Sequence[Step]
+    ) -> None:
         self.spectra = tuple(spectra)
         self.steps = [step for step in steps if _acts(step)]
         self.parameters = tuple(dict.fromkeys(name for step in self.steps for name in step.parameters))
@@ -211,11 +213,10 @@ class DataModel(OnDevice):
 
     def _of_shape(self, term: Added, nuisance: Nuisance) -> torch.Tensor:  # shape: (batch, n_bins)
         step = self.steps[term.step]
-        assert isinstance(step, Add)
-        assert term.windows is not None
-        assert term.rows is not None
+        if not isinstance(step, Add) or term.windows is None or term.rows is None:
+            raise TypeError(f"{type(step).__name__} adds no shape")
         shape = step.shape(nuisance)
-        if shape.ndim == 2:  # noqa: PLR2004
+        if shape.ndim == 2:
             binned = shape @ term.windows.T
         else:
             owner = self.owner.index_select(0, term.rows)
@@ -227,6 +228,7 @@ class DataModel(OnDevice):
         factors = self.factors(nuisance)
         n = len(self.owner)
         total = self.foregrounds(nuisance, factors)
+        total = torch.zeros(n, dtype=torch.float64, device=self.owner.device) if total is None else total
         for term in self.seen:
             model = spectra.dl[next(iter(term.windows))].new_zeros(spectra.batch, n)
             for pair, window in term.windows.items():
@@ -235,8 +237,7 @@ class DataModel(OnDevice):
                 model = model + binned if len(rows) == n else model.index_add(1, rows, binned)
             scale = self.of_rows(term.chain, factors)
             model = model if scale is None else model * scale
-            total = model if total is None else total + model
-        assert total is not None
+            total = total + model
         return total
 
 

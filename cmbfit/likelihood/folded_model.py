@@ -7,6 +7,7 @@ for sets of fixed covariance and simple calibrations, which fold further.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -52,17 +53,25 @@ class FoldedModel(OnDevice):
 
     def _power_law(self, term: Added) -> BinnedPowerLaw | None:
         step = self.like.model.steps[term.step]
-        if term.windows is None or not isinstance(step, AddPowerLaw) or type(step).shape is not AddPowerLaw.shape:
+        if (
+            term.windows is None
+            or not isinstance(step, AddPowerLaw)
+            or type(step).shape is not AddPowerLaw.shape
+        ):
             return None
         # the exponent's range follows from the priors of the parameters that it moves with
         ends = {name: _range(self._prior(name)) for name in step.parameters}
-        centre = {name: torch.tensor([(low + high) / 2], dtype=torch.float64) for name, (low, high) in ends.items()}
+        centre = {
+            name: torch.tensor([(low + high) / 2], dtype=torch.float64) for name, (low, high) in ends.items()
+        }
         middle = float(step.exponent(centre))
         reach = 0.0
         for name, (_, high) in ends.items():
             moved = centre | {name: torch.tensor([high], dtype=torch.float64)}
             reach += abs(float(step.exponent(moved)) - middle)
-        return BinnedPowerLaw(term.windows, step.log_ell, middle - max(reach, 1e-3), middle + max(reach, 1e-3))
+        return BinnedPowerLaw(
+            term.windows, step.log_ell, middle - max(reach, 1e-3), middle + max(reach, 1e-3)
+        )
 
     def _prior(self, name: str) -> Prior:
         return self.like.info.nuisance[self.like.outside(name)]
@@ -87,12 +96,8 @@ class FoldedModel(OnDevice):
                 add(chain, matrix @ (components[source] * amplitudes[source]))
         for i, term in enumerate(model.added):
             self._add_foreground(add, i, term, own, factors)
-        total = None
-        for chain, what in sums.items():
-            scale = model.of_rows(chain, factors)
-            what = what if scale is None else what * scale.T
-            total = what if total is None else total + what
-        assert total is not None
+        terms = [(what, model.of_rows(chain, factors)) for chain, what in sums.items()]
+        total = functools.reduce(torch.add, (x if scale is None else x * scale.T for x, scale in terms))
         return total.expand(-1, len(next(iter(amplitudes.values()))))
 
     def _add_foreground(
@@ -104,10 +109,8 @@ class FoldedModel(OnDevice):
         factors: list[tuple[torch.Tensor, ...]],
     ) -> None:
         model = self.like.model
-        power_law = self.power_laws[i]
-        if power_law is not None and term.rows is not None:
-            step = model.steps[term.step]
-            assert isinstance(step, AddPowerLaw)
+        power_law, step = self.power_laws[i], model.steps[term.step]
+        if power_law is not None and term.rows is not None and isinstance(step, AddPowerLaw):
             scale = factors[term.step][0].T.index_select(0, model.owner.index_select(0, term.rows))
             shape = power_law(step.exponent(own)) * scale
             add(term.chain, shape.new_zeros(len(model.owner), shape.shape[1]).index_copy(0, term.rows, shape))
@@ -133,4 +136,3 @@ def _range(prior: Prior) -> tuple[float, float]:
         return prior.mean - _WIDTHS * prior.std, prior.mean + _WIDTHS * prior.std
     low, high = prior.support
     return (low, high) if math.isfinite(low) and math.isfinite(high) else (-1.0, 1.0)
-

@@ -64,12 +64,16 @@ class MultiFrequencyBandpowers(OnDevice):
         if not np.allclose(covariance, covariance.T, rtol=1e-8, atol=0):
             raise LikelihoodError(f"{info.name}: the covariance is not symmetric")
         self.info, self.model = info, model
-        self.blocks = tuple(Block(s.name, s.pair, model.window(i).numpy()) for i, s in enumerate(model.spectra))
+        self.blocks = tuple(
+            Block(s.name, s.pair, model.window(i).numpy()) for i, s in enumerate(model.spectra)
+        )
         total = torch.from_numpy(covariance)
         _, failed = torch.linalg.cholesky_ex(total)
         if failed:
             row = bandpower_name(self.blocks, int(failed) - 1)
-            raise LikelihoodError(f"{info.name}: the covariance is not positive definite (row {int(failed)}, {row})")
+            raise LikelihoodError(
+                f"{info.name}: the covariance is not positive definite (row {int(failed)}, {row})"
+            )
         self._data, self._fixed = torch.from_numpy(np.array(data)), total
         self.whitening = Whitening(total, np.concatenate([centres(b.window.numpy()) for b in self.blocks]))
         self.beam = None if beam is None else BeamCovariance(info.name, self.whitening, beam, data)

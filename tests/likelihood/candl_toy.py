@@ -89,7 +89,10 @@ STEPS: list[dict[str, Any]] = [
             "EE 150x150": ["e150"] * 4,
         },
     },
-    {"Module": "common.CalibrationAuto", "spec_param_dict": {"TT 150x150": ["t150", "t150"], "BB 90x150": ["e90"]}},
+    {
+        "Module": "common.CalibrationAuto",
+        "spec_param_dict": {"TT 150x150": ["t150", "t150"], "BB 90x150": ["e90"]},
+    },
     {"Module": "common.PolarisationCalibration", "cal_param": "y"},
     {"Module": "common.CalibrationSingleScalar", "cal_param": "one"},
 ]
@@ -189,7 +192,9 @@ def write(folder: Path) -> None:
         centres = np.linspace(8, LMAX - 6 + i % 3, n)
         window = np.exp(-0.5 * ((ell[:, None] - centres) / (3 + 0.2 * i)) ** 2)
         window /= window.sum(0)
-        np.savetxt(folder / f"windows/{name.replace(' ', '_')}_window_functions.txt", np.column_stack([ell, window]))
+        np.savetxt(
+            folder / f"windows/{name.replace(' ', '_')}_window_functions.txt", np.column_stack([ell, window])
+        )
         data += list((dl(name[:2]) * (1 + 0.05 * np.cos(ell + i))) @ window)
     d = np.array(data)
     k = np.arange(len(d))
@@ -222,7 +227,13 @@ def write_lensing(folder: Path) -> None:
     np.savetxt(folder / "c.txt", np.diag((0.1 * d) ** 2))
     np.savetxt(folder / "t.txt", np.column_stack([np.arange(5), 0.002 * np.cos(np.arange(5))]))
     for b in range(5):
-        response = [1e-6 * np.cos(ell / (b + 2)), 2e-6 * np.sin(ell), 1e-5 / ell, 0 * ell, 0.01 * window[:, b]]
+        response = [
+            1e-6 * np.cos(ell / (b + 2)),
+            2e-6 * np.sin(ell),
+            1e-5 / ell,
+            0 * ell,
+            0.01 * window[:, b],
+        ]
         np.savetxt(folder / f"m/window_{b}.txt", np.column_stack([ell, *response]))
     np.savetxt(folder / "f.txt", 1e-4 * np.outer(np.arange(1, 6), [1, 2, 3, 4, 5]))
 
@@ -289,7 +300,11 @@ LENSING_CASES: dict[str, dict[str, Any]] = {
     for name, changes in {
         "template, amplitude, response": {"data_model": LENSING},
         "response, template, amplitude": {"data_model": LENSING[2:] + LENSING[:2]},
-        "cut": {"data_model": LENSING, "data_selection": "ell<20 remove", "hartlap_correction": {"N_sims": 50}},
+        "cut": {
+            "data_model": LENSING,
+            "data_selection": "ell<20 remove",
+            "hartlap_correction": {"N_sims": 50},
+        },
         "shorter": {"data_model": [*LENSING[:2], LENSING[2] | {"overwrite_ell_max": {"TT": 20}}]},
     }.items()
 }
@@ -319,5 +334,5 @@ def candls_numbers(folder: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    for case, number in candls_numbers(Path(sys.argv[1])).items():
-        print(f'    "{case}": {number!r},')
+    rows = [f'    "{case}": {number!r},\n' for case, number in candls_numbers(Path(sys.argv[1])).items()]
+    sys.stdout.writelines(rows)

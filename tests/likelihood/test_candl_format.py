@@ -16,7 +16,7 @@ from cmbfit.likelihood import Posterior, Uniform, load_likelihood
 from cmbfit.likelihood.bandpower_model import calibrated
 from cmbfit.likelihood.datasets import reference_of
 from cmbfit.likelihood.datasets.candl_format import read_candl
-from cmbfit.likelihood.datasets.candl_likelihood import likelihood_of, plain_calibration
+from cmbfit.likelihood.datasets.candl_likelihood import likelihood_of
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.priors import Gaussian, JointGaussian
 from cmbfit.likelihood.steps.local_sky import derivative_matrix
@@ -109,7 +109,9 @@ def test_windows_in_one_file_a_bin_are_the_same_windows(rng: np.random.Generator
     expected = read_candl(files, "x.yaml").windows()
     other = {k: v for k, v in files.items() if not k.startswith("windows/")}
     for b in range(2):
-        rows = (f"{el} {expected['TT lxl'][b, el]:.17g} {expected['TE lxl'][b, el]:.17g}" for el in range(2, 12))
+        rows = (
+            f"{el} {expected['TT lxl'][b, el]:.17g} {expected['TE lxl'][b, el]:.17g}" for el in range(2, 12)
+        )
         other[f"windows/window_{b + 1}.txt"] = "\n".join(rows).encode()
     got = read_candl(other, "x.yaml").windows()
     for pair in ("TT lxl", "TE lxl"):

@@ -15,6 +15,7 @@ from cmbfit.errors import CmbfitError
 from cmbfit.likelihood.datasets.candl_format import Folder, read_candl
 from cmbfit.likelihood.datasets.candl_likelihood import likelihood_of
 from cmbfit.likelihood.priors import Uniform
+from cmbfit.likelihood.selection import select
 from cmbfit.likelihood.steps.sed import Band, ModifiedBlackbody
 from cmbfit.theory.spectra import Spectra
 
@@ -154,13 +155,24 @@ def test_synchrotron_and_its_correlation_make_a_square(folders: Path, fixed: boo
     candl names these steps and lacks the function that they call.
     """
     kind = "FixedAlpha" if fixed else ""
-    alphas = {"sync": {"alpha_param": "s_alpha"}, "both": {"dust_alpha_param": "bd_alpha", "sync_alpha_param": "s_alpha"}}
+    alphas = {
+        "sync": {"alpha_param": "s_alpha"},
+        "both": {"dust_alpha_param": "bd_alpha", "sync_alpha_param": "s_alpha"},
+    }
     sync = {"Module": f"low_ell_BB.Synchrotron{kind}BandPass", **SYNC} | ({} if fixed else alphas["sync"])
     both = {"Module": f"low_ell_BB.GalacticDustSynchrotronCorrelation{kind}BandPass", **CORRELATED} | (
         {} if fixed else alphas["both"]
     )
     dust = toy.LOW_ELL[1 if fixed else 0]
-    values = {"s": 5.0, "s_beta": -3.1, "bd": 400.0, "bd_beta": 1.6, "eps": 1.0, "bd_alpha": -2.4, "s_alpha": -0.4}
+    values = {
+        "s": 5.0,
+        "s_beta": -3.1,
+        "bd": 400.0,
+        "bd_beta": 1.6,
+        "eps": 1.0,
+        "bd_alpha": -2.4,
+        "s_alpha": -0.4,
+    }
 
     def added(*steps: dict[str, Any]) -> np.ndarray:
         like = built(folders / "toy", toy.spec(list(steps)))
@@ -185,7 +197,10 @@ def refused(folders: Path, definition: dict[str, Any], message: str) -> None:
     ("changes", "message"),
     [
         ({"colour": 1}, "unknown key 'colour'"),
-        ({"likelihood_form": "hamimeche_lewis"}, "likelihood_form: expected gaussian or gaussian_beam_detcov"),
+        (
+            {"likelihood_form": "hamimeche_lewis"},
+            "likelihood_form: expected gaussian or gaussian_beam_detcov",
+        ),
         ({"likelihood_form": "gaussian_beam_detcov"}, "needs a beam_correlation_file"),
         ({"beam_correlation_file": "b.txt"}, "beam_correlation_file is not used by"),
         ({"blinding": 3}, "blinding: 3"),
@@ -202,8 +217,14 @@ def refused(folders: Path, definition: dict[str, Any], message: str) -> None:
         ({"hartlap_correction": 100}, "expected N_sims: NUMBER alone"),
         ({"force_ignore_transformations": "dust"}, "unknown descriptor 'dust'"),
         ({"priors": [{"par_names": "kappa", "sigma": 1}]}, "priors: unknown key 'sigma'"),
-        ({"priors": [{"par_names": "one", "prior_std": 1, "multiplicative_par": True}]}, "multiplicative_par"),
-        ({"priors": [{"par_names": ["one", "tau"], "prior_covariance": [[1, 0], [0, 1]]}]}, "together with tau"),
+        (
+            {"priors": [{"par_names": "one", "prior_std": 1, "multiplicative_par": True}]},
+            "multiplicative_par",
+        ),
+        (
+            {"priors": [{"par_names": ["one", "tau"], "prior_covariance": [[1, 0], [0, 1]]}]},
+            "together with tau",
+        ),
         ({"priors": 2 * [{"par_names": "one", "central_value": 1, "prior_std": 1}]}, "two priors on one"),
         ({"priors": [{"par_names": "one", "central_value": 1, "prior_std": 0}]}, "variances above zero"),
         ({"spectra_info": [{"TX 90x90": 4}]}, "unknown spectrum 'TX 90x90'"),
@@ -240,7 +261,9 @@ def test_keys_that_are_not_honoured_are_refused_by_name(
         (toy.LOW_ELL[2] | {"ell_scaling": "cubic"}, "expected linear, quadratic or nothing"),
     ],
 )
-def test_steps_that_cannot_be_made_are_refused_by_name(folders: Path, step: dict[str, Any], message: str) -> None:
+def test_steps_that_cannot_be_made_are_refused_by_name(
+    folders: Path, step: dict[str, Any], message: str
+) -> None:
     refused(folders, toy.spec([step]), message)
 
 
@@ -252,7 +275,9 @@ def test_steps_that_cannot_be_made_are_refused_by_name(folders: Path, step: dict
         (np.triu(np.ones((27, 27))), "not symmetric"),
     ],
 )
-def test_beam_correlations_that_are_no_covariance_are_refused(folders: Path, beam: np.ndarray, message: str) -> None:
+def test_beam_correlations_that_are_no_covariance_are_refused(
+    folders: Path, beam: np.ndarray, message: str
+) -> None:
     np.savetxt(folders / "toy/wrong.txt", beam)
     refused(folders, toy.spec(toy.STEPS, **toy.MOVING | {"beam_correlation_file": "wrong.txt"}), message)
 
@@ -270,8 +295,14 @@ def test_blocks_and_packages_are_found(folders: Path, tmp_path: Path) -> None:
     steps = [*toy.STEPS[:4], {"Block": "block/sz.yaml"}, *toy.STEPS[5:]]
     like = built(folder, toy.spec(steps))
     assert like.log_prob(spectra(), point(like)).item() == pytest.approx(CANDL["all"], rel=1e-10)
+    hashed = select([{"candl": str(folder / "x.yaml")}])[0].user_hashes()
+    assert (
+        str(folder.parent.parent / "templates/ksz.txt") in hashed
+    )  # what a fit depends on, wherever it lies
     (folder.parent.parent / "templates/ksz.txt").unlink()
-    with pytest.raises(CmbfitError, match=r"ksz.txt: named by.*looked for templates/ksz.txt, .*/package/templates/ksz.txt"):
+    with pytest.raises(
+        CmbfitError, match=r"ksz.txt: named by.*looked for templates/ksz.txt, .*/package/templates/ksz.txt"
+    ):
         built(folder, toy.spec(steps))
 
 
@@ -320,7 +351,9 @@ def test_priors_of_parameters_that_a_cut_idles_are_integrated_out(folders: Path)
     np.savetxt(folders / "toy/cal.txt", covariance)
     step = {"Module": "common.CalibrationAuto", "spec_param_dict": {"TT 90x90": ["a"], "EE 90x90": ["b"]}}
     rows = [{"par_names": ["a", "b"], "central_value": [1.0, 1.1], "prior_covariance": "cal.txt"}]
-    (folders / "toy/x.yaml").write_text(yaml.safe_dump(toy.spec([step], priors=rows, data_selection="TT remove")))
+    (folders / "toy/x.yaml").write_text(
+        yaml.safe_dump(toy.spec([step], priors=rows, data_selection="TT remove"))
+    )
     got = read_candl(Folder(folders / "toy"), "x.yaml")
     assert got.parameters == ("b",)
     assert got.joint_priors == ()

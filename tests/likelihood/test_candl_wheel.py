@@ -96,7 +96,9 @@ def test_act_dr4s_mask_for_planck_is_the_cut_that_the_paper_states() -> None:
     refuse_double_counting([cut.info, load_likelihood("planck2018_plik_lite_ttteee").info])
 
 
-def _random(rng: np.random.Generator, like: Any, peer: Any) -> tuple[Spectra, dict[str, np.ndarray], dict[str, float]]:
+def _random(
+    rng: np.random.Generator, like: Any, peer: Any
+) -> tuple[Spectra, dict[str, np.ndarray], dict[str, float]]:
     """Smooth spectra of a size like the sky's with noise, and draws from the priors."""
     lmax = max(like.lmax, int(peer.ell_max))
     ell = np.arange(2, lmax + 1.0)
@@ -104,7 +106,9 @@ def _random(rng: np.random.Generator, like: Any, peer: Any) -> tuple[Spectra, di
     shape = np.exp(-ell / 1200) * (1.2 + np.sin(ell / 100))
     dl = {p: a * shape * (1 + 0.05 * rng.standard_normal(len(ell))) for p, a in size.items()}
     dl["kk"] = dl["pp"] * np.pi / 2
-    ours = {p.lower(): torch.from_numpy(np.concatenate([[0.0, 0.0], x]))[None] for p, x in dl.items() if p != "kk"}
+    ours = {
+        p.lower(): torch.from_numpy(np.concatenate([[0.0, 0.0], x]))[None] for p, x in dl.items() if p != "kk"
+    }
     n = int(peer.ell_max) - 1
     values = {}
     for name, prior in like.info.nuisance.items():
@@ -119,7 +123,10 @@ def _random(rng: np.random.Generator, like: Any, peer: Any) -> tuple[Spectra, di
     [
         ("ACT_DR4_CMB_only_v0/ACT_DR4_CMB_only.yaml", {}),
         ("ACT_DR4_CMB_only_v0/ACT_DR4_CMB_only.yaml", {"data_selection": "mask_ACT_DR4_for_Planck.txt"}),
-        ("ACT_DR6_CMB_only_v0/ACT_DR6_CMB_only.yaml", {"data_selection": "TE only", "hartlap_correction": {"N_sims": 1000}}),
+        (
+            "ACT_DR6_CMB_only_v0/ACT_DR6_CMB_only.yaml",
+            {"data_selection": "TE only", "hartlap_correction": {"N_sims": 1000}},
+        ),
         ("ACT_DR6_Lens_v0/ACT_DR6_KK_lens_only.yaml", {}),
         ("ACT_DR6_Lens_v0/ACT_DR6_KK_lens_and_CMB.yaml", {}),
         ("ACT_DR6_Lens_v1/ACT_DR6_KK_lens_only.yaml", {}),
@@ -128,7 +135,10 @@ def _random(rng: np.random.Generator, like: Any, peer: Any) -> tuple[Spectra, di
         ("SPT3G_2018_Lens_v0/SPT3G_2018_PP_lens_and_CMB.yaml", {"data_selection": "ell<300 remove"}),
         ("SPT3G_2018_TTTEEE_v0/SPT3G_2018_TTTEEE_lite.yaml", {}),
         ("SPT3G_2018_TTTEEE_v0/SPT3G_2018_TTTEEE.yaml", {}),
-        ("SPT3G_2018_TTTEEE_v0/SPT3G_2018_TTTEEE.yaml", {"data_selection": ["TT remove", "90x220 remove", "ell<2500 remove"]}),
+        (
+            "SPT3G_2018_TTTEEE_v0/SPT3G_2018_TTTEEE.yaml",
+            {"data_selection": ["TT remove", "90x220 remove", "ell<2500 remove"]},
+        ),
         ("SPT3G_2018_TTTEEE_v0/SPT3G_2018_TTTEEE_lite_reconstruction.yaml", {}),
     ],
 )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cmbfit.errors import DataError, LikelihoodError, shown, unknown_name
-from cmbfit.likelihood.datasets.candl_files import DefinitionFiles
+from cmbfit.likelihood.datasets.candl_files import DefinitionFiles, Folder
 from cmbfit.likelihood.steps import Measured
 from cmbfit.theory.spectra import PAIRS
 
@@ -95,16 +96,18 @@ def read_definition(files: DefinitionFiles) -> Definition:
         spec = yaml.safe_load(files.find(posixpath.basename(name))[1])
         rows = [(str(s), int(n)) for row in spec["spectra_info"] for s, n in row.items()]
         _ = spec["band_power_file"], spec["covariance_file"], spec["window_functions_folder"].rstrip("/")
-        if not rows or any(n < 1 for _, n in rows):
-            raise ValueError("spectra_info without bandpowers")
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{name}: not a candl data set definition ({error!r})") from error
+    if not rows or any(n < 1 for _, n in rows):
+        raise DataError(f"{name}: not a candl data set definition (spectra_info without bandpowers)")
     _check_keys(name, spec)
     if twice := [s for i, (s, _) in enumerate(rows) if s in [x for x, _ in rows[:i]]]:
         raise LikelihoodError(f"{name}: spectra_info lists {twice[0]!r} twice")
     spectra = tuple(_measured(name, s) for s, _ in rows)
     if len({s.pair == "pp" for s in spectra}) > 1:
-        raise LikelihoodError(f"{name}: spectra_info: a lensing spectrum stands among others; give it a definition of its own")
+        raise LikelihoodError(
+            f"{name}: spectra_info: a lensing spectrum stands among others; give it a definition of its own"
+        )
     return Definition(spec, spectra, tuple(n for _, n in rows), _steps(files, spec))
 
 
@@ -129,6 +132,16 @@ def follow_index(files: DefinitionFiles, variant: str | None) -> DefinitionFiles
     if not isinstance(chosen, str):
         raise LikelihoodError(f"{files.definition}: {unknown_name('variant', str(variant), list(spec))}")
     return DefinitionFiles(files.files, posixpath.join(files.folder, chosen))
+
+
+def outside_files(path: Path, variant: str | None = None) -> list[Path]:
+    """Return the files that the steps of a definition use from outside of its folder, templates of a package."""
+    files = follow_index(DefinitionFiles(Folder(path.parent), path.name), variant)
+    out = []
+    for name in (x for entry in read_definition(files).steps for k, x in entry.items() if "file" in k):
+        if isinstance(name, str) and name in files and (place := Path(files.find(name)[0])).is_absolute():
+            out.append(place)
+    return out
 
 
 def _check_keys(name: str, spec: Mapping[str, Any]) -> None:
@@ -156,13 +169,17 @@ def _check_keys(name: str, spec: Mapping[str, Any]) -> None:
 
 
 def _measured(where: str, name: str) -> Measured:
-    pair = name.split()[0].lower() if name.split() else ""
+    pair = name.split(maxsplit=1)[0].lower() if name.split() else ""
     pair = "pp" if pair == "kk" else pair
     if pair not in PAIRS:
-        raise LikelihoodError(f"{where}: spectra_info: {unknown_name('spectrum', name, [p.upper() for p in PAIRS])}")
+        raise LikelihoodError(
+            f"{where}: spectra_info: {unknown_name('spectrum', name, [p.upper() for p in PAIRS])}"
+        )
     maps = name.split()[1].split("x") if len(name.split()) > 1 else []
-    if pair != "pp" and len(maps) != 2:  # noqa: PLR2004
-        raise LikelihoodError(f"{where}: spectra_info: expected a pair and two maps, as in TT 90x150, found {name!r}")
+    if pair != "pp" and len(maps) != 2:
+        raise LikelihoodError(
+            f"{where}: spectra_info: expected a pair and two maps, as in TT 90x150, found {name!r}"
+        )
     return Measured(name, pair, tuple(maps))
 
 
@@ -187,7 +204,9 @@ def _entries(where: str, what: str, entries: Any) -> list[dict[str, Any]]:
         raise LikelihoodError(f"{where}: {what}: expected a list of steps, found {shown(entries)}")
     for entry in entries:
         if "Module" not in entry and set(entry) != {"Block"}:
-            raise LikelihoodError(f"{where}: {what}: expected Module: NAME (or Block: FILE alone), found {shown(entry)}")
+            raise LikelihoodError(
+                f"{where}: {what}: expected Module: NAME (or Block: FILE alone), found {shown(entry)}"
+            )
     return entries
 
 

@@ -110,7 +110,9 @@ def read_candl(
     named = follow_index(DefinitionFiles(files, definition), variant)
     found = read_definition(named)
     spec = found.spec
-    windows = read_windows(named, spec["window_functions_folder"], [s.name for s in found.spectra], found.n_bins)
+    windows = read_windows(
+        named, spec["window_functions_folder"], [s.name for s in found.spectra], found.n_bins
+    )
     kept, notes = selected(named, spec.get("data_selection"), found.spectra, windows)
     selects = not kept.all()
     if cuts:
@@ -170,17 +172,17 @@ def _numbers(files: DefinitionFiles, found: Definition) -> tuple[np.ndarray, np.
             f"{spec['band_power_file']}: expected the {n} bandpowers of {', '.join(s.name for s in found.spectra)} "
             f"in one column, found shape {data.shape}"
         )
-    square = []
-    for name in (spec["covariance_file"], found.beam):
-        matrix = np.atleast_2d(files.table(name)) if name else None
-        if matrix is not None and matrix.shape != (n, n):
-            raise DataError(
-                f"{name}: expected a row and a column for each of {n} bandpowers, found shape {matrix.shape}"
-            )
-        square.append(matrix)
-    covariance, beam = square
-    assert covariance is not None
-    return data, covariance, beam
+    covariance = _square(files, spec["covariance_file"], n)
+    return data, covariance, _square(files, found.beam, n) if found.beam else None
+
+
+def _square(files: DefinitionFiles, name: str, n: int) -> np.ndarray:
+    matrix = np.atleast_2d(files.table(name))
+    if matrix.shape != (n, n):
+        raise DataError(
+            f"{name}: expected a row and a column for each of {n} bandpowers, found shape {matrix.shape}"
+        )
+    return matrix
 
 
 def _hartlap(where: str, given: Any, n_data: int) -> float:
@@ -211,7 +213,9 @@ def _setting(
             table = yaml.safe_load(files.find(name)[1])
             frequencies = {str(k): {str(m): float(nu) for m, nu in row.items()} for k, row in table.items()}
         except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-            raise DataError(f"{name}: expected sources with a frequency [GHz] for each map ({error})") from error
+            raise DataError(
+                f"{name}: expected sources with a frequency [GHz] for each map ({error})"
+            ) from error
     bands = spec.get("bandpasses") or {}
     if not isinstance(bands, Mapping):
         raise LikelihoodError(f"{files.definition}: bandpasses: expected MAP: FILE, found {bands!r}")

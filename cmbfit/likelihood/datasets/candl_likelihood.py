@@ -46,8 +46,8 @@ def blocks_of(got: CandlData) -> list[Block]:
     pairs = [s.pair for s in got.model.spectra]
     leakage: dict[str, np.ndarray] = {}
     for step in got.model.steps:
-        for pair, window in step.responses.items() if isinstance(step, AddBinned) else ():
-            leakage[pair] = _sum(leakage[pair], window.numpy()) if pair in leakage else window.numpy()
+        for pair, response in step.responses.items() if isinstance(step, AddBinned) else ():
+            leakage[pair] = _sum(leakage[pair], response.numpy()) if pair in leakage else response.numpy()
     out, start = [], 0
     for spectrum, window in zip(got.model.spectra, got.windows().values(), strict=True):
         name = spectrum.pair if pairs.count(spectrum.pair) == 1 else spectrum.name
@@ -65,7 +65,9 @@ def _sum(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 def constants_of(got: CandlData) -> np.ndarray:
     """Return what the model adds whatever the parameters, shape (n_bins,)."""
-    constants = [s.constant.numpy() for s in got.model.steps if isinstance(s, AddBinned) and s.constant is not None]
+    constants = [
+        s.constant.numpy() for s in got.model.steps if isinstance(s, AddBinned) and s.constant is not None
+    ]
     return np.sum([np.zeros(len(got.data)), *constants], axis=0)
 
 

@@ -71,7 +71,9 @@ def _numbers(files: DefinitionFiles, where: str, row: Any) -> tuple[list[str], n
         raise LikelihoodError(f"{where}: {unknown_name('key', str(unknown[0]), _KEYS)}")
     names = [row["par_names"]] if isinstance(row["par_names"], str) else list(row["par_names"])
     if row.get("multiplicative_par"):
-        raise LikelihoodError(f"{where}: {names[0]}: multiplicative_par, a prior on the logarithm, is not supported")
+        raise LikelihoodError(
+            f"{where}: {names[0]}: multiplicative_par, a prior on the logarithm, is not supported"
+        )
     try:
         mean = np.atleast_1d(np.array(row.get("central_value", [0.0] * len(names)), dtype=np.float64))
         covariance = _covariance(files, row, len(names))

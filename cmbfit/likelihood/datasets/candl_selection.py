@@ -88,7 +88,9 @@ def _hint(
     elif what.split("x")[0] in maps:
         meant = [set(s.maps) == set(what.split("x")) for s in spectra]
         if not any(meant):
-            raise LikelihoodError(f"{where}: {hint!r}: there is no spectrum of these maps among {', '.join(s.name for s in spectra)}")
+            raise LikelihoodError(
+                f"{where}: {hint!r}: there is no spectrum of these maps among {', '.join(s.name for s in spectra)}"
+            )
     elif cut := _CUT.search(what):
         chosen = _beyond(cut[1], float(cut[2]), windows)
         if what != cut[0]:

@@ -38,7 +38,12 @@ class _Bands:
     def __init__(self, setting: Setting) -> None:
         tables = setting.bands()
         for table in (t for pair in tables for t in pair):
-            if table.ndim != 2 or table.shape[1] < 2 or len(table) < 2 or not (np.diff(table[:, 0]) > 0).all():  # noqa: PLR2004
+            if (
+                table.ndim != 2
+                or table.shape[1] < 2
+                or len(table) < 2
+                or not (np.diff(table[:, 0]) > 0).all()
+            ):
                 raise LikelihoodError(
                     f"bandpasses: expected frequency [GHz], rising, and response in two columns, found shape {table.shape}"
                 )
@@ -85,7 +90,9 @@ class _OneSource(Add):
         self.bands = _Bands(setting)
         self.amplitude, self.beta = amp_param, beta_param
         self.terms = [
-            band.power(float(nu_ref), 2.0) if temperature is None else band.dust(float(nu_ref), float(temperature))
+            band.power(float(nu_ref), 2.0)
+            if temperature is None
+            else band.dust(float(nu_ref), float(temperature))
             for band in self.bands.bands
         ]
 
@@ -108,7 +115,7 @@ class GalacticDustBandPass(_OneSource, AddPowerLaw):
         beta_param: str,
         ell_ref: float,
         nu_ref: float,
-        T_GALDUST: float,  # noqa: N803  the format's name
+        T_GALDUST: float,
     ) -> None:
         self._prepare(setting, affected_specs, amp_param, beta_param, nu_ref, T_GALDUST)
         self.parameters = (amp_param, alpha_param, beta_param)
@@ -132,7 +139,7 @@ class GalacticDustFixedAlphaBandPass(_OneSource):
         beta_param: str,
         ell_ref: float,
         nu_ref: float,
-        T_GALDUST: float,  # noqa: N803
+        T_GALDUST: float,
     ) -> None:
         self._prepare(setting, affected_specs, amp_param, beta_param, nu_ref, T_GALDUST)
         self.parameters = (amp_param, beta_param)
@@ -227,7 +234,7 @@ class GalacticDustSynchrotronCorrelationBandPass(_Correlation, AddPowerLaw):
         ell_ref: float,
         nu_ref_dust: float,
         nu_ref_sync: float,
-        T_GALDUST: float,  # noqa: N803
+        T_GALDUST: float,
     ) -> None:
         names = (correlation_param, dust_amp_param, dust_beta_param, sync_amp_param, sync_beta_param)
         self._prepare(setting, affected_specs, names, (nu_ref_dust, nu_ref_sync), T_GALDUST)
@@ -257,7 +264,7 @@ class GalacticDustSynchrotronCorrelationFixedAlphaBandPass(_Correlation):
         ell_ref: float,
         nu_ref_dust: float,
         nu_ref_sync: float,
-        T_GALDUST: float,  # noqa: N803
+        T_GALDUST: float,
     ) -> None:
         names = (correlation_param, dust_amp_param, dust_beta_param, sync_amp_param, sync_beta_param)
         self._prepare(setting, affected_specs, names, (nu_ref_dust, nu_ref_sync), T_GALDUST)
@@ -276,14 +283,18 @@ class _Decorrelation(OnDevice):
     ) -> None:
         scalings = {None: 0, "linear": 1, "quadratic": 2}
         if ell_scaling not in scalings:
-            raise LikelihoodError(f"ell_scaling: expected linear, quadratic or nothing, found {ell_scaling!r}")
-        if len(nu_pivot) != 2:  # noqa: PLR2004
+            raise LikelihoodError(
+                f"ell_scaling: expected linear, quadratic or nothing, found {ell_scaling!r}"
+            )
+        if len(nu_pivot) != 2:
             raise LikelihoodError(f"nu_pivot: expected two frequencies [GHz], found {nu_pivot!r}")
         pivot = math.log(float(nu_pivot[0]) / float(nu_pivot[1])) ** 2
         apart = [math.log(a / b) ** 2 / pivot for a, b in bands.centres()]
         auto = [len(set(s.maps)) == 1 for s in setting.spectra]
         self.name = name
-        self.distance = torch.tensor([0.0 if same else x for x, same in zip(apart, auto, strict=True)], dtype=torch.float64)
+        self.distance = torch.tensor(
+            [0.0 if same else x for x, same in zip(apart, auto, strict=True)], dtype=torch.float64
+        )
         self.ell = torch.from_numpy(setting.ell.astype(np.float64) ** scalings[ell_scaling])
 
     def factor(self, nuisance: Nuisance) -> torch.Tensor:  # shape: (batch, n_spectra, n_ell)
@@ -306,7 +317,7 @@ class GalacticDustDecorrelationBandPass(GalacticDustBandPass):
         beta_param: str,
         ell_ref: float,
         nu_ref: float,
-        T_GALDUST: float,  # noqa: N803
+        T_GALDUST: float,
         ell_scaling: str | None = None,
     ) -> None:
         super().__init__(
@@ -341,7 +352,7 @@ class GalacticDustFixedAlphaDecorrelationBandPass(GalacticDustFixedAlphaBandPass
         beta_param: str,
         ell_ref: float,
         nu_ref: float,
-        T_GALDUST: float,  # noqa: N803
+        T_GALDUST: float,
         ell_scaling: str | None = None,
     ) -> None:
         super().__init__(
@@ -355,9 +366,9 @@ class GalacticDustFixedAlphaDecorrelationBandPass(GalacticDustFixedAlphaBandPass
         )
         self.loss = _Decorrelation(setting, self.bands, decorr_param, nu_pivot, ell_scaling)
         self.parameters = (*self.parameters, decorr_param)
-        self.power, self.template = self.template, None
+        self.power = power_law(setting.ell, ell_ref, _DUST_EXPONENT)
+        self.template = None  # the coherence changes the shape
 
     def shape(self, nuisance: Nuisance) -> torch.Tensor:
         """Return the power law times the coherence, shape (batch, n_spectra, n_ell)."""
-        assert self.power is not None
         return self.power * self.loss.factor(nuisance)

@@ -104,7 +104,10 @@ class Setting:
             raise LikelihoodError(
                 f"effective_frequencies: {unknown_name('source', str(source), list(self.frequencies))}"
             )
-        return [self._of_maps(s, self.frequencies[source], f"effective_frequencies: {source}") for s in self.spectra]
+        return [
+            self._of_maps(s, self.frequencies[source], f"effective_frequencies: {source}")
+            for s in self.spectra
+        ]
 
     def bands(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the bandpasses of each spectrum's maps."""
@@ -113,7 +116,9 @@ class Setting:
     @staticmethod
     def _of_maps(spectrum: Measured, values: Mapping[str, Any], what: str) -> tuple[Any, Any]:
         if lacking := [m for m in spectrum.maps if m not in values]:
-            raise LikelihoodError(f"{what}: nothing for the map {lacking[0]!r} of {spectrum.name}; there is {', '.join(values)}")
+            raise LikelihoodError(
+                f"{what}: nothing for the map {lacking[0]!r} of {spectrum.name}; there is {', '.join(values)}"
+            )
         first, second = spectrum.maps
         return values[first], values[second]
 

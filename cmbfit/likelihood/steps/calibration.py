@@ -77,7 +77,11 @@ class CalibrationAuto(Powers):
     """Divide a spectrum by each of the parameters that are listed for it."""
 
     def __init__(
-        self, setting: Setting, *, spec_param_dict: Mapping[str, Sequence[str]], inverse_calibration: bool = False
+        self,
+        setting: Setting,
+        *,
+        spec_param_dict: Mapping[str, Sequence[str]],
+        inverse_calibration: bool = False,
     ) -> None:
         setting.affected(spec_param_dict, "spec_param_dict")
         rows = []
@@ -92,7 +96,9 @@ class CalibrationAuto(Powers):
 def _names(listed: Mapping[str, Sequence[str]], spectrum: str) -> list[str]:
     names = listed.get(spectrum, [])
     if isinstance(names, str) or not all(isinstance(x, str) for x in names):
-        raise LikelihoodError(f"spec_param_dict: {spectrum}: expected a list of parameters, found {shown(names)}")
+        raise LikelihoodError(
+            f"spec_param_dict: {spectrum}: expected a list of parameters, found {shown(names)}"
+        )
     return list(names)
 
 
@@ -106,8 +112,10 @@ class CalibrationCross(Rescale):
         setting.affected(spec_param_dict, "spec_param_dict")
         self.rows = [_names(spec_param_dict, s.name) for s in setting.spectra]
         for spectrum, row in zip(setting.spectra, self.rows, strict=True):
-            if row and len(row) != 4:  # noqa: PLR2004
-                raise LikelihoodError(f"spec_param_dict: {spectrum.name}: expected four parameters, found {len(row)}")
+            if row and len(row) != 4:
+                raise LikelihoodError(
+                    f"spec_param_dict: {spectrum.name}: expected four parameters, found {len(row)}"
+                )
         self.parameters = tuple(dict.fromkeys(name for row in self.rows for name in row))
 
     def powers(self) -> list[dict[str, float]] | None:
@@ -124,7 +132,11 @@ class CalibrationCross(Rescale):
 
     def factors(self, nuisance: Nuisance) -> torch.Tensor:
         """Return 2 / (c1 c2 + c3 c4), shape (batch, n_spectra)."""
-        one = torch.ones_like(nuisance[self.parameters[0]]) if self.parameters else torch.ones(1, dtype=torch.float64)
+        one = (
+            torch.ones_like(nuisance[self.parameters[0]])
+            if self.parameters
+            else torch.ones(1, dtype=torch.float64)
+        )
         columns = []
         for row in self.rows:
             if not row:

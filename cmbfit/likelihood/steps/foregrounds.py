@@ -66,11 +66,14 @@ class RadioPoisson(Add):
 class _Dust(Add):
     """Modified blackbody: amplitude times both maps' factors."""
 
-    def _prepare(self, setting: Setting, affected_specs: Sequence[str], source: str, nu_ref: float, temperature: float) -> None:
+    def _prepare(
+        self, setting: Setting, affected_specs: Sequence[str], source: str, nu_ref: float, temperature: float
+    ) -> None:
         self.affected = setting.affected(affected_specs)
         pairs = setting.effective(source)
         bodies = [
-            sed.ModifiedBlackbody([maps[i] for maps in pairs], float(nu_ref), float(temperature)) for i in (0, 1)
+            sed.ModifiedBlackbody([maps[i] for maps in pairs], float(nu_ref), float(temperature))
+            for i in (0, 1)
         ]
         self.constant = bodies[0].constant * bodies[1].constant * self.affected
         self.log_nu = bodies[0].log_nu + bodies[1].log_nu
@@ -98,12 +101,12 @@ class CIBClustering(_Dust):
         alpha: float,
         ell_ref: float,
         nu_ref: float,
-        T_CIB: float,  # noqa: N803  the format's name
+        T_CIB: float,
         effective_frequencies: str,
     ) -> None:
         self._prepare(setting, affected_specs, effective_frequencies, nu_ref, T_CIB)
         self.parameters = (amp_param, beta_param)
-        self.template = power_law(setting.ell, ell_ref, alpha)
+        self.template = self.fixed = power_law(setting.ell, ell_ref, alpha)
 
     def amplitudes(self, nuisance: Nuisance) -> torch.Tensor:
         """Return the amplitudes of the spectra, shape (batch, n_spectra)."""
@@ -124,7 +127,7 @@ class GalacticDust(_Dust, AddPowerLaw):
         beta_param: str,
         ell_ref: float,
         nu_ref: float,
-        T_GALDUST: float,  # noqa: N803
+        T_GALDUST: float,
         effective_frequencies: str,
     ) -> None:
         self._prepare(setting, affected_specs, effective_frequencies, nu_ref, T_GALDUST)
@@ -151,7 +154,7 @@ def read_template(setting: Setting, file: str, ell_ref: float) -> torch.Tensor: 
     """
     table = setting.table(file)
     first, last = int(setting.ell[0]), int(setting.ell[-1])
-    if table.ndim != 2 or table.shape[1] < 2:  # noqa: PLR2004
+    if table.ndim != 2 or table.shape[1] < 2:
         raise DataError(f"{file}: expected l and the template in two columns, found shape {table.shape}")
     ell, values = table[:, 0], table[:, 1]
     wanted = (ell >= first) & (ell <= last)
@@ -184,8 +187,10 @@ class tSZTemplateForeground(Add):  # noqa: N801  the format's name
     ) -> None:
         self.affected = setting.affected(affected_specs)
         self.parameters = (amp_param,)
-        self.template = read_template(setting, template_file, float(ell_ref))
-        maps = [[sed.thermal_sz(nu, float(nu_ref)) for nu in m] for m in setting.effective(effective_frequencies)]
+        self.template = self.fixed = read_template(setting, template_file, float(ell_ref))
+        maps = [
+            [sed.thermal_sz(nu, float(nu_ref)) for nu in m] for m in setting.effective(effective_frequencies)
+        ]
         self.maps = torch.tensor(maps, dtype=torch.float64)
 
     def amplitudes(self, nuisance: Nuisance) -> torch.Tensor:
@@ -197,7 +202,13 @@ class kSZTemplateForeground(Add):  # noqa: N801
     """Kinetic Sunyaev-Zel'dovich effect, a template of the CMB's own spectrum."""
 
     def __init__(
-        self, setting: Setting, *, template_file: str, affected_specs: Sequence[str], amp_param: str, ell_ref: float
+        self,
+        setting: Setting,
+        *,
+        template_file: str,
+        affected_specs: Sequence[str],
+        amp_param: str,
+        ell_ref: float,
     ) -> None:
         self.affected = setting.affected(affected_specs)
         self.parameters = (amp_param,)
@@ -226,16 +237,14 @@ class CIBtSZCorrelationGeometricMean(Add):
         *,
         affected_specs: Sequence[str],
         amp_param: str,
-        link_transformation_module_CIB: str,  # noqa: N803
-        link_transformation_module_tSZ: str,  # noqa: N803
+        link_transformation_module_CIB: str,
+        link_transformation_module_tSZ: str,
     ) -> None:
         self.cib = _earlier(setting, link_transformation_module_CIB, CIBClustering)
         self.tsz = _earlier(setting, link_transformation_module_tSZ, tSZTemplateForeground)
         self.affected = setting.affected(affected_specs) * self.cib.affected * self.tsz.affected
         self.parameters = (amp_param, *self.cib.parameters, *self.tsz.parameters)
-        assert self.cib.template is not None
-        assert self.tsz.template is not None
-        self.template = (self.cib.template * self.tsz.template).sqrt()
+        self.template = (self.cib.fixed * self.tsz.fixed).sqrt()
 
     def amplitudes(self, nuisance: Nuisance) -> torch.Tensor:
         """Return the amplitudes of the spectra, shape (batch, n_spectra); not a number where a power is negative."""

@@ -60,8 +60,8 @@ class ResponseFunctionM(AddBinned):
         self,
         setting: Setting,
         *,
-        M_matrices_folder: str,  # noqa: N803  the format's names
-        Mmodes: Sequence[str],  # noqa: N803
+        M_matrices_folder: str,
+        Mmodes: Sequence[str],
         fiducial_correction_file: str,
         overwrite_ell_max: Mapping[str, int] | None = None,
     ) -> None:
@@ -102,12 +102,12 @@ class NormCorr(AddBinned):
         self,
         setting: Setting,
         *,
-        template_file_dAL_dC_TT: str,  # noqa: N803
-        template_file_dAL_dC_TE: str,  # noqa: N803
-        template_file_dAL_dC_EE: str,  # noqa: N803
-        template_file_dAL_dC_BB: str,  # noqa: N803
-        template_file_fAL: str,  # noqa: N803
-        template_file_fiducial_Cl_kk: str,  # noqa: N803
+        template_file_dAL_dC_TT: str,
+        template_file_dAL_dC_TE: str,
+        template_file_dAL_dC_EE: str,
+        template_file_dAL_dC_BB: str,
+        template_file_fAL: str,
+        template_file_fiducial_Cl_kk: str,
         template_file_fiducial_correction: str,
     ) -> None:
         norm, kappa = setting.table(template_file_fAL), setting.table(template_file_fiducial_Cl_kk)
@@ -126,7 +126,9 @@ class NormCorr(AddBinned):
         for spectrum, name in zip(_COLUMNS, names, strict=True):
             derivative = setting.table(name)
             if derivative.shape != (len(norm), len(norm)):
-                raise DataError(f"{name}: expected {len(norm)} x {len(norm)} numbers, found {derivative.shape}")
+                raise DataError(
+                    f"{name}: expected {len(norm)} x {len(norm)} numbers, found {derivative.shape}"
+                )
             rows = -2 * (binning * (kappa / norm)) @ derivative / dl_over_cl(ell)
             self.responses[spectrum.lower()] = _tensor(embed(rows, ell))
         fiducial = setting.table(template_file_fiducial_correction)

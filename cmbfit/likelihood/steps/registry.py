@@ -21,9 +21,8 @@ def _named(module: str, prefix: str, names: str) -> dict[str, str]:
     return {f"{prefix}.{name}": f"{_HERE}.{module}:{name}" for name in names.split()}
 
 
-_BAND_PASS = "GalacticDustBandPass"
 _LOW_ELL = (
-    f"{_BAND_PASS} SynchrotronBandPass GalacticDustSynchrotronCorrelationBandPass GalacticDustFixedAlphaBandPass "
+    "GalacticDustBandPass SynchrotronBandPass GalacticDustSynchrotronCorrelationBandPass GalacticDustFixedAlphaBandPass "
     "SynchrotronFixedAlphaBandPass GalacticDustSynchrotronCorrelationFixedAlphaBandPass "
     "GalacticDustDecorrelationBandPass GalacticDustFixedAlphaDecorrelationBandPass"
 )
@@ -42,7 +41,7 @@ STEPS: Registry[type[Step]] = Registry(
     _named("calibration", "common", _CALIBRATIONS)
     | _named("local_sky", "common", "AberrationCorrection SuperSampleLensing")
     | _named("foregrounds", "common", _FOREGROUNDS)
-    | _named("bandpass", "common", _BAND_PASS)
+    | _named("bandpass", "common", "GalacticDustBandPass")
     | _named("bandpass", "low_ell_BB", _LOW_ELL)
     | _named(
         "lensing", "common_lensing", "BinnedTemplateForeground ResponseFunctionM LensingAmplitude NormCorr"

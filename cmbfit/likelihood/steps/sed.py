@@ -103,7 +103,9 @@ class Band:
 
     def power(self, reference: float, slope: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same of a power law nu^(slope + beta) in intensity."""
-        return self._terms(self.weights * (self.nu / reference) ** slope / self.cmb_unit(reference), reference)
+        return self._terms(
+            self.weights * (self.nu / reference) ** slope / self.cmb_unit(reference), reference
+        )
 
     def _terms(self, weights: np.ndarray, reference: float) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.from_numpy(weights), torch.from_numpy(np.log(self.nu / reference))
