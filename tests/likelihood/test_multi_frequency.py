@@ -69,14 +69,12 @@ def test_a_covariance_that_moves_is_scipys_normal_at_each_model(
         ]
     )
     # without rounding exact; with it, the trace at the data in place of the model: noise n m^2 times the change of m
-    np.testing.assert_allclose(-0.5 * (chi2 + log_det), expected, rtol=0, atol=1e-9 if not noise else 1e-6)
+    np.testing.assert_allclose(-0.5 * (chi2 + log_det), expected, rtol=0, atol=1e-9 if not noise else 1e-8)
     if noise:
         bare = BeamCovariance("x", like.whitening, directions @ directions.T, data)
         without = -0.5 * sum(bare.chi2_and_log_det(torch.from_numpy(models.T), residual)).numpy()
         # what the remainder is there for
-        assert (
-            np.abs(without - expected).max() > 10 * np.abs(-0.5 * (chi2 + log_det).numpy() - expected).max()
-        )
+        assert np.abs(without - expected).max() > 3 * np.abs(-0.5 * (chi2 + log_det).numpy() - expected).max()
 
 
 def test_a_binned_power_law_is_its_sum(rng: np.random.Generator) -> None:

@@ -137,11 +137,9 @@ def follow_index(files: DefinitionFiles, variant: str | None) -> DefinitionFiles
 def outside_files(path: Path, variant: str | None = None) -> list[Path]:
     """Return the files that the steps of a definition use from outside of its folder, templates of a package."""
     files = follow_index(DefinitionFiles(Folder(path.parent), path.name), variant)
-    out = []
-    for name in (x for entry in read_definition(files).steps for k, x in entry.items() if "file" in k):
-        if isinstance(name, str) and name in files and (place := Path(files.find(name)[0])).is_absolute():
-            out.append(place)
-    return out
+    named = [x for entry in read_definition(files).steps for k, x in entry.items() if "file" in k]
+    places = [Path(files.find(name)[0]) for name in named if isinstance(name, str) and name in files]
+    return [place for place in places if place.is_absolute()]
 
 
 def _check_keys(name: str, spec: Mapping[str, Any]) -> None:
