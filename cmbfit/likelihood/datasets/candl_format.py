@@ -110,6 +110,7 @@ def read_candl(
     named = follow_index(DefinitionFiles(files, definition), variant)
     found = read_definition(named)
     spec = found.spec
+    data, covariance, beam = _numbers(named, found)
     windows = read_windows(
         named, spec["window_functions_folder"], [s.name for s in found.spectra], found.n_bins
     )
@@ -117,7 +118,6 @@ def read_candl(
     selects = not kept.all()
     if cuts:
         kept &= _inside(named.definition, found, windows, cuts, kept)
-    data, covariance, beam = _numbers(named, found)
     rows = np.flatnonzero(kept)
     data, covariance = data[rows], np.ascontiguousarray(covariance[np.ix_(rows, rows)])
     beam = None if beam is None else np.ascontiguousarray(beam[np.ix_(rows, rows)])
