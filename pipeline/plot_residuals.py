@@ -10,6 +10,7 @@ from cmbfit.figures.style import save_figure
 from cmbfit.fit import Fit, build_likelihoods, build_theory
 from cmbfit.io import read_json
 from cmbfit.likelihood import GaussianBandpowers
+from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 
 
 def plot_residuals(*, summary: Path, fit: Path, output: Path) -> None:
@@ -29,6 +30,6 @@ def plot_residuals(*, summary: Path, fit: Path, output: Path) -> None:
     theory = build_theory(described, lmax=max(like.lmax for like in likelihoods))
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in fitted["best_fit"]["point"].items()}
     spectra = theory.spectra(torch.stack([point[n] for n in theory.parameters], dim=1))
-    gaussian = [like for like in likelihoods if isinstance(like, GaussianBandpowers)]
+    gaussian = [x for x in likelihoods if isinstance(x, GaussianBandpowers | MultiFrequencyBandpowers)]
     table = bandpower_table(gaussian, spectra, point)
     save_figure(draw(table, spectra, fitted["chi2"]), output.with_suffix(""), table)

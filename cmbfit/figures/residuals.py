@@ -10,11 +10,14 @@ from matplotlib.figure import Figure
 
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.theory.spectra import Spectra
 
 
 def bandpower_table(
-    likelihoods: Sequence[GaussianBandpowers], spectra: Spectra, nuisance: Mapping[str, torch.Tensor]
+    likelihoods: Sequence[GaussianBandpowers | MultiFrequencyBandpowers],
+    spectra: Spectra,
+    nuisance: Mapping[str, torch.Tensor],
 ) -> dict[str, np.ndarray]:
     """Return data and best fit of every bandpower as columns, in D_l [uK^2].
 

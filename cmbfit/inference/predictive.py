@@ -21,6 +21,7 @@ import torch
 
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.posterior import Posterior
 
 FLAG = 0.01
@@ -77,12 +78,12 @@ class Replicas:
 
     Attributes
     ----------
-    likelihood : GaussianBandpowers
+    likelihood : GaussianBandpowers or MultiFrequencyBandpowers
     model, replica : numpy.ndarray, shape (draws, n_bins)
         In the units of the data.
     """
 
-    likelihood: GaussianBandpowers
+    likelihood: GaussianBandpowers | MultiFrequencyBandpowers
     model: np.ndarray
     replica: np.ndarray
 
@@ -115,7 +116,8 @@ def replicate(
     LikelihoodError
         If no data set is Gaussian.
     """
-    chosen = [like for like in posterior.likelihoods if isinstance(like, GaussianBandpowers)]
+    kinds = GaussianBandpowers | MultiFrequencyBandpowers
+    chosen = [like for like in posterior.likelihoods if isinstance(like, kinds)]
     if not chosen:
         raise LikelihoodError(
             "posterior predictive checks need a data set of Gaussian bandpowers; there is none"
@@ -137,8 +139,10 @@ def replicate(
     return out
 
 
-def covariance_of(like: GaussianBandpowers) -> np.ndarray:  # shape: (n_bins, n_bins)
-    """Return the bandpowers' covariance."""
+def covariance_of(
+    like: GaussianBandpowers | MultiFrequencyBandpowers,
+) -> np.ndarray:  # shape: (n_bins, n_bins)
+    """Return the bandpowers' covariance; at the data where it moves with the model."""
     factor = like.cholesky.cpu().numpy()
     return factor @ factor.T
 

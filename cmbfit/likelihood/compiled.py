@@ -94,7 +94,7 @@ def _compiled(theory: Theory, posterior: Posterior, neglect: float, n_check: int
 @_compiled.register
 def _(theory: LinearEmulator, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:
     data = foldable(posterior)
-    if not data.gaussian and not data.tables:
+    if not (data.gaussian or data.tables or data.multi):
         raise LikelihoodError("no spectra to fold: every data set measures a parameter")
     theta = _draws(posterior, n_check or 64)
     with torch.no_grad():
@@ -117,6 +117,8 @@ def _(theory: LinearEmulator, posterior: Posterior, neglect: float, n_check: int
 @_compiled.register
 def _(theory: PrimordialTheory, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:  # noqa: ARG001
     data, coarse = foldable(posterior), theory.coarse()
+    if data.multi:
+        raise LikelihoodError(f"{data.multi[0].info.name} is not folded below a primordial spectrum")
     parts = [unrotated(theory.emulator, like) for like in data.gaussian]
     imprint = PrimordialImprint(coarse, data)
     nuisances = posterior.unfolded.nuisances
@@ -141,8 +143,8 @@ def _(theory: PrimordialTheory, posterior: Posterior, neglect: float, n_check: i
 
 
 def _relative_difference(folded: torch.Tensor, unfolded: torch.Tensor) -> float:
-    """Largest difference of ln L, relative to max(1, |ln L|); infinite for NaN."""
-    same = torch.isneginf(unfolded) & torch.isneginf(folded)
+    """Largest difference of ln L, relative to max(1, |ln L|); infinite if one is NaN."""
+    same = (torch.isneginf(unfolded) & torch.isneginf(folded)) | (unfolded.isnan() & folded.isnan())
     difference = (folded - unfolded).abs() / unfolded.abs().clamp(min=1.0)
     return float(torch.where(same, 0.0, difference).nan_to_num(nan=torch.inf).max())
 

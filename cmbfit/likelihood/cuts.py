@@ -71,31 +71,48 @@ def cut(name: str, bandpowers: Bandpowers, cuts: Ranges, *, whole: bool) -> Band
     LikelihoodError
         For a pair that the data set does not have, a range in the wrong order, or nothing left.
     """
-    if unknown := [p for p in cuts if p not in bandpowers.windows]:
-        raise LikelihoodError(
-            f"{name}: cuts name the pair {unknown[0]!r}; this data set has {', '.join(bandpowers.windows)}"
-        )
+    kept = kept_rows(name, bandpowers.windows, {p: p for p in bandpowers.windows}, cuts, whole=whole)
     windows, index, start = {}, list[int](), 0
     for pair, window in bandpowers.windows.items():
-        keep = np.arange(len(window))
-        if pair in cuts:
-            lmin, lmax = cuts[pair]
-            if lmin > lmax:
-                raise LikelihoodError(f"{name}: cuts: {pair}: expected [lmin, lmax], found [{lmin}, {lmax}]")
-            keep = kept_bins(window, lmin, lmax, whole)
-            if keep.size == 0 and (lmin, lmax) != (0, 0):
-                raise LikelihoodError(
-                    f"{name}: no {pair} bandpower lies inside l = {lmin}-{lmax}; [0, 0] drops the pair"
-                )
-        if keep.size:
-            windows[pair] = window[keep]
-        index += (start + keep).tolist()
+        if kept[pair].size:
+            windows[pair] = window[kept[pair]]
+        index += (start + kept[pair]).tolist()
         start += len(window)
-    if not windows:
-        raise LikelihoodError(f"{name}: the cuts leave no bandpower")
     return Bandpowers(
         windows, bandpowers.data[index], np.ascontiguousarray(bandpowers.covariance[np.ix_(index, index)])
     )
+
+
+def kept_rows(
+    name: str, windows: Mapping[str, np.ndarray], pairs: Mapping[str, str], cuts: Ranges, *, whole: bool
+) -> dict[str, np.ndarray]:
+    """Return the indices of the bandpowers that each block keeps; arguments and errors as for :func:`cut`.
+
+    Parameters
+    ----------
+    windows : mapping of str to numpy.ndarray, shape (n_bins, lmax + 1)
+        Of blocks, of which one pair may have several.
+    pairs : mapping of str to str
+        Block to its pair.
+    """
+    known = list(dict.fromkeys(pairs.values()))
+    if unknown := [p for p in cuts if p not in known]:
+        raise LikelihoodError(
+            f"{name}: cuts name the pair {unknown[0]!r}; this data set has {', '.join(known)}"
+        )
+    out = {block: np.arange(len(window)) for block, window in windows.items()}
+    for pair, (lmin, lmax) in cuts.items():
+        if lmin > lmax:
+            raise LikelihoodError(f"{name}: cuts: {pair}: expected [lmin, lmax], found [{lmin}, {lmax}]")
+        mine = [block for block in windows if pairs[block] == pair]
+        out |= {block: kept_bins(windows[block], lmin, lmax, whole) for block in mine}
+        if not any(out[block].size for block in mine) and (lmin, lmax) != (0, 0):
+            raise LikelihoodError(
+                f"{name}: no {pair} bandpower lies inside l = {lmin}-{lmax}; [0, 0] drops the pair"
+            )
+    if not any(rows.size for rows in out.values()):
+        raise LikelihoodError(f"{name}: the cuts leave no bandpower")
+    return out
 
 
 def cut_sky(

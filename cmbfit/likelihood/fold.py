@@ -25,6 +25,7 @@ from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.bandpower_model import Powers
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.simall import TabulatedSpectrum
 from cmbfit.likelihood.tau_prior import ParameterGaussian
@@ -38,11 +39,12 @@ _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
 
 class Foldable(NamedTuple):
-    """A posterior's Gaussian bandpowers, tables of low-l EE and measurements of sampled parameters."""
+    """A posterior's Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets."""
 
     gaussian: list[GaussianBandpowers]
     tables: list[TabulatedSpectrum]
     direct: list[ParameterGaussian]
+    multi: list[MultiFrequencyBandpowers]
 
 
 def foldable(posterior: Posterior) -> Foldable:
@@ -56,6 +58,7 @@ def foldable(posterior: Posterior) -> Foldable:
     gaussian: list[GaussianBandpowers] = []
     tables: list[TabulatedSpectrum] = []
     direct: list[ParameterGaussian] = []
+    multi: list[MultiFrequencyBandpowers] = []
     for like in posterior.likelihoods:
         if isinstance(like, GaussianBandpowers):
             gaussian.append(like)
@@ -63,12 +66,14 @@ def foldable(posterior: Posterior) -> Foldable:
             tables.append(like)
         elif isinstance(like, ParameterGaussian) and like.parameter in posterior.theory.parameters:
             direct.append(like)
+        elif isinstance(like, MultiFrequencyBandpowers):
+            multi.append(like)
         else:
             raise LikelihoodError(f"{like.info.name} cannot be folded")
     for like in tables:
         if like.pairs != ("ee",) or like.lmin < 2 or like.lmax > LOWL_EE_MAX:
             raise LikelihoodError(f"{like.info.name} reaches beyond the emulator's low-l EE")
-    return Foldable(gaussian, tables, direct)
+    return Foldable(gaussian, tables, direct, multi)
 
 
 @dataclass(frozen=True)
@@ -106,24 +111,43 @@ def columns(
 ) -> tuple[dict[Group, torch.Tensor], torch.Tensor]:
     """Return a data set's whitened response to each group's components, and its whitened data."""
     whitened, target = like.whitened()
-    linear: dict[Group, dict[str, torch.Tensor]] = {}
     out: dict[Group, torch.Tensor] = {}
-    for (pair, powers), block in whitened.items():
+    for powers in dict.fromkeys(powers for _, powers in whitened):
+        decoded = decoder_rows(emulator, {pair: rows for (pair, p), rows in whitened.items() if p == powers})
+        out |= {(source, powers): matrix for source, matrix in decoded.items()}
+    for name, rows in like.whitened_templates().items():
+        out["template", ((name, 1.0),)] = rows[:, None]
+    return out, target
+
+
+def decoder_rows(
+    emulator: LinearEmulator, windows: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:  # source -> (n_rows, n_components)
+    """Return what windows on D_l, each (n_rows, lmax + 1) by pair, see of the components of each source.
+
+    The first component of linear sources is the constant 1.
+
+    Raises
+    ------
+    LikelihoodError
+        If a pair is not among the emulator's spectra.
+    """
+    linear: dict[str, dict[str, torch.Tensor]] = {}
+    out: dict[str, torch.Tensor] = {}
+    for pair, block in windows.items():
         rows = block
         if pair == "ee" and bool(rows[:, 2 : LOWL_EE_MAX + 1].any()):
             low = torch.zeros(len(rows), LOWL_EE_MAX - 1, dtype=rows.dtype, device=rows.device)
             part = rows[:, 2 : LOWL_EE_MAX + 1]
             low[:, : part.shape[1]] = part
-            out["lowl_ee", powers] = low
+            out["lowl_ee"] = low
             rows = rows.clone()
             rows[:, : LOWL_EE_MAX + 1] = 0
-        linear.setdefault((_BLOCKS.get(pair, "cmb"), powers), {})[pair] = rows
-    for (source, powers), matrices in linear.items():
+        linear.setdefault(_BLOCKS.get(pair, "cmb"), {})[pair] = rows
+    for source, matrices in linear.items():
         offset, matrix = emulator.fold(matrices, source)
-        out[source, powers] = torch.cat([offset[:, None], matrix], dim=1)
-    for name, rows in like.whitened_templates().items():
-        out["template", ((name, 1.0),)] = rows[:, None]
-    return out, target
+        out[source] = torch.cat([offset[:, None], matrix], dim=1)
+    return out
 
 
 def unrotated(emulator: LinearEmulator, like: GaussianBandpowers) -> Folded:

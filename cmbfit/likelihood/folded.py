@@ -11,7 +11,15 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.likelihood.bandpower_model import calibrated
-from cmbfit.likelihood.fold import Foldable, Folded, component_coefficients, source_amplitude, varying
+from cmbfit.likelihood.fold import (
+    Foldable,
+    Folded,
+    component_coefficients,
+    decoder_rows,
+    source_amplitude,
+    varying,
+)
+from cmbfit.likelihood.folded_model import FoldedModel
 from cmbfit.likelihood.log_likelihood import split_columns
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.theory.base import Theory
@@ -89,12 +97,14 @@ class FoldedLogLikelihood(OnDevice):
         self._parameters, self._nuisances, self._emulator = theory.parameters, tuple(nuisances), emulator
         self._tables, self._direct = data.tables, data.direct
         self._parts, self._imprint = parts, imprint
+        self._multi = [FoldedModel(like, functools.partial(decoder_rows, emulator)) for like in data.multi]
         sources = dict.fromkeys(source for part in parts for source, _ in part.groups)
+        sources |= dict.fromkeys(source for folded in self._multi for source in folded.sources)
         if data.tables:
             sources["lowl_ee"] = None
         coefficients = {source: component_coefficients(emulator, source) for source in sources}
         degrees = emulator.arrays.degrees
-        if imprint is None and len(parts) == 1 and len(parts[0].groups) == 1:
+        if imprint is None and not self._multi and len(parts) == 1 and len(parts[0].groups) == 1:
             (part,), (source, _) = parts, parts[0].groups[0]
             if source != "lowl_ee" and part.matrix is not None:
                 # one group: the rotation goes into the coefficients
@@ -103,6 +113,7 @@ class FoldedLogLikelihood(OnDevice):
                 self._parts = [part]
         self._rows = PolynomialRows(emulator.coordinates.box, degrees, coefficients)
         self.n_directions = sum(len(part.target) for part in self._parts)
+        self.n_directions += sum(len(folded.like.data) for folded in self._multi)
 
     def chunk(self, device: torch.device) -> int:
         """Return how many points to compute at once on a device."""
@@ -132,6 +143,9 @@ class FoldedLogLikelihood(OnDevice):
             if added is not None:
                 residual = residual - added.parts[i]
             terms.append(-0.5 * (residual.square().sum(0) + part.constant))
+        for folded in self._multi:
+            own = {name: nuisance[name] for name in folded.like.info.nuisance}
+            terms.append(folded.log_prob(components, amplitudes, own))
         for i, like in enumerate(self._tables):
             dl = (components["lowl_ee"] * amplitudes["lowl_ee"])[like.lmin - 2 : like.lmax - 1]
             own = {name: nuisance[name] for name in like.info.nuisance}

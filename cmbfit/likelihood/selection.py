@@ -15,6 +15,7 @@ import yaml
 from cmbfit.errors import ConfigError, DataError, LikelihoodError, shown, unknown_name
 from cmbfit.io import reading, sha256_file
 from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.datasets.candl_definition import outside_files
 from cmbfit.likelihood.datasets.catalog import dataset_names, description, own_files, registry_group
 from cmbfit.likelihood.datasets.kinds import KINDS
 from cmbfit.likelihood.datasets.load import load_likelihood, options_from_config
@@ -69,7 +70,7 @@ class Selection:
         return Path(where) if where.endswith(".py") else None
 
     def user_hashes(self) -> dict[str, str]:
-        """Return sha256 of the user's files by path: of a candl data set, its whole folder."""
+        """Return sha256 of the user's files by path: of a candl data set, its whole folder and what it names outside."""
         path = self.path
         if path is None:
             return {}
@@ -82,6 +83,7 @@ class Selection:
                 files.append(Path(reader))
         elif self.kind == "candl":
             files = [x for x in sorted(path.parent.rglob("*")) if x.is_file()]
+            files += outside_files(path, self.options.get("variant"))
         return {str(x): sha256_file(x) for x in files}
 
     @property

@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cmbfit.errors import ConfigError, DataError, LikelihoodError
+from cmbfit.errors import ConfigError, DataError, LikelihoodError, unknown_name
 from cmbfit.io import reading
-from cmbfit.likelihood.bandpower_model import pair_blocks
 from cmbfit.likelihood.base import DataSetInfo
-from cmbfit.likelihood.cuts import Bandpowers, centres, cut, cut_sky
-from cmbfit.likelihood.datasets.candl_format import Folder, read_candl
+from cmbfit.likelihood.datasets.candl import reach_of
+from cmbfit.likelihood.datasets.candl_format import CandlData, Folder, read_candl
+from cmbfit.likelihood.datasets.candl_likelihood import likelihood_of
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.plausible import check_against_lcdm
-from cmbfit.likelihood.priors import prior_from_config
+from cmbfit.likelihood.priors import JointGaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.sacc_data import read_sacc
 
 
@@ -29,13 +30,14 @@ def read_user_candl(
     priors: Mapping[str, Any] | None = None,
     allow_overlap: str = "",
     units_checked: bool = False,
-) -> GaussianBandpowers:
+    variant: str | None = None,
+) -> GaussianBandpowers | MultiFrequencyBandpowers:
     """Return the likelihood of a candl-format data set on this machine.
 
     Parameters
     ----------
     path : str or Path
-        The definition (YAML) in the data set's folder.
+        The definition (YAML) in the data set's folder, or an index of variants.
     name : str, optional
         Default: the file's name.
     survey : str, optional
@@ -44,28 +46,65 @@ def read_user_candl(
     cuts : mapping, optional
         Pair to [lmin, lmax]; bandpowers whose centre lies inside are kept.
     priors : mapping, optional
-        Prior of each calibration parameter, where the definition has none or another is wanted.
+        Prior of a nuisance parameter, where the definition has none or another is wanted. Calibrations without any are
+        flat, 0.5 to 1.5.
     units_checked : bool
-        Skip the comparison with LCDM that finds wrong units and orders.
+        Skip the comparison with LCDM that finds wrong units and orders; data sets with foregrounds are not compared.
+    variant : str, optional
+        Of an index file; its default when omitted.
 
     Raises
     ------
     DataError, LikelihoodError
-        For files that are missing or malformed, a data model with foregrounds, a nuisance parameter
+        For files that are missing or malformed, keys and steps that are not supported, a nuisance parameter
         without a prior, bandpowers far off any LCDM.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the YAML definition of a candl data set")
-    files = Folder(path.parent)
+    limits = {pair: (int(a), int(b)) for pair, (a, b) in (cuts or {}).items()}
     with reading(path, "the definition of a candl data set"):
-        got = read_candl(files, path.name)
+        got = read_candl(Folder(path.parent), path.name, limits, variant=variant)
     name = name or path.stem
+    if got.lensing and limits:
+        raise LikelihoodError(f"{name}: a lensing data set cannot be cut in multipole")
     given = {p: prior_from_config(p, spec) for p, spec in (priors or {}).items()}
+    nuisance, joint, flat = _priors(str(path), name, got, given)
+    notes = [f"Gaussian bandpowers of the user's file{_unused(got)}", *got.notes]
+    if flat:
+        notes.append(f"{', '.join(flat)} without a prior in the definition: flat, {FLAT.low} to {FLAT.high}")
+    info = DataSetInfo(
+        name=name,
+        title=f"{name}: {path.name}",
+        sky={survey or name: reach_of(got)},
+        n_data=len(got.data),
+        citation="",
+        approximation="; ".join(notes),
+        nuisance=nuisance,
+        joint_priors=joint,
+        allow_overlap=allow_overlap,
+    )
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    like = likelihood_of(got, info, files=sums)
+    if isinstance(like, GaussianBandpowers) and not (got.lensing or units_checked):
+        check_against_lcdm(like, str(path))
+    return like
+
+
+FLAT = Uniform(0.5, 1.5)
+"""Of calibrations without a prior in their definition: candl leaves them free."""
+
+
+def _unused(got: CandlData) -> str:
+    return f"; its priors on {', '.join(got.other_priors)} are not used" if got.other_priors else ""
+
+
+def _priors(
+    path: str, name: str, got: CandlData, given: Mapping[str, Prior]
+) -> tuple[dict[str, Prior], tuple[JointGaussian, ...], list[str]]:
+    """Return single and joint priors, the user's in place of the definition's, and calibrations that are flat."""
     if unknown := [p for p in given if p not in got.parameters]:
-        raise LikelihoodError(
-            f"{name}: priors: {unknown[0]!r} is not a parameter of {', '.join(got.parameters)}"
-        )
+        raise LikelihoodError(f"{name}: priors: {unknown_name('parameter', unknown[0], got.parameters)}")
     # a joint prior holds as a whole or, replaced, not at all
     joint = tuple(p for p in got.joint_priors if not set(p.names) & set(given))
     for together in got.joint_priors:
@@ -74,47 +113,14 @@ def read_user_candl(
                 f"{name}: priors: {', '.join(together.names)} have one prior together; give all of them or none, "
                 f"found none for {', '.join(left)}"
             )
-    single = {p: x for p, x in got.nuisance.items() if p not in given}
-    nuisance = {**single, **given}
-    if missing := [p for p in got.parameters if p not in nuisance]:
+    flat = [p for p in got.parameters if p in got.calibrations and p not in {**got.nuisance, **given}]
+    known = {**got.nuisance, **dict.fromkeys(flat, FLAT), **given}
+    if missing := [p for p in got.parameters if p not in known]:
         raise LikelihoodError(
-            f"{path}: the nuisance parameter {missing[0]} has no prior; add priors: {{{missing[0]}: {{gaussian: "
-            "[1.0, 0.01]}} to this entry of data"
+            f"{path}: the nuisance parameter {missing[0]} has no prior in the definition, where candl leaves it free; add "
+            f"priors: {{{missing[0]}: {{uniform: [LOWEST, HIGHEST]}}}} to this entry of data"
         )
-    limits = {pair: (int(a), int(b)) for pair, (a, b) in (cuts or {}).items()}
-    lensing = bool(got.leakage or got.templates)
-    if lensing and limits:
-        raise LikelihoodError(f"{name}: a lensing data set cannot be cut in multipole")
-    kept = cut(name, Bandpowers(got.windows, got.data, got.covariance), limits, whole=False)
-    if empty := [p for p, w in kept.windows.items() if not w.any(axis=1).all()]:
-        raise DataError(f"{path}: windows of {empty[0]}: a bandpower without any weight")
-    reach = {p: (int(centres(w).min()), int(centres(w).max())) for p, w in kept.windows.items()}
-    ignored = f"; its priors on {', '.join(got.other_priors)} are not used" if got.other_priors else ""
-    info = DataSetInfo(
-        name=name,
-        title=f"{name}: {path.name}",
-        sky=cut_sky({survey or name: reach}, kept, limits, whole=False),
-        n_data=len(kept.data),
-        citation="",
-        approximation=f"Gaussian bandpowers of the user's file{ignored}",
-        nuisance=nuisance,
-        joint_priors=joint,
-        allow_overlap=allow_overlap,
-    )
-    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
-    if lensing:
-        blocks = pair_blocks(kept.windows, got.leakage)
-        return GaussianBandpowers(
-            info, blocks, kept.data, kept.covariance, got.calibration, sums, got.templates
-        )
-    calibration = {
-        p: {pair: x for pair, x in powers.items() if pair in kept.windows}
-        for p, powers in got.calibration.items()
-    }
-    like = GaussianBandpowers(info, kept.windows, kept.data, kept.covariance, calibration, sums)
-    if not units_checked:
-        check_against_lcdm(like, str(path))
-    return like
+    return {p: known[p] for p in got.parameters}, joint, flat
 
 
 def read_user_sacc(

@@ -23,6 +23,7 @@ from cmbfit.inference.products import Samples, read_chain, read_samples
 from cmbfit.inference.samplers import settings_of
 from cmbfit.io import provenance, read_json, sha256_json, write_json, write_text
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.selection import select
 from cmbfit.provenance.citations import bibtex
 from cmbfit.report.checks import read_checks
@@ -71,10 +72,13 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in summary["best_fit"]["point"].items()}
     cpu = posterior.to("cpu")
     gaussian = [like for like in cpu.likelihoods if isinstance(like, GaussianBandpowers)]
-    if gaussian:
+    seen = [
+        like for like in cpu.likelihoods if isinstance(like, GaussianBandpowers | MultiFrequencyBandpowers)
+    ]
+    if seen:
         with torch.no_grad():
             spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
-        table = bandpower_table(gaussian, spectra, point)
+        table = bandpower_table(seen, spectra, point)
         save_figure(plot_residuals(table, spectra, summary["chi2"]), stems["residuals"], table)
     else:
         del stems["residuals"]

@@ -12,10 +12,11 @@ import yaml
 from cmbfit import data
 from cmbfit.errors import DataError, LikelihoodError
 from cmbfit.likelihood import load_likelihood
-from cmbfit.likelihood.bandpower_model import Block, pair_blocks
+from cmbfit.likelihood.bandpower_model import Block
 from cmbfit.likelihood.base import refuse_double_counting
 from cmbfit.likelihood.datasets import check_reference, reference_of, self_check
 from cmbfit.likelihood.datasets.candl_format import read_candl
+from cmbfit.likelihood.datasets.candl_likelihood import blocks_of, likelihood_of
 from cmbfit.likelihood.datasets.planck_lensing import planck_lensing
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -194,7 +195,7 @@ def toy_lensing(rng: np.random.Generator) -> tuple[dict[str, bytes], dict[str, n
 def test_convergence_windows_responses_and_hartlap_by_hand(rng: np.random.Generator) -> None:
     files, a = toy_lensing(rng)
     got = read_candl(files, "x.yaml")
-    like = GaussianBandpowers(info(), pair_blocks(got.windows, got.leakage), got.data, got.covariance)
+    like = likelihood_of(got, info())
     tt, kk = rng.random(22), rng.random(22)
     model = a["windows"].T @ kk[2:] - a["fiducial"]
     model += a["response"][:, :, 4] @ kk[2:] + a["response"][:, :, 0] @ tt[2:]
@@ -229,11 +230,14 @@ def test_a_binned_template_adds_its_amplitude_times_itself(
     assert got.parameters == ("A",)
     prior = {"A": Uniform(-1.0, 3.0)}
     # windows and data of the size of the sky's pp, so that the model matters beside the template
-    blocks = pair_blocks(
-        {p: 1e7 * w for p, w in got.windows.items()}, {key: 1e-4 * w for key, w in got.leakage.items()}
-    )
+    (block,) = blocks_of(got)
+    leakage = {source: 1e-4 * w.numpy() for source, w in block.leakage.items()}
+    blocks = [Block("pp", "pp", 1e7 * block.window.numpy(), leakage)]
+    templates = {"A": shape}
+    read = likelihood_of(got, info(nuisance=prior))
+    np.testing.assert_allclose(read.templates[0].template, shape)
     about = info(nuisance=prior, pairs={"pp": (2, 21)})
-    like = GaussianBandpowers(about, blocks, got.data, got.covariance, templates=got.templates)
+    like = GaussianBandpowers(about, blocks, got.data, got.covariance, templates=templates)
     ell = np.arange(22)
     dl = {p: torch.from_numpy(rng.random((1, 22)) * (ell >= 2)) for p in ("tt", "pp")}
     zero, two = ({"A": one(value=v)} for v in (0.0, 2.0))
@@ -249,7 +253,7 @@ def test_a_binned_template_adds_its_amplitude_times_itself(
     with pytest.raises(DataError, match=r"t.txt: expected the bin and its value in 3 rows"):
         read_candl({**below, "top/t.txt": b"0 0.3\n1 -0.2"}, "folder/x.yaml")
     with pytest.raises(LikelihoodError, match="without a prior"):
-        GaussianBandpowers(info(), blocks, got.data, got.covariance, templates=got.templates)
+        GaussianBandpowers(info(), blocks, got.data, got.covariance, templates=templates)
 
 
 def drop(name: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:

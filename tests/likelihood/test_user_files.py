@@ -129,10 +129,12 @@ def test_the_shipped_description_of_d1_fits_the_published_definition(d1: Path) -
         load_likelihood("spt3g_d1_lite")
 
 
-def test_a_nuisance_without_a_prior_is_refused(d1: Path) -> None:
-    with pytest.raises(LikelihoodError, match="nuisance parameter Ecal has no prior; add priors"):
-        load(d1)
-    with pytest.raises(LikelihoodError, match="'Acal' is not a parameter of"):
+def test_a_calibration_without_a_prior_is_flat(d1: Path) -> None:
+    """As candl leaves it: D1's release gives Ecal none."""
+    like = load(d1)
+    assert like.info.nuisance["Ecal"] == Uniform(0.5, 1.5)
+    assert "Ecal without a prior in the definition: flat" in like.info.approximation
+    with pytest.raises(LikelihoodError, match="unknown parameter 'Acal'; did you mean"):
         load(d1, priors={**ECAL, "Acal": {"gaussian": [1, 1]}})
 
 
@@ -291,8 +293,8 @@ def test_the_command_line_knows_files_combinations_and_cuts(d1: Path, sky: Spect
     like = load(d1, priors=ECAL)
     expected = like.log_prob(sky, {"Tcal": one(value=1.01), "Ecal": one()}).item()
     assert own["log_like"] == pytest.approx(expected, rel=1e-6)  # digits of the text file
-    with pytest.raises(LikelihoodError, match="Ecal has no prior"):
-        loglike("--data", str(d1), "--spectrum", spectrum)
+    unlike = like.log_prob(sky, {"Tcal": one(), "Ecal": one()}).item()
+    assert loglike("--data", str(d1), "--spectrum", spectrum)["log_like"] == pytest.approx(unlike, rel=1e-6)
 
 
 def test_a_failing_self_check_stops_the_command(fixed_spectrum: Path) -> None:

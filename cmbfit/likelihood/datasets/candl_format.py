@@ -1,211 +1,92 @@
-"""Reader of candl-format data sets: a YAML definition and text files (Balkenhol et al. 2024, arXiv:2401.13433).
+"""Reader of candl-format data sets: a YAML definition and files of numbers (Balkenhol et al. 2024, arXiv:2401.13433).
 
-What is read here are foreground-marginalised ("lite") sets of one effective frequency and lensing
-spectra: bandpowers, covariance, windows and a data model made of aberration, calibration, linear
-lensing corrections and binned templates. A data model with any other step is refused by name.
+Spectra of any number of frequencies, regions or surveys, lensing spectra, data models of any of the registered steps, a
+covariance that is fixed or moves with the model. What is not supported is refused by name, see
+:mod:`cmbfit.likelihood.datasets.candl_definition`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import yaml
-from scipy import sparse
 
 from cmbfit.errors import DataError, LikelihoodError
-from cmbfit.likelihood.datasets.candl_lensing import norm_correction, response_correction
-from cmbfit.likelihood.datasets.tables import embed, lookup, read_numbers
-from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior
-from cmbfit.units import dl_over_cl
+from cmbfit.likelihood.cuts import Ranges, kept_rows
+from cmbfit.likelihood.data_model import DataModel
+from cmbfit.likelihood.datasets.candl_definition import Definition, follow_index, read_definition
+from cmbfit.likelihood.datasets.candl_files import DefinitionFiles, Folder
+from cmbfit.likelihood.datasets.candl_priors import read_priors
+from cmbfit.likelihood.datasets.candl_selection import selected
+from cmbfit.likelihood.datasets.candl_windows import read_windows
+from cmbfit.likelihood.priors import JointGaussian, Prior
+from cmbfit.likelihood.steps import Add, AddBinned, Derivative, Measured, Rescale, Setting, Step, build_step
+from cmbfit.likelihood.steps.lensing import KK_OF_PP
 
-Calibration = dict[str, dict[str, float]]
-
-_TEMPLATE = "common_lensing.BinnedTemplateForeground"
-
-KK_OF_PP = np.pi / 2
-"""C_L^kappakappa = [L(L+1)]^2 C_L^phiphi / 4, which is pi/2 times our pp."""
+__all__ = ["CandlData", "Folder", "read_candl"]
 
 
 @dataclass(frozen=True)
 class CandlData:
-    """Numbers of a candl-format data set.
+    """Numbers of a candl-format data set, cut as its definition and the user say.
 
     Attributes
     ----------
-    windows : dict of str to numpy.ndarray, shape (n_bins, lmax + 1)
-        On D_l [uK^2] from l = 0; aberration is folded in.
+    model : DataModel
+        Spectra, windows and steps.
     data : numpy.ndarray, shape (n,)
-        Constants of the data model are moved to this side.
     covariance : numpy.ndarray, shape (n, n)
         Corrected for a finite number of simulations where the definition asks for it.
-    calibration : dict
-        Nuisance name to pair to power, as :class:`~cmbfit.likelihood.gaussian.GaussianBandpowers` wants.
-    leakage : dict
-        (pair, source) to windows, shape (n_bins, lmax + 1): lensing corrections.
+    beam : numpy.ndarray or None, shape (n, n)
+        What the covariance has per product of two bandpowers of the model, corrected likewise.
     nuisance : dict of str to Prior
-        Gaussian priors that the definition gives to its calibration parameters.
+        Priors that the definition gives to its own parameters.
     joint_priors : tuple of JointGaussian
     other_priors : tuple of str
-        Parameters with a prior in the definition that are not its own, tau for example. They are not used.
-    templates : dict of str to numpy.ndarray, shape (n,)
-        Amplitude to what it adds to the bandpowers: a foreground that is binned already.
+        Parameters with a prior in the definition that act on nothing here, tau for example. They are not used.
+    selects : bool
+        Whether the definition itself leaves bandpowers out.
+    notes : tuple of str
+        What is to be said about it.
     """
 
-    windows: dict[str, np.ndarray]
+    model: DataModel
     data: np.ndarray
     covariance: np.ndarray
-    calibration: Calibration
-    leakage: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
-    nuisance: dict[str, Prior] = field(default_factory=dict)
-    joint_priors: tuple[JointGaussian, ...] = ()
-    other_priors: tuple[str, ...] = ()
-    templates: dict[str, np.ndarray] = field(default_factory=dict)
+    beam: np.ndarray | None
+    nuisance: dict[str, Prior]
+    joint_priors: tuple[JointGaussian, ...]
+    other_priors: tuple[str, ...]
+    selects: bool
+    notes: tuple[str, ...]
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """Its nuisance parameters."""
-        return (*self.calibration, *self.templates)
+        return self.model.parameters
+
+    @property
+    def calibrations(self) -> set[str]:
+        """Parameters that calibrate and do nothing else."""
+        others = {p for s in self.model.steps if not isinstance(s, Rescale) for p in s.parameters}
+        return set(self.parameters) - others
+
+    @property
+    def lensing(self) -> bool:
+        """Whether it is of lensing bandpowers with corrections or templates, which are not cut in multipole."""
+        return any(isinstance(step, AddBinned) for step in self.model.steps)
+
+    def windows(self) -> dict[str, np.ndarray]:
+        """Return the windows on D_l of the CMB of each spectrum, aberration folded in, shape (n_bins, lmax + 1)."""
+        return {s.name: self.model.window(i).numpy() for i, s in enumerate(self.model.spectra)}
 
 
-def aberration_matrix(lmax: int, coefficient: float) -> sparse.csr_array:
-    """Return the matrix that adds aberration to D_l given from l = 2 to `lmax`.
-
-    C_l -> C_l - coefficient l dC_l/dl (Jeong et al. 2014, PRD 89, 023003, eq. 23), with central
-    differences, one-sided at the ends, as candl computes it.
-
-    Parameters
-    ----------
-    lmax : int
-    coefficient : float
-        beta <cos theta> of the survey's patch.
-
-    Returns
-    -------
-    scipy.sparse.csr_array, shape (lmax - 1, lmax - 1)
-    """
-    ell = np.arange(2, lmax + 1.0)
-    to_dl = dl_over_cl(ell)
-    n = len(ell)
-    derivative = sparse.diags_array([-0.5, 0.5], offsets=[-1, 1], shape=(n, n)).tolil()
-    derivative[0, :2] = derivative[-1, -2:] = [-1.0, 1.0]
-    response = sparse.diags_array(to_dl * ell) @ derivative.tocsr() @ sparse.diags_array(1 / to_dl)
-    return sparse.csr_array(sparse.eye_array(n) - coefficient * response)
-
-
-def _window_table(
-    files: Mapping[str, bytes],
-    folder: str,
-    spectrum: str,
-    place: tuple[int, int],
-    seen: dict[bytes, np.ndarray],
-) -> tuple[np.ndarray, str]:
-    """Return a spectrum's table, l and a column per bin, and the file's name, in either of candl's layouts.
-
-    `place` is the spectrum's column and number of bins; `seen` holds what was parsed: spectra may share windows.
-    """
-    column, n_bins = place
-
-    def parsed(name: str) -> np.ndarray:
-        raw = lookup(files, name)
-        if raw not in seen:
-            seen[raw] = read_numbers(files, name)
-        return seen[raw]
-
-    file = f"{folder}/{spectrum.replace(' ', '_')}_window_functions.txt"
-    first = f"{folder}/window_1.txt"
-    if file in files or first not in files:
-        return parsed(file), file
-    tables = [parsed(f"{folder}/window_{b + 1}.txt") for b in range(n_bins)]
-    return np.column_stack([tables[0][:, 0], *(t[:, column + 1] for t in tables)]), first
-
-
-def _windows(table: np.ndarray, name: str, n_bins: int, coefficient: float) -> np.ndarray:
-    if table.ndim != 2 or table.shape[1] != n_bins + 1:
-        raise DataError(f"{name}: expected l and {n_bins} columns of windows, found shape {table.shape}")
-    if wrong := np.flatnonzero(table[:, 0] != np.arange(2, 2 + len(table))).tolist():
-        if table[wrong[0] :, 1:].any():
-            raise DataError(
-                f"{name}: row {wrong[0] + 1}: expected l from 2 in steps of one, so l = {2 + wrong[0]}, "
-                f"found {table[wrong[0], 0]:g}"
-            )
-        table = table[: wrong[0]]
-    windows = table[:, 1:].T
-    if coefficient:
-        windows = windows @ aberration_matrix(len(table) + 1, coefficient)
-    return embed(windows, np.arange(2, 2 + len(table)))
-
-
-def _calibration(step: Mapping[str, Any], spectra: Mapping[str, str]) -> Calibration:
-    """Powers of one calibration step; `spectra` maps candl's names to pairs."""
-    powers: Calibration = {}
-
-    def divide_by(name: str, spectrum: str) -> None:
-        row = powers.setdefault(name, {})
-        row[spectra[spectrum]] = row.get(spectra[spectrum], 0.0) - 1.0
-
-    match step["Module"]:
-        case "common.CalibrationSingleScalarSquared":
-            return {step["cal_param"]: dict.fromkeys(spectra.values(), -2.0)}
-        case "common.CalibrationSingleScalar":
-            return {step["cal_param"]: dict.fromkeys(spectra.values(), -1.0)}
-        case "common.PolarisationCalibrationDivision":
-            return {step["cal_param"]: {p: -float(p.count("e")) for p in spectra.values() if "e" in p}}
-        case "common.CalibrationAuto":
-            # the model is divided by each of the parameters
-            for spectrum, names in step["spec_param_dict"].items():
-                for name in names:
-                    divide_by(name, spectrum)
-        case "common.CalibrationCross":
-            # the model is divided by the mean of (c1 c2, c3 c4), here equal products of two factors
-            for spectrum, (a, b, c, d) in step["spec_param_dict"].items():
-                if {a, b} != {c, d}:
-                    raise LikelihoodError(
-                        f"{spectrum}: calibration with {a}, {b}, {c}, {d} is not a simple product"
-                    )
-                divide_by(a, spectrum)
-                divide_by(b, spectrum)
-        case other:
-            raise LikelihoodError(f"the data model step {other!r} is not supported")
-    return powers
-
-
-def _sum(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Add windows that end at different multipoles."""
-    size = max(one.shape[1], two.shape[1])
-    return np.pad(one, ((0, 0), (0, size - one.shape[1]))) + np.pad(two, ((0, 0), (0, size - two.shape[1])))
-
-
-def _priors(
-    spec: Mapping[str, Any], files: Mapping[str, bytes], own: set[str]
-) -> tuple[dict[str, Prior], tuple[JointGaussian, ...], tuple[str, ...]]:
-    """Return single and joint priors of the data set's own parameters, and the names of the rest."""
-    single: dict[str, Prior] = {}
-    joint: list[JointGaussian] = []
-    others: list[str] = []
-    for row in spec.get("priors") or []:
-        names = [row["par_names"]] if isinstance(row["par_names"], str) else list(row["par_names"])
-        if not set(names) <= own:
-            others += names
-        elif len(names) == 1 and "prior_std" in row:
-            single[names[0]] = Gaussian(float(row["central_value"]), float(row["prior_std"]))
-        else:
-            covariance = np.atleast_2d(read_numbers(files, row["prior_covariance"]))
-            joint.append(
-                JointGaussian(
-                    tuple(names),
-                    tuple(float(x) for x in row["central_value"]),
-                    tuple(tuple(x) for x in covariance.tolist()),
-                )
-            )
-    single |= {name: prior.marginal(name) for prior in joint for name in prior.names}
-    return single, tuple(joint), tuple(others)
-
-
-def read_candl(files: Mapping[str, bytes], definition: str) -> CandlData:
+def read_candl(
+    files: Mapping[str, bytes], definition: str, cuts: Ranges | None = None, *, variant: str | None = None
+) -> CandlData:
     """Read a data set.
 
     Parameters
@@ -213,128 +94,168 @@ def read_candl(files: Mapping[str, bytes], definition: str) -> CandlData:
     files : mapping of str to bytes
         All files; see :class:`Folder`.
     definition : str
-        Path of the YAML file among them. It names files relative to itself, or from the top of `files`.
+        Path of the YAML file among them, or of an index of variants.
+    cuts : mapping of str to (int, int), optional
+        Pair to the first and last multipole kept, of bandpowers that the definition keeps.
+    variant : str, optional
+        Of an index file; its default when omitted.
 
     Raises
     ------
     DataError
         If a file is missing or malformed.
     LikelihoodError
-        If the data model has a step that is not supported.
+        If the definition has a key, a form or a step that is not supported, or the cuts leave nothing.
     """
-    if parent := definition.rpartition("/")[0]:
-        files = {name.removeprefix(f"{parent}/"): raw for name, raw in files.items()}
-    spec, spectra, folder = _definition(files, definition.rpartition("/")[2])
-    pairs = {name: name.split()[0].lower().replace("kk", "pp") for name in spectra}
-    if len(set(pairs.values())) != len(pairs):
-        raise LikelihoodError(
-            f"{definition}: several spectra of one pair (several frequencies) are not supported"
-        )
-    data = np.array(np.atleast_1d(read_numbers(files, spec["band_power_file"])), dtype=np.float64)
-    if data.shape != (sum(spectra.values()),):
-        raise DataError(
-            f"{spec['band_power_file']}: expected the {sum(spectra.values())} bandpowers of {', '.join(spectra)} "
-            f"in one column, found shape {data.shape}"
-        )
-    covariance = np.atleast_2d(read_numbers(files, spec["covariance_file"]))
-    if covariance.shape != 2 * data.shape:
-        raise DataError(
-            f"{spec['covariance_file']}: expected a row and a column for each of {len(data)} bandpowers, found "
-            f"shape {covariance.shape}"
-        )
-    if "hartlap_correction" in spec:
-        # Hartlap et al. 2007, eq. 17, for a covariance estimated from n simulations
-        n = int(spec["hartlap_correction"]["N_sims"])
-        covariance = covariance * (n - 1) / (n - len(data) - 2)
-    model = spec.get("data_model") or []
-    # aberration acts on the CMB, before calibration; multiplying factors commute with it
-    aberrations = [s["aberration_coefficient"] for s in model if s["Module"] == "common.AberrationCorrection"]
-    windows, seen = {}, dict[bytes, np.ndarray]()
-    for column, (name, n_bins) in enumerate(spectra.items()):
-        table, file = _window_table(files, folder, name, (column, n_bins), seen)
-        windows[pairs[name]] = _windows(table, file, n_bins, float(sum(aberrations)))
-    templates = _templates(files, model, len(data))
-    model = [step for step in model if step["Module"] != _TEMPLATE]
-    calibration, leakage, constant = _data_model(files, model, pairs, windows)
-    if any(name.lower().startswith("kk") for name in spectra):
-        windows["pp"] = KK_OF_PP * windows["pp"]
-    single, joint, others = _priors(spec, files, {*calibration, *templates})
+    named = follow_index(DefinitionFiles(files, definition), variant)
+    found = read_definition(named)
+    spec = found.spec
+    data, covariance, beam = _numbers(named, found)
+    windows = read_windows(
+        named, spec["window_functions_folder"], [s.name for s in found.spectra], found.n_bins
+    )
+    kept, notes = selected(named, spec.get("data_selection"), found.spectra, windows)
+    selects = not kept.all()
+    if cuts:
+        kept &= _inside(named.definition, found, windows, cuts, kept)
+    rows = np.flatnonzero(kept)
+    data, covariance = data[rows], np.ascontiguousarray(covariance[np.ix_(rows, rows)])
+    beam = None if beam is None else np.ascontiguousarray(beam[np.ix_(rows, rows)])
+    factor = _hartlap(named.definition, spec.get("hartlap_correction"), len(data))
+    edges = np.cumsum([0, *found.n_bins])
+    parts = [w[kept[a:b]] for w, a, b in zip(windows, edges[:-1], edges[1:], strict=True)]
+    spectra = tuple(s for s, w in zip(found.spectra, parts, strict=True) if len(w))
+    left = [w for w in parts if len(w)]
+    setting = _setting(named, found, spectra, left, rows)
+    steps = _build(setting, found, named)
+    if any(s.name.lower().startswith("kk") for s in spectra):
+        left = [KK_OF_PP * w for w in left]
+    model = DataModel(spectra, left, steps)
+    idle = set(_texts(found.steps)) - set(model.parameters)
+    single, joint, others = read_priors(named, spec.get("priors"), model.parameters, idle)
     return CandlData(
-        windows, data + constant, covariance, calibration, leakage, single, joint, others, templates
+        model,
+        data,
+        covariance * factor,
+        None if beam is None else beam * factor,
+        single,
+        joint,
+        others,
+        selects,
+        tuple(notes),
     )
 
 
-def _templates(files: Mapping[str, bytes], model: list[Mapping[str, Any]], n: int) -> dict[str, np.ndarray]:
-    """Return the binned templates of the data model, each shape (n,), by their amplitudes."""
-    out: dict[str, np.ndarray] = {}
-    for step in model:
-        if step["Module"] == _TEMPLATE:
-            name = step["template_file"]
-            table = np.atleast_2d(read_numbers(files, name))
-            if table.shape != (n, 2):
-                raise DataError(
-                    f"{name}: expected the bin and its value in {n} rows, found shape {table.shape}"
-                )
-            out[step["amp_param"]] = out.get(step["amp_param"], np.zeros(n)) + table[:, 1]
-    return out
+def _inside(
+    where: str, found: Definition, windows: list[np.ndarray], cuts: Ranges, kept: np.ndarray
+) -> np.ndarray:
+    """Return which of all bandpowers lie inside the user's cuts."""
+    pairs = {s.name: s.pair for s in found.spectra}
+    padded = {s.name: np.pad(w, ((0, 0), (2, 0))) for s, w in zip(found.spectra, windows, strict=True)}
+    inside = kept_rows(where, padded, pairs, cuts, whole=False)
+    mask = np.zeros(len(kept), dtype=bool)
+    start = 0
+    for name, n in zip(pairs, found.n_bins, strict=True):
+        mask[start + inside[name]] = True
+        start += n
+    if not (mask & kept).any():
+        raise LikelihoodError(f"{where}: the cuts leave no bandpower")
+    return mask
 
 
-def _definition(files: Mapping[str, bytes], name: str) -> tuple[dict[str, Any], dict[str, int], str]:
-    """Return the definition, the number of bins of each spectrum, and the folder of the windows."""
-    try:
-        spec = yaml.safe_load(lookup(files, name))
-        spectra = {spectrum: int(n) for row in spec["spectra_info"] for spectrum, n in row.items()}
-        _ = spec["band_power_file"], spec["covariance_file"]
-        return spec, spectra, spec["window_functions_folder"].rstrip("/")
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{name}: not a candl data set definition ({error!r})") from error
+def _numbers(files: DefinitionFiles, found: Definition) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return bandpowers, covariance and the beams' correlation, uncut."""
+    spec, n = found.spec, sum(found.n_bins)
+    data = np.array(np.atleast_1d(files.table(spec["band_power_file"])), dtype=np.float64)
+    if data.shape != (n,):
+        raise DataError(
+            f"{spec['band_power_file']}: expected the {n} bandpowers of {', '.join(s.name for s in found.spectra)} "
+            f"in one column, found shape {data.shape}"
+        )
+    covariance = _square(files, spec["covariance_file"], n)
+    return data, covariance, _square(files, found.beam, n) if found.beam else None
 
 
-def _data_model(
-    files: Mapping[str, bytes],
-    model: list[Mapping[str, Any]],
-    pairs: Mapping[str, str],
-    windows: Mapping[str, np.ndarray],
-) -> tuple[Calibration, dict[tuple[str, str], np.ndarray], np.ndarray]:
-    """Return calibration, responses to other spectra, and the constant that goes to the data."""
-    calibration: Calibration = {}
-    leakage: dict[tuple[str, str], np.ndarray] = {}
-    constant = np.zeros(sum(len(w) for w in windows.values()))
-    lensing = {
-        "common_lensing.ResponseFunctionM": response_correction,
-        "common_lensing.NormCorr": norm_correction,
-    }
-    for step in model:
-        module = step["Module"]
-        if module == "common.AberrationCorrection":
-            continue
-        if module in lensing and list(pairs.values()) == ["pp"]:
-            add, fiducial = lensing[module](files, step, windows["pp"])
-            constant = constant + fiducial
-            for key, window in add.items():
-                leakage["pp", key] = _sum(leakage.get(("pp", key), window[:, :0]), window)
-            continue
-        for name, powers in _calibration(step, pairs).items():
-            row = calibration.setdefault(name, {})
-            for pair, power in powers.items():
-                row[pair] = row.get(pair, 0.0) + power
-    return calibration, leakage, constant
+def _square(files: DefinitionFiles, name: str, n: int) -> np.ndarray:
+    matrix = np.atleast_2d(files.table(name))
+    if matrix.shape != (n, n):
+        raise DataError(
+            f"{name}: expected a row and a column for each of {n} bandpowers, found shape {matrix.shape}"
+        )
+    return matrix
 
 
-class Folder(Mapping[str, bytes]):
-    """The files of a folder by their path relative to it, read when asked for."""
+def _hartlap(where: str, given: Any, n_data: int) -> float:
+    """Return the factor on a covariance estimated from n simulations (Hartlap et al. 2007, eq. 17), for what is kept."""
+    if given is None:
+        return 1.0
+    if not isinstance(given, Mapping) or set(given) != {"N_sims"} or isinstance(given["N_sims"], bool | str):
+        raise LikelihoodError(f"{where}: hartlap_correction: expected N_sims: NUMBER alone, found {given!r}")
+    n = int(given["N_sims"])
+    if n <= n_data + 2:
+        raise LikelihoodError(
+            f"{where}: hartlap_correction: {n} simulations do not give a covariance of {n_data} bandpowers an inverse"
+        )
+    return (n - 1) / (n - n_data - 2)
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
-    def __getitem__(self, name: str) -> bytes:
-        path = self.root / name
-        if not path.is_file():
-            raise KeyError(name)
-        return path.read_bytes()
+def _setting(
+    files: DefinitionFiles,
+    found: Definition,
+    spectra: tuple[Measured, ...],
+    windows: list[np.ndarray],
+    rows: np.ndarray,
+) -> Setting:
+    spec = found.spec
+    frequencies: dict[str, dict[str, float]] = {}
+    if name := spec.get("effective_frequencies"):
+        try:
+            table = yaml.safe_load(files.find(name)[1])
+            frequencies = {str(k): {str(m): float(nu) for m, nu in row.items()} for k, row in table.items()}
+        except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{name}: expected sources with a frequency [GHz] for each map ({error})"
+            ) from error
+    bands = spec.get("bandpasses") or {}
+    if not isinstance(bands, Mapping):
+        raise LikelihoodError(f"{files.definition}: bandpasses: expected MAP: FILE, found {bands!r}")
+    return Setting(
+        spectra=spectra,
+        names=tuple(s.name for s in found.spectra),
+        ell=np.arange(2.0, 2 + max(w.shape[1] for w in windows)),
+        kept=rows,
+        n_uncut=sum(found.n_bins),
+        windows=tuple(windows),
+        table=files.table,
+        frequencies=frequencies,
+        bandpasses={str(k): files.table(name) for k, name in bands.items()},
+    )
 
-    def __iter__(self) -> Any:
-        return (str(p.relative_to(self.root)) for p in sorted(self.root.rglob("*")) if p.is_file())
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+def _build(setting: Setting, found: Definition, files: DefinitionFiles) -> list[Step]:
+    steps: list[Step] = []
+    for entry in found.steps:
+        here = Setting(**{**vars(setting), "before": tuple(steps)})
+        step = build_step(here, entry, files.code_folder)
+        if found.lensing and isinstance(step, Add | Derivative):
+            raise LikelihoodError(
+                f"{files.definition}: data_model: {entry['Module']} acts on multipoles, and a lensing spectrum's model on bandpowers"
+            )
+        if not found.lensing and isinstance(step, AddBinned):
+            raise LikelihoodError(
+                f"{files.definition}: data_model: {entry['Module']} acts on lensing bandpowers, and there are none"
+            )
+        steps.append(step)
+    return steps
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts in a nested value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for x in value.values():
+            yield from _texts(x)
+    elif isinstance(value, list | tuple):
+        for x in value:
+            yield from _texts(x)

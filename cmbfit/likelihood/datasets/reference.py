@@ -53,14 +53,9 @@ def read_reference_spectrum(name: str, columns: Sequence[str] | None) -> Spectra
     return Spectra(dl)
 
 
-def held_correction(
-    response: np.ndarray,  # shape: (n_bins, lmax + 1)
-    pair: str,
-    where: Mapping[str, Any],
-) -> np.ndarray:  # shape: (n_bins,)
-    """Return the response to one fixed spectrum, a constant of the model."""
-    dl = read_reference_spectrum(where["spectrum"], where.get("columns")).dl[pair][0].numpy()
-    return response @ dl[: response.shape[1]]
+def reference_dl(pair: str, where: Mapping[str, Any]) -> np.ndarray:  # shape: (lmax + 1,)
+    """Return the spectrum of a pair, D_l [uK^2] from l = 0, of a registered file: ``spectrum`` and ``columns``."""
+    return read_reference_spectrum(where["spectrum"], where.get("columns")).dl[pair][0].numpy()
 
 
 def check_reference(like: Likelihood, reference: Mapping[str, Any]) -> float | None:
