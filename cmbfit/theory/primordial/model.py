@@ -64,6 +64,9 @@ class Parameter:
 
 LOG_A = Parameter("logA", 3.044, Flat(2.5, 3.5), "", "ln(10^10 A_s) at k*")
 NS = Parameter("ns", 0.9649, Flat(0.8, 1.2), "", "tilt of the scalar spectrum")
+R_BOUND = 0.036
+"""Largest r that data allow, 95% (BICEP/Keck 2021, arXiv:2110.00483): end of the priors of models whose energy r sets."""
+
 RATIO = Parameter("r", 0.01, Flat(0.0, 0.2), "", "tensor-to-scalar ratio at k*")
 
 

@@ -262,5 +262,5 @@ def test_a_bounce_leaves_small_scales_alone() -> None:
     k_b = 1e-4
     k = (20 * k_b, 100 * k_b, 1000 * k_b)
     # N < exp(-2 pi 20 / sqrt 6) = 1e-22, the interference term is its root
-    got = power("bounce_lqc", k, ln_kb=math.log(k_b), eta=3.0)
+    got = power("bounce_lqc", k, ln_kb=math.log(k_b), r=0.01)
     assert got == pytest.approx([smooth(x) for x in k], rel=1e-10)
