@@ -172,9 +172,13 @@ def _slow_decay(
     code.empty()
     # t(z) is smooth in logarithms; from CLASS's radiation era until today
     log_time = CubicSpline(np.log1p(got["z"][::-1]), np.log(got["proper time [Gyr]"][::-1] * 1e9 * YEAR))
-    low, high = np.arange(0.0, 100.0, 0.25), np.geomspace(100.0, 2e4, 2200)
-    z = np.concatenate([low, high])
+    # CLASS asks up to 5e6; beyond 1e4 holes of MASS_RANGE lose next to nothing
+    z = np.concatenate(
+        [np.arange(0.0, 100.0, 0.25), np.geomspace(100.0, 1e4, 1900), np.geomspace(1.01e4, 1e7, 300)]
+    )
     rate = injection_rate(mass_g, z, lambda x: np.exp(log_time(np.log1p(x))))
     rows = [f"{a:.8g} {b:.10g}" for a, b in zip(z, efficiency * rate / _DECAY, strict=True)]
     path.write_text("\n".join([str(len(z)), *rows]) + "\n")
-    return {"DM_decay_Gamma": _DECAY, "f_eff_type": "from_file", "f_eff_file": str(path)}
+    # CLASS puts its own folder before the name, however deep that is; more steps up than there are end at the root
+    name = "/" + "../" * 20 + str(path.resolve()).lstrip("/")
+    return {"DM_decay_Gamma": _DECAY, "f_eff_type": "from_file", "f_eff_file": name}

@@ -92,8 +92,15 @@ def published_limits() -> tuple[PublishedLimit, ...]:
 
 def published_table(masses_g: Sequence[float]) -> list[dict[str, Any]]:
     """Return curves as rows, JSON-able: label, probe, reference and f_PBH at masses [g], None where a curve does not reach."""
-    columns = {
-        "limit": np.array([c.label for c in curves]),
-        "reference": np.array([c.reference for c in curves]),
-    }
-    return columns | {f"{m:g}g": np.array([c.at(m) for c in curves]) for m in masses_g}
+    rows = []
+    for curve in published_limits():
+        at = [curve.at(m) for m in masses_g]
+        rows.append(
+            {
+                "label": curve.label,
+                "probe": curve.probe,
+                "reference": curve.reference,
+                "at": [x if np.isfinite(x) else None for x in at],
+            }
+        )
+    return rows
