@@ -65,8 +65,8 @@ def plot_limits(
             ax.fill_between(mass[good], low[good], high[good], color=colour, alpha=0.25, lw=0)
             ax.plot(mass[good], low[good], "o-", ms=4, color=colour, label=f"95%, prior {label}")
         for curve in published:
-            style_of = {"color": _PROBES[curve.probe], "lw": 0.9, "ls": "-" if curve.probe == "CMB" else "--"}
-            ax.plot(curve.mass_g, np.minimum(curve.fraction, 1.0), **style_of)
+            line = "-" if curve.probe == "CMB" else "--"
+            ax.plot(curve.mass_g, np.minimum(curve.fraction, 1.0), line, lw=0.9, color=_PROBES[curve.probe])
             ax.annotate(
                 curve.label, (curve.mass_g[-1], min(curve.fraction[-1], 1.0)), xytext=(2, 0),
                 textcoords="offset points", fontsize=5, color=_PROBES[curve.probe], va="center",
