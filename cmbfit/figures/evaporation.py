@@ -26,7 +26,7 @@ _PROBES = {
     "neutrinos": "tab:gray",
 }
 
-SYSTEMATIC = 0.5
+SYSTEMATIC = 0.3
 """Relative error of a limit on f_PBH times deposited share from what the response leaves out; docs/methods/hawking.md."""
 
 

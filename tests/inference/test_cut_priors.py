@@ -102,7 +102,7 @@ def test_a_spectrum_may_be_anything_where_no_data_look() -> None:
     envelope = (x[:, 2, None] * ends ** x[:, 5, None]).max(1)
     got = posterior.theory.allowed(torch.from_numpy(x)).numpy()  # type: ignore[attr-defined]
     assert got[envelope < 1].all()
-    # where the envelope exceeds 1 by a half, a trough lies within: nearly all are refused (a slow oscillation may miss it)
+    # where the envelope exceeds 1 by a half, P < 0 somewhere within: nearly all are refused (a slow oscillation may miss it)
     assert got[envelope > 1.5].mean() < 0.5
     wide = (x[:, 2, None] * (np.array([7e-6, 1.3]) / PIVOT) ** x[:, 5, None]).max(1)
     assert got.mean() > 1.1 * (wide < 1).mean()
