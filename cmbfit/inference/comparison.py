@@ -142,7 +142,7 @@ def savage_dickey_samples(
         theta_0.
     log_prior : float, optional
         ln of the marginal prior density at theta_0; default that of a flat one. A flat prior of which a theory's domain cuts
-        more at some values than at others has no flat marginal (:meth:`Posterior.log_marginal_prior`).
+        more at some values than at others has no flat marginal (:func:`~cmbfit.likelihood.prior_mass.log_marginal_prior`).
     bandwidth : float, optional
         Of the Gaussian kernel; default 0.9 min(sigma, IQR/1.34) n^(-1/5) (Silverman 1986).
     n_effective : float, optional

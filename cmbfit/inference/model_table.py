@@ -29,6 +29,7 @@ from cmbfit.inference.products import Samples
 from cmbfit.inference.restrict import restrict
 from cmbfit.likelihood.base import described
 from cmbfit.likelihood.posterior import Posterior
+from cmbfit.likelihood.prior_mass import log_marginal_prior
 from cmbfit.likelihood.priors import Uniform
 
 PRIORS = "Gaussian priors"
@@ -264,7 +265,7 @@ def _savage_dickey(model: Candidate, reference: Candidate) -> dict[str, Any] | N
     x = np.column_stack([larger.samples.column(p) for p in point])
     try:
         held = (model.posterior if model.fixed else restrict(larger.posterior, point)).prior_mass
-        marginal = larger.posterior.log_marginal_prior(point, held)
+        marginal = log_marginal_prior(larger.posterior.priors, point, larger.posterior.prior_mass, held)
         if len(point) == 1:
             got: SavageDickey = savage_dickey_samples(
                 x[:, 0],

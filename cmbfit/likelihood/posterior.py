@@ -192,26 +192,10 @@ class Posterior(OnDevice):
     def prior_mass(self) -> PriorMass:
         """Share of the priors where the theory is valid, by which :meth:`log_prior` is normalised; measured once."""
         if self._prior_mass is None:
-            self._prior_mass = prior_mass(
-                self.parameters, self.priors, self.joint_priors, self.theory, self.device
-            )
+            args = self.parameters, self.priors, self.joint_priors, self.theory, self.device
+            self._prior_mass = prior_mass(*args)
             self._prior_table.normalise(self._prior_mass.log_mass)
         return self._prior_mass
-
-    def log_marginal_prior(self, point: Mapping[str, float], slice_mass: PriorMass) -> float:
-        """Return ln of the joint prior density of some parameters at a point, all others integrated out.
-
-        Parameters
-        ----------
-        point : mapping of str to float
-            Of parameters without a joint prior.
-        slice_mass : PriorMass
-            Of the posterior that holds them there, :func:`~cmbfit.inference.restrict.restrict`.
-        """
-        own = sum(
-            self.priors[p].log_prob(torch.tensor([x], dtype=torch.float64)).item() for p, x in point.items()
-        )
-        return own + slice_mass.log_mass - self.prior_mass.log_mass
 
     @property
     def fold_difference(self) -> float | None:

@@ -103,6 +103,18 @@ def prior_mass(
         size = drawn
 
 
+def log_marginal_prior(
+    priors: Mapping[str, Prior], point: Mapping[str, float], whole: PriorMass, held: PriorMass
+) -> float:
+    """Return ln of the joint prior density of some parameters at a point, all others integrated out.
+
+    `whole` is the mass of all priors, `held` that with the parameters held at the point
+    (:func:`~cmbfit.inference.restrict.restrict`); none of them has a joint prior.
+    """
+    own = sum(priors[p].log_prob(torch.tensor([x], dtype=torch.float64)).item() for p, x in point.items())
+    return own + held.log_mass - whole.log_mass
+
+
 def _inside(prior: Prior, low: float, high: float) -> float:
     """Return the mass within limits, but never nothing."""
     return max(1 - prior.mass_outside(low, high), 1e-300)
