@@ -250,10 +250,7 @@ class Posterior(OnDevice):
         self,
         theta: Points,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,)
-        """Return the log prior density, each parameter counted once; -inf outside the priors' support.
-
-        Normalised where the theory is valid: see :attr:`prior_mass`.
-        """
+        """Return the log prior density, normalised by :attr:`prior_mass`; -inf outside the priors' support."""
         theta = as_points(theta, self.parameters)
         _ = self.prior_mass
         value, allowed, _ = self._prior_table(theta.to(self.device))
