@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from cmbfit.figures.evaporation import imprint_table, limits_table, plot_imprint, plot_limits
+from cmbfit.figures.evaporation import SYSTEMATIC, imprint_table, limits_table, plot_imprint, plot_limits
 from cmbfit.figures.style import save_figure
 from cmbfit.inference.limits import upper_limit
 from cmbfit.inference.products import read_samples
 from cmbfit.io import read_json, write_json
 from cmbfit.theory.emulator.bundle import load_emulator
+from cmbfit.theory.hawking.published import published_limits, published_table
 from cmbfit.theory.hawking.response import FRACTION, response_of
 
 
@@ -39,8 +40,13 @@ def limit_evaporation(
         )
         limits.append({"fit": fit["name"], "mass_g": mass, **asdict(limit)})
     limits.sort(key=lambda entry: entry["mass_g"])
-    write_json(output, {"parameter": FRACTION, "limits": limits})
-    save_figure(plot_limits(limits), figure.with_suffix(""), limits_table(limits))
+    published = published_table([entry["mass_g"] for entry in limits])
+    write_json(
+        output, {"parameter": FRACTION, "systematic": SYSTEMATIC, "limits": limits, "published": published}
+    )
+    save_figure(
+        plot_limits(limits, published=published_limits()), figure.with_suffix(""), limits_table(limits)
+    )
     point = read_json(given[0]["summary"])["best_fit"]["point"]
     shown = {entry["mass_g"]: entry["flat"] for entry in limits}
     table = imprint_table(load_emulator(emulator.parent), shown, point)

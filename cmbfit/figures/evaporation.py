@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,32 +11,23 @@ from matplotlib.figure import Figure
 
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
 from cmbfit.theory.base import Theory
+from cmbfit.theory.hawking.published import PublishedLimit
 from cmbfit.theory.hawking.response import EvaporationTheory
 from cmbfit.theory.parameters import LCDM
 
+EXCLUDED = ((3e13, 2.5e16), "all dark matter: Stöcker et al. 2018, arXiv:1801.01871")
+"""Masses [g] that cannot be all of the dark matter by the CMB, as the abstract says; its curve is not published as numbers."""
 
-@dataclass(frozen=True)
-class Published:
-    """A published statement: one fraction over a range of masses [g]."""
+_PROBES = {
+    "CMB": "0.1",
+    "gas": "tab:green",
+    "cosmic rays": "tab:brown",
+    "photons": "tab:purple",
+    "neutrinos": "tab:gray",
+}
 
-    label: str
-    masses: tuple[float, float]
-    fraction: float
-    source: str
-
-
-PUBLISHED = (
-    Published(
-        "all dark matter excluded: Stöcker et al. 2018", (3e13, 2.5e16), 1.0, "arXiv:1801.01871, abstract"
-    ),
-    Published(
-        "uniform masses $10^{15}$-$10^{17}$ g: Poulter et al. 2019",
-        (1e15, 1e17),
-        1.6e-5,
-        "arXiv:1907.06485, abstract; an extended distribution, 95%",
-    ),
-)
-"""Published statements. They are for other mass functions or deposition: compared in order of magnitude only."""
+SYSTEMATIC = 0.3
+"""Relative error of a limit on f_PBH times deposited share from what the response leaves out; docs/methods/hawking.md."""
 
 
 def limits_table(limits: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -47,8 +37,12 @@ def limits_table(limits: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     return {key: np.array([r[key] for r in rows]) for key in keys}
 
 
-def plot_limits(limits: Sequence[Mapping[str, Any]], efficiency: tuple[float, float] = (0.1, 1.0)) -> Figure:
-    """Return 95% limits on f_PBH against mass, for a range of deposited shares.
+def plot_limits(
+    limits: Sequence[Mapping[str, Any]],
+    efficiency: tuple[float, float] = (0.1, 1.0),
+    published: Sequence[PublishedLimit] = (),
+) -> Figure:
+    """Return 95% limits on f_PBH against mass, for a range of deposited shares, and published ones.
 
     Parameters
     ----------
@@ -56,11 +50,12 @@ def plot_limits(limits: Sequence[Mapping[str, Any]], efficiency: tuple[float, fl
         :class:`~cmbfit.inference.limits.UpperLimit` as dicts with ``mass_g``.
     efficiency : (float, float)
         Deposited share of the energy between which the band is drawn.
+    published : sequence of PublishedLimit
     """
     table = limits_table(limits)
     mass, good = table["mass_g"], table["informative"].astype(bool)
     with style():
-        fig = new_figure(6.4, 4.2)
+        fig = new_figure(8.0, 5.6)
         ax = fig.subplots()
         for key, colour, label in (
             ("flat", THEORY, "flat in $f$"),
@@ -69,15 +64,32 @@ def plot_limits(limits: Sequence[Mapping[str, Any]], efficiency: tuple[float, fl
             low, high = (np.minimum(table[key] / e, 1.0) for e in (efficiency[1], efficiency[0]))
             ax.fill_between(mass[good], low[good], high[good], color=colour, alpha=0.25, lw=0)
             ax.plot(mass[good], low[good], "o-", ms=4, color=colour, label=f"95%, prior {label}")
-        for line in PUBLISHED:
-            ax.plot(line.masses, (line.fraction,) * 2, "--", color=DATA, lw=1)
+        for curve in published:
+            line = "-" if curve.probe == "CMB" else "--"
+            ax.plot(curve.mass_g, np.minimum(curve.fraction, 1.0), line, lw=0.9, color=_PROBES[curve.probe])
             ax.annotate(
-                line.label, (line.masses[0], line.fraction), xytext=(0, 4),
-                textcoords="offset points", fontsize=7, color=DATA,
+                curve.label, (curve.mass_g[-1], min(curve.fraction[-1], 1.0)), xytext=(2, 0),
+                textcoords="offset points", fontsize=5, color=_PROBES[curve.probe], va="center",
             )  # fmt: skip
+        ax.plot(EXCLUDED[0], (1.0, 1.0), color=DATA, lw=2)
+        ax.annotate(
+            EXCLUDED[1],
+            (EXCLUDED[0][0], 1.0),
+            xytext=(0, 4),
+            textcoords="offset points",
+            fontsize=6,
+            color=DATA,
+        )
         for m, top in zip(mass[~good], table["top"][~good], strict=True):
             ax.annotate("not constrained", (m, top), fontsize=7, ha="right", va="top", rotation=90)
-        ax.set(xscale="log", yscale="log", xlabel="mass [g]", ylabel=r"$f_\mathrm{PBH}$", ylim=(None, 10))
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="mass [g]",
+            ylabel=r"$f_\mathrm{PBH}$",
+            ylim=(None, 10),
+            xlim=(6e13, 6e17),
+        )
         ax.set_title(
             f"deposited share {efficiency[0]:g} (upper edge) to {efficiency[1]:g} (line)", fontsize=9
         )

@@ -125,8 +125,9 @@ def savage_dickey_samples(
     *,
     bandwidth: float | None = None,
     n_effective: float | None = None,
+    log_prior: float | None = None,
 ) -> SavageDickey:
-    """Return the ratio from posterior samples under a flat prior on [low, high].
+    """Return the ratio from posterior samples under a prior on [low, high].
 
     The density is a local-linear kernel estimate, unbiased in slope also at an edge of the prior (boundary
     kernel of Jones 1993), so one-sided parameters need no reflection. Where few samples lie within
@@ -136,9 +137,12 @@ def savage_dickey_samples(
     ----------
     samples : numpy.ndarray, shape (n,)
     low, high : float
-        The flat prior.
+        The prior's edges.
     point : float
         theta_0.
+    log_prior : float, optional
+        ln of the marginal prior density at theta_0; default that of a flat one. A flat prior of which a theory's domain cuts
+        more at some values than at others has no flat marginal (:func:`~cmbfit.likelihood.prior_mass.log_marginal_prior`).
     bandwidth : float, optional
         Of the Gaussian kernel; default 0.9 min(sigma, IQR/1.34) n^(-1/5) (Silverman 1986).
     n_effective : float, optional
@@ -173,7 +177,8 @@ def savage_dickey_samples(
             "Use a nested sampler, or quote a bound on the Bayes factor"
         )
     error = float(kernel.std() / density / math.sqrt(count))
-    return SavageDickey(math.log(density * (high - low)), error, (high - low) / math.sqrt(12), float(x.std()))
+    at = -math.log(high - low) if log_prior is None else log_prior
+    return SavageDickey(math.log(density) - at, error, (high - low) / math.sqrt(12), float(x.std()))
 
 
 def savage_dickey_joint(
@@ -182,8 +187,9 @@ def savage_dickey_joint(
     point: Sequence[float],
     *,
     n_effective: float | None = None,
+    log_prior: float | None = None,
 ) -> SavageDickey:
-    """Return the ratio of several extra parameters together, under flat priors, away from their edges.
+    """Return the ratio of several extra parameters together, away from the edges of their priors.
 
     A Gaussian kernel of the samples' own covariance times h^2, h = n^(-1/(d+4)) (Scott 1992), with the
     smoothing that it does to a normal of that covariance undone: the ratio N(C)/N((1 + h^2) C) at the point.
@@ -192,10 +198,12 @@ def savage_dickey_joint(
     ----------
     samples : numpy.ndarray, shape (n, d)
     limits : sequence of (low, high)
-        The flat priors.
+        The priors' edges.
     point : sequence of float, length d
     n_effective : float, optional
         Independent samples among them; default all.
+    log_prior : float, optional
+        ln of their joint marginal prior density at the point; default that of flat priors.
 
     Returns
     -------
@@ -236,7 +244,16 @@ def savage_dickey_joint(
     ln_density += 0.5 * d * math.log(1 + h**2) - 0.5 * float(m @ m) * (1 - 1 / (1 + h**2))
     error = float(kernel.std() / kernel.mean() / math.sqrt(count))
     widths = (float(np.exp(np.log(v).mean())) for v in ((high - low) / math.sqrt(12), sigma))
-    return SavageDickey(ln_density + float(np.log(high - low).sum()), error, *widths)
+    at = -float(np.log(high - low).sum()) if log_prior is None else log_prior
+    return SavageDickey(ln_density - at, error, *widths)
+
+
+def gaussian_equivalent(p_value: float) -> float:
+    """Return the sigma of a p-value: a normal number departs from its mean by as much, to either side, with this probability.
+
+    Two-sided wherever cmbfit says sigma: p = 0.317 is 1, p = 0.0455 is 2.
+    """
+    return float(stats.norm.isf(p_value / 2))
 
 
 @dataclass(frozen=True)
@@ -250,7 +267,7 @@ class GlobalSignificance:
     low, high : float
         Clopper-Pearson interval of 68%.
     sigma : float
-        One-sided Gaussian equivalent.
+        Two-sided Gaussian equivalent, :func:`gaussian_equivalent`.
     exceeding, simulations : int
     """
 
@@ -287,4 +304,4 @@ def look_elsewhere(
     low = float(stats.beta.ppf(0.16, k, n - k + 1)) if k else 0.0
     high = float(stats.beta.ppf(0.84, k + 1, n - k)) if k < n else 1.0
     p = (k + 1) / (n + 1)
-    return GlobalSignificance(p, low, high, float(stats.norm.isf(p)), k, n)
+    return GlobalSignificance(p, low, high, gaussian_equivalent(p), k, n)

@@ -65,7 +65,8 @@ class EvidenceResult:
     method : str
         In words.
     log_z, log_z_error : float or None
-        ln Z under the normalised prior, and its statistical error; None where the method failed.
+        ln Z under the prior as :meth:`Posterior.log_prior` has it, normalised where the theory is valid, and its
+        statistical error; None where the method failed.
     why_not : str
         Why it failed.
     diagnosis : mapping
@@ -137,7 +138,7 @@ def check_evidence(section: Mapping[str, Any] | None, where: str = "comparison.e
 
 
 def measure_evidence(task: EvidenceTask, section: Mapping[str, Any]) -> EvidenceResult:
-    """Compute an evidence as a configuration's section on evidences asks.
+    """Compute an evidence as a configuration's section on evidences asks; the prior mass's error is added to the method's.
 
     Raises
     ------
@@ -148,9 +149,14 @@ def measure_evidence(task: EvidenceTask, section: Mapping[str, Any]) -> Evidence
     if task.folder is not None:
         task = replace(task, folder=own_folder(task.folder, _identity(task, section["method"], settings)))
     try:
-        return EVIDENCE.get(section["method"]).compute(task, settings)
+        found = EVIDENCE.get(section["method"]).compute(task, settings)
     except (SamplerError, np.linalg.LinAlgError) as error:
         return EvidenceResult(section["method"], None, None, str(error))
+    if found.log_z_error is None:
+        return found
+    mass = task.posterior.prior_mass
+    diagnosis = {**found.diagnosis, "prior_mass": {"log": mass.log_mass, "error": mass.error}}
+    return replace(found, log_z_error=math.hypot(found.log_z_error, mass.error), diagnosis=diagnosis)
 
 
 def _identity(task: EvidenceTask, method: str, settings: Any) -> dict[str, Any]:

@@ -26,8 +26,11 @@ from cmbfit.inference.comparison import (
 from cmbfit.inference.intervals import marginal_constraint
 from cmbfit.inference.maximum import BestFit, find_maximum, maximum_of_chain
 from cmbfit.inference.products import Samples
+from cmbfit.inference.restrict import restrict
 from cmbfit.likelihood.base import described
 from cmbfit.likelihood.posterior import Posterior
+from cmbfit.likelihood.prior_mass import log_marginal_prior
+from cmbfit.likelihood.priors import Uniform
 
 PRIORS = "Gaussian priors"
 """Name of the Gaussian priors' part among the chi2 of the data sets."""
@@ -254,23 +257,33 @@ def _savage_dickey(model: Candidate, reference: Candidate) -> dict[str, Any] | N
         return {"why_not": "the models are not nested at a known point"}
     if larger.samples is None:
         return {"why_not": f"no chain of {larger.name}"}
-    limits = [larger.posterior.priors[p].support for p in point]
-    if not all(math.isfinite(x) for pair in limits for x in pair):
+    limits = [larger.posterior.support[p] for p in point]
+    if not all(isinstance(larger.posterior.priors[p], Uniform) for p in point) or not all(
+        math.isfinite(x) for pair in limits for x in pair
+    ):
         return {"why_not": "the prior is not uniform"}
     x = np.column_stack([larger.samples.column(p) for p in point])
     try:
+        held = (model.posterior if model.fixed else restrict(larger.posterior, point)).prior_mass
+        marginal = log_marginal_prior(larger.posterior.priors, point, larger.posterior.prior_mass, held)
         if len(point) == 1:
             got: SavageDickey = savage_dickey_samples(
-                x[:, 0], *limits[0], point=next(iter(point.values())), n_effective=larger.n_effective
+                x[:, 0],
+                *limits[0],
+                point=next(iter(point.values())),
+                n_effective=larger.n_effective,
+                log_prior=marginal,
             )
         else:
-            got = savage_dickey_joint(x, limits, list(point.values()), n_effective=larger.n_effective)
+            got = savage_dickey_joint(
+                x, limits, list(point.values()), n_effective=larger.n_effective, log_prior=marginal
+            )
     except ParameterError as error:
         return {"why_not": str(error)}
     return {
         "point": dict(point),
         "ln_b": sign * got.ln_b01,
-        "error": got.error,
+        "error": math.hypot(got.error, held.error, larger.posterior.prior_mass.error),
         "prior_width": got.prior_width,
         "posterior_width": got.posterior_width,
         "strength": strength(got.ln_b01),

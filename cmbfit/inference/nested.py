@@ -9,8 +9,8 @@ one by one; shells of an importance sampler have none. Here several independent 
 errors, and importance sampling around the maximum, which shares nothing with them but the posterior, is held
 beside them where it works.
 
-The evidence is Z = int L(theta) pi(theta) dtheta with the prior normalised over its whole support; where
-the theory's box cuts the prior, L counts as zero.
+The evidence is Z = int L(theta) pi(theta) dtheta with the prior normalised where the theory is valid. nautilus draws from the
+priors as they are written, L zero where the theory cuts them; the mass left (:mod:`~cmbfit.likelihood.prior_mass`) divides its Z.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def run_nested(
         counts,
         kind="nested",
         independent=True,
-        log_z=float(sampler.log_z),
+        log_z=float(sampler.log_z) - posterior.prior_mass.log_mass,
         log_z_error=1 / math.sqrt(sampler.n_eff),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from cmbfit.errors import ParameterError
+from cmbfit.inference.comparison import gaussian_equivalent
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Tension:
     dof : float
     p_value : float
     sigma : float
-        Two-sided Gaussian equivalent.
+        Two-sided Gaussian equivalent, :func:`~cmbfit.inference.comparison.gaussian_equivalent`.
     verdict : str
         `tension` below p = 0.003, `mild` below 0.05, else `agreement`.
     """
@@ -37,7 +38,7 @@ class Tension:
 def _tension(chi2: float, dof: float) -> Tension:
     p = float(stats.chi2.sf(chi2, dof))
     verdict = "tension" if p < 0.003 else "mild" if p < 0.05 else "agreement"
-    return Tension(chi2, dof, p, float(stats.norm.isf(p / 2)), verdict)
+    return Tension(chi2, dof, p, gaussian_equivalent(p), verdict)
 
 
 def parameter_shift(

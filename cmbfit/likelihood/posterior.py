@@ -18,6 +18,7 @@ from cmbfit.errors import LikelihoodError, ParameterError, unknown_name
 from cmbfit.likelihood.base import Likelihood, described, refuse_double_counting
 from cmbfit.likelihood.log_likelihood import LogLikelihood, Unfolded, insert_columns
 from cmbfit.likelihood.points import Points, as_points
+from cmbfit.likelihood.prior_mass import PriorMass, prior_mass
 from cmbfit.likelihood.prior_table import PriorTable
 from cmbfit.likelihood.priors import Gaussian, Prior
 from cmbfit.likelihood.shared_priors import shared_priors
@@ -133,6 +134,7 @@ class Posterior(OnDevice):
         self._refuse_cut_priors()
         self.fixed: dict[str, float] = {}
         self._whole: Posterior | None = None
+        self._prior_mass: PriorMass | None = None
         self.not_folded: str | None = None
         self.device = torch.device("cpu")
         self.log_like: LogLikelihood = self.unfolded
@@ -154,6 +156,8 @@ class Posterior(OnDevice):
     def _start_over(self) -> None:
         """Make what follows from parameters, priors, ln L and device; count from zero."""
         table = PriorTable(self.parameters, self.priors, self.joint_priors, self.theory.box)
+        if self._prior_mass is not None:
+            table.normalise(self._prior_mass.log_mass)
         self._prior_table = table.to(self.device)
         self.counts = EvaluationCounts()
         self.chunk = self.log_like.chunk(self.device)
@@ -162,6 +166,8 @@ class Posterior(OnDevice):
         """Return a posterior with another ln L, and other attributes by name; it counts for itself."""
         out = copy.copy(self)
         vars(out).update(changes, log_like=log_like)
+        if changes.keys() & {"theory", "priors", "parameters"}:
+            out._prior_mass = None
         out._start_over()
         return out
 
@@ -181,6 +187,15 @@ class Posterior(OnDevice):
     def whole(self) -> Posterior:
         """The larger model within which parameters are held; itself if none are."""
         return self if self._whole is None else self._whole
+
+    @property
+    def prior_mass(self) -> PriorMass:
+        """Share of the priors where the theory is valid, by which :meth:`log_prior` is normalised; measured once."""
+        if self._prior_mass is None:
+            args = self.parameters, self.priors, self.joint_priors, self.theory, self.device
+            self._prior_mass = prior_mass(*args)
+            self._prior_table.normalise(self._prior_mass.log_mass)
+        return self._prior_mass
 
     @property
     def fold_difference(self) -> float | None:
@@ -235,8 +250,9 @@ class Posterior(OnDevice):
         self,
         theta: Points,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,)
-        """Return the sum of the log prior densities, each parameter once; -inf outside their support."""
+        """Return the log prior density, normalised by :attr:`prior_mass`; -inf outside the priors' support."""
         theta = as_points(theta, self.parameters)
+        _ = self.prior_mass
         value, allowed, _ = self._prior_table(theta.to(self.device))
         return torch.where(allowed, value, -torch.inf).to(theta.device)
 
@@ -284,6 +300,7 @@ class Posterior(OnDevice):
             If the CPU has no memory for a single point.
         """
         theta = as_points(theta, self.parameters)
+        _ = self.prior_mass  # before threads ask for it
         alone = self.device.type != "cpu" or (torch.is_grad_enabled() and theta.requires_grad)
         alone = alone or not self.log_like.side_by_side or len(theta) < 2 * _SMALLEST_SHARE
         threads = None if alone else one_core_threads()

@@ -51,6 +51,10 @@ class PriorTable(OnDevice):
         self._other = {i: x for i, x in single.items() if not isinstance(x, Gaussian | Uniform)}
         self._joint = [([list(parameters).index(n) for n in x.names], x) for x in joint]
 
+    def normalise(self, log_mass: float) -> None:
+        """Divide the density by the mass that is left of it."""
+        self._constant = self._constant - log_mass
+
     def __call__(
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)

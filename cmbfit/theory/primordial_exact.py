@@ -69,19 +69,20 @@ def compute_primordial(
     l_sampling = multipole_sampling(theory.model) if l_sampling is None else l_sampling
     points = torch.from_numpy(theta)
     background, own, of_emulator = theory.split(points)
-    end = theory.expansion.wavenumbers(background)[:, -1:]
+    stretch, nodes = theory.expansion.stretch(background), theory.expansion.k
     low, high, n = TABLE
     k = torch.from_numpy(np.geomspace(low, high, n))
     names = theory.emulator.parameters
     smooth = POWER_LAW.power(k, of_emulator[:, [names.index("logA"), names.index(NS.name)]])
-    power = torch.where(k[None] < end, theory.model.power(k, own), smooth).numpy()
+    power = torch.where(k[None] < nodes[-1] * stretch, theory.model.power(k, own), smooth).numpy()
     waves = (
         None if theory.tensors is None else theory.tensors.model.power(k, theory.of_tensors(points)).numpy()
     )
     dl, unlensed, derived = [], [], []
     for i, row in enumerate(of_emulator.tolist()):
-        if not (power[i] > 0).all():
+        if not (power[i][theory.sees(k / stretch[i]).numpy()] > 0).all():
             raise ParameterError(f"{theory.model.name}: P(k) is not positive at point {i + 1}")
+        power[i].clip(0.0, out=power[i])  # elsewhere a formula may say anything
         point = dict(zip(names, row, strict=True))
         tensor = None if waves is None else waves[i]
         words = (settings, point, k.numpy(), power[i], l_sampling, k_sampling, tensor)

@@ -14,7 +14,7 @@ from cmbfit.errors import ParameterError, SpectrumError
 from cmbfit.theory.base import point_from_values
 from cmbfit.theory.primordial import get_model
 from cmbfit.theory.primordial.model import NS, PIVOT, PrimordialModel
-from cmbfit.theory.primordial_theory import PrimordialTheory, pivot_tilt
+from cmbfit.theory.primordial_theory import DISTANCE, PrimordialTheory, pivot_tilt, seen
 from cmbfit.theory.spectra import Spectra
 
 
@@ -61,7 +61,7 @@ def departure_by_transfer(theory: PrimordialTheory, values: Mapping[str, float],
         raise SpectrumError(f"lmax: expected 2..{theory.lmax} for {model.name}, found {lmax}")
     named = with_defaults(model, values)
     point = point_from_values(theory, named)
-    model.require_valid(theory.k, model.point({p: named[p] for p in model.parameter_names}))
+    model.require_valid(theory.k, model.point({p: named[p] for p in model.parameter_names}), theory.seen)
     with torch.no_grad():
         whole, imprint = theory.spectra(point), theory.imprint(point)
     cut = {p: x[:, : lmax + 1] for p, x in whole.dl.items()}
@@ -84,8 +84,8 @@ def departure_by_camb(
     background = {p: x for p, x in named.items() if p not in own}
     theta = model.point(own)
     k = torch.from_numpy(np.geomspace(*TABLE))
-    model.require_valid(k[k < 1], theta)
-    power = model.power(k, theta)[0]
+    model.require_valid(k, theta, seen(k, DISTANCE, lmax))
+    power = model.power(k, theta)[0].clamp_min(0.0)
     tilt = own.get(NS.name, pivot_tilt(model, theta).item())
     lcdm = CambTheory(settings)
     start = point_from_values(lcdm, {**background, "logA": own["logA"], "ns": tilt})

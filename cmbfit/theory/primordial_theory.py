@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,25 @@ _MARGIN = 1000
 FIDUCIAL = (3.045, 0.9649)
 """ln(10^10 A_s) and n_s at which the lensing of an imprint is linearised."""
 
+_FIRST_SEEN, _LAST_SEEN = 0.7, 1.5
+
+DISTANCE = 13_870.0
+"""To last scattering, comoving [Mpc], in Planck's cosmology."""
+
 _STEP = 0.05  # in ln k, for the tilt at the pivot of a model that has no n_s of its own
+
+
+def seen(
+    k: torch.Tensor,  # shape: (n_k,)
+    distance: float,
+    lmax: int,
+) -> torch.Tensor:  # shape: (n_k,), bool
+    """Return which wavenumbers data up to lmax look at: 0.7 < k D < 1.5 lmax, D the distance to last scattering.
+
+    Twice the power beyond moves C_2 by 0.24% (of a cosmic variance of 63%) and lensed TT and EE at l = lmax = 2500 by
+    1.6% and 0.1% (CAMB): what a formula says there is of no consequence, and no reason to refuse a point.
+    """
+    return (k * distance > _FIRST_SEEN) & (k * distance < _LAST_SEEN * lmax)
 
 
 def pivot_tilt(
@@ -141,6 +160,15 @@ class PrimordialTheory(OnDevice):
         return out
 
     @property
+    def seen(self) -> torch.Tensor:  # shape: (len(k),), bool
+        """Which of :attr:`k` data look at; see :func:`seen`."""
+        return self.sees(self.k)
+
+    def sees(self, k: torch.Tensor) -> torch.Tensor:  # shape: (n_k,), bool
+        """Return which wavenumbers, at the expansion's centre, data look at."""
+        return seen(k, math.exp(self.expansion.arrays.log_distance[0]), self.lmax)
+
+    @property
     def spread(self) -> torch.Tensor | None:
         """Interpolation from :attr:`k` to the expansion's nodes, shape (n_k, len(k)); None if they are the same."""
         return self._spread
@@ -197,10 +225,10 @@ class PrimordialTheory(OnDevice):
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,), bool
-        """Return where the model makes sense: P positive at all wavenumbers, its own bounds kept."""
+        """Return where the model makes sense: P positive at the wavenumbers that are :attr:`seen`, its own bounds kept."""
         with torch.no_grad():
             background, own, _ = self.split(theta)
-            good = self.model.valid(self.k * self.expansion.stretch(background), own)
+            good = self.model.valid(self.k * self.expansion.stretch(background), own, self.seen)
             return good if self.tensors is None else good & self.tensors.allowed(self.of_tensors(theta))
 
     def of_tensors(

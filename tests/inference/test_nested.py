@@ -27,6 +27,7 @@ from cmbfit.inference.samplers import Start
 from cmbfit.inference.starts import initial_walkers
 from cmbfit.likelihood import Gaussian, Uniform
 from cmbfit.likelihood.posterior import EvaluationCounts
+from cmbfit.likelihood.prior_mass import PriorMass
 from cmbfit.likelihood.priors import JointGaussian
 from tests.inference.test_model_table import SCALE, START, problem
 
@@ -60,6 +61,7 @@ class NormalInBox:
 
     device = torch.device("cpu")
     joint_priors = ()
+    prior_mass = PriorMass(0.0, 0.0)
 
     def __init__(self, d: int, sigma: float, width: float) -> None:
         self.parameters = tuple(f"x{i}" for i in range(d))

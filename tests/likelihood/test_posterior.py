@@ -42,7 +42,7 @@ def test_sums_likelihoods_and_each_prior_once(
     theta = np.column_stack([rng.uniform(-2, 3, 20), rng.normal(0, 1, 20), rng.normal(1, 0.01, 20)])
     expected = (
         scipy.stats.uniform(-2, 5).logpdf(theta[:, 0])
-        + scipy.stats.norm(0.5, 1.5).logpdf(theta[:, 1])
+        + scipy.stats.truncnorm(-5.5 / 1.5, 4.5 / 1.5, 0.5, 1.5).logpdf(theta[:, 1])  # the theory ends at +-5
         + scipy.stats.norm(1.0, 0.0025).logpdf(theta[:, 2])
     )
     for like in pair_of_data:

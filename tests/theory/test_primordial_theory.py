@@ -270,7 +270,7 @@ def test_spectra_that_cannot_be_have_probability_zero(
 ) -> None:
     """Growing oscillations make P negative; quanta above the back-reaction bound do not go with inflation."""
     cases = {
-        "oscillation_linear": ({"amplitude": 0.4, "growth": 0.9}, {"amplitude": 0.01, "growth": 0.0}),
+        "oscillation_linear": ({"amplitude": 0.4, "growth": -0.9}, {"amplitude": 0.01, "growth": 0.0}),
         "excited_state": ({"log10_quanta": -0.1, "ln_km": 0.0}, {"log10_quanta": -3.0, "ln_km": -6.0}),
     }
     for name, (bad, good) in cases.items():

@@ -28,7 +28,7 @@ from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.spectra import CMB_PAIRS
 
 MAX_FRACTIONS: dict[float, float] = {
-    1e14: 2e-9,
+    1e14: 1e-9,
     3e14: 5e-8,
     1e15: 3e-6,
     3e15: 1e-4,

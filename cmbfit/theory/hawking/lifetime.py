@@ -16,7 +16,7 @@ from cmbfit.errors import ParameterError
 from cmbfit.theory.hawking.black_hole import YEAR, evaporation_time_unit
 from cmbfit.theory.hawking.rates import emission
 
-_RATE = 5.34e25
+MASS_LOSS = 5.34e25
 """g^3/s."""
 _SHARE = {0.0: 0.267, 0.5: 0.142, 1.0: 0.060}
 """f of one degree of freedom by spin; neutral fermions 0.147 (MacGibbon 1991, table)."""
@@ -55,6 +55,16 @@ def _sum(particles: tuple[tuple[float, int, float], ...], mass: np.ndarray) -> n
     return total
 
 
+NEUTRINOS = 6 * 0.147
+"""f of the six neutrinos."""
+
+
+def free_quarks(mass_g: np.ndarray | float) -> np.ndarray:
+    """Return how far quarks and gluons are free, 0 to 1, at the temperature of a hole of that mass [g]."""
+    temperature = _GEV_G / np.asarray(mass_g, dtype=float)
+    return 1 / (1 + np.exp(-np.log10(temperature / 0.3) / 0.1))
+
+
 def degrees_of_freedom(mass_g: np.ndarray | float) -> np.ndarray:
     """Return f(M), normalised to photons and three neutrinos at 1.0."""
     mass = np.asarray(mass_g, dtype=float)
@@ -62,10 +72,9 @@ def degrees_of_freedom(mass_g: np.ndarray | float) -> np.ndarray:
         raise ParameterError(
             f"f(M): expected masses up to {MASS_RANGE[1]:g} g, found {mass.min():g} to {mass.max():g}"
         )
-    temperature = _GEV_G / mass
-    free = 1 / (1 + np.exp(-np.log10(temperature / 0.3) / 0.1))
+    free = free_quarks(mass)
     return (
-        6 * 0.147
+        NEUTRINOS
         + _sum(_LEPTONS_BOSONS, mass)
         + free * _sum(_QUARKS_GLUONS, mass)
         + (1 - free) * _sum(_PIONS, mass)
@@ -87,12 +96,12 @@ def lifetime_standard_model(mass_g: float) -> float:
 
     def integrand(log_mass: float) -> float:
         mass = math.exp(log_mass)
-        return mass**3 / (_RATE * float(degrees_of_freedom(mass)))
+        return mass**3 / (MASS_LOSS * float(degrees_of_freedom(mass)))
 
     # the last four e-folds of mass contribute exp(-12)
     low, high = math.log(mass_g) - 4, math.log(mass_g)
     value = integrate.quad(integrand, low, high, epsrel=1e-9, limit=200)[0]
-    rest = math.exp(3 * low) / (3 * _RATE * float(degrees_of_freedom(math.exp(low))))
+    rest = math.exp(3 * low) / (3 * MASS_LOSS * float(degrees_of_freedom(math.exp(low))))
     return (value + rest) / YEAR
 
 

@@ -2,17 +2,27 @@
 
 dE/dVdt = rho_cdm c^2 f_PBH f_EM (dM/dt)/M_i (Stoecker et al. 2018, arXiv:1801.01871), all of it deposited on the
 spot times `efficiency`, which is exactly degenerate with f_PBH. On the spot with efficiency 1 overestimates
-the effect: use 0.1 to 0.5. CLASS stops its mass loop at half the initial mass.
+the effect: use 0.1 to 0.5.
+
+CLASS 3.4.1 stops its mass loop at half the initial mass, which loses half the energy of holes that die before today, and takes 55%
+for their f_EM throughout. So the history is our own (:mod:`~cmbfit.theory.hawking.history`), handed over as a
+decay so slow that its rate is constant, times a table in place of the deposited share. ``history="class"`` is CLASS as shipped.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from cmbfit.errors import MissingCodeError, ParameterError, SolverError
+from cmbfit.theory.hawking.black_hole import YEAR
+from cmbfit.theory.hawking.history import injection_rate
 from cmbfit.theory.spectra import CMB_PAIRS
 from cmbfit.units import T_CMB_UK, dl_over_cl
 
@@ -61,6 +71,7 @@ def evaporation_spectra(
     efficiency: float = 1.0,
     lmax: int = 2500,
     cosmology: Mapping[str, float] | None = None,
+    history: Literal["whole", "class"] = "whole",
 ) -> PbhResult:
     """Run CLASS with a fraction `fraction` of the dark matter in holes of `mass_g` grams.
 
@@ -75,6 +86,8 @@ def evaporation_spectra(
     lmax : int
     cosmology : mapping of str to float, optional
         CLASS's names; instead of :data:`FIDUCIAL`. Without neutrinos of its own it gets the mass of 0.06 eV.
+    history : {"whole", "class"}
+        All of the holes' energy, or what CLASS 3.4.1 makes of it.
 
     Raises
     ------
@@ -104,19 +117,22 @@ def evaporation_spectra(
     }
     if "N_ur" not in settings:
         settings |= {"N_ur": 2.0328, "N_ncdm": 1, "m_ncdm": 0.06}
-    if fraction > 0:
-        settings |= {
-            "PBH_evaporation_fraction": fraction,
-            "PBH_evaporation_mass": mass_g,
-            "f_eff_type": "on_the_spot",
-            "f_eff": efficiency,
-        }
-    code = Class()
+    code, folder = Class(), tempfile.TemporaryDirectory()
     try:
+        if fraction > 0 and history == "class":
+            settings |= {
+                "PBH_evaporation_fraction": fraction,
+                "PBH_evaporation_mass": mass_g,
+                "f_eff_type": "on_the_spot",
+                "f_eff": efficiency,
+            }
+        elif fraction > 0:
+            settings |= _slow_decay(code, settings, mass_g, efficiency, Path(folder.name) / "rate.dat")
+            settings["DM_decay_fraction"] = fraction
         code.set(settings)
         code.compute()
         cl = code.lensed_cl(lmax)
-        history = code.get_thermodynamics()
+        table = code.get_thermodynamics()
         tau = float(code.tau_reio())
         z_reio = float(code.get_current_derived_parameters(["z_reio"])["z_reio"])
     except CosmoComputationError as error:
@@ -124,12 +140,45 @@ def evaporation_spectra(
     finally:
         code.struct_cleanup()
         code.empty()
+        folder.cleanup()
     factor = dl_over_cl(cl["ell"]) * T_CMB_UK**2
-    order = np.argsort(history["z"])
+    order = np.argsort(table["z"])
     return PbhResult(
         dl={p: cl[p] * factor for p in CMB_PAIRS},
         tau=tau,
         z_reio=z_reio,
-        z=history["z"][order],
-        ionised=history["x_e"][order],
+        z=table["z"][order],
+        ionised=table["x_e"][order],
     )
+
+
+_DECAY = 1e-26
+"""1/s: over the age of the universe it takes 4e-9 of the dark matter, so that CLASS's rate of energy is constant per density."""
+
+
+def _slow_decay(
+    code: Any, settings: Mapping[str, float | str], mass_g: float, efficiency: float, path: Path
+) -> dict[str, float | str]:
+    """Write the table of rates for a cosmology; return the words that make CLASS use it."""
+    background = {
+        k: v
+        for k, v in settings.items()
+        if k not in ("output", "lensing", "l_max_scalars", "tau_reio", "z_reio")
+    }
+    code.set(background)
+    code.compute()
+    got = code.get_background()
+    code.struct_cleanup()
+    code.empty()
+    # t(z) is smooth in logarithms; from CLASS's radiation era until today
+    log_time = CubicSpline(np.log1p(got["z"][::-1]), np.log(got["proper time [Gyr]"][::-1] * 1e9 * YEAR))
+    # CLASS asks up to 5e6; beyond 1e4 holes of MASS_RANGE lose next to nothing
+    z = np.concatenate(
+        [np.arange(0.0, 100.0, 0.25), np.geomspace(100.0, 1e4, 1900), np.geomspace(1.01e4, 1e7, 300)]
+    )
+    rate = injection_rate(mass_g, z, lambda x: np.exp(log_time(np.log1p(x))))
+    rows = [f"{a:.8g} {b:.10g}" for a, b in zip(z, efficiency * rate / _DECAY, strict=True)]
+    path.write_text("\n".join([str(len(z)), *rows]) + "\n")
+    # CLASS puts its own folder before the name, however deep that is; more steps up than there are end at the root
+    name = "/" + "../" * 20 + str(path.resolve()).lstrip("/")
+    return {"DM_decay_Gamma": _DECAY, "f_eff_type": "from_file", "f_eff_file": name}

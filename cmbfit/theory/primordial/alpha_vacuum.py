@@ -3,7 +3,8 @@
 With H = pi M_p sqrt(A_s r / 2), xi = H/Lambda and H ~ k^-epsilon, epsilon = r/16, the spectrum is a
 logarithmic oscillation of amplitude xi and frequency 2 epsilon/xi. For Lambda near the Planck mass
 xi ~ 1e-5: unobservable; for Lambda near H the frequency is so low that the modulation is degenerate
-with A_s and n_s. A fit bounds Lambda only in between.
+with A_s and n_s. A fit bounds Lambda only in between. Every bound on Lambda is one on H/Lambda, so the prior of r ends where data
+exclude a larger H (4.7e13 GeV at r = 0.036), and gravitational waves in the same fit share r.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cmbfit.theory.primordial.model import (
     LOG_A,
     NS,
     PIVOT,
+    R_BOUND,
     RATIO,
     Flat,
     Parameter,
@@ -57,7 +59,7 @@ MODEL = PrimordialModel(
     parameters=(
         LOG_A,
         NS,
-        Parameter(RATIO.name, RATIO.default, Flat(1e-4, 0.2), RATIO.unit, RATIO.meaning),
+        Parameter(RATIO.name, RATIO.default, Flat(1e-4, R_BOUND), RATIO.unit, RATIO.meaning),
         Parameter("log10_lambda", 15.0, Flat(13.0, 18.5), "log10(GeV)", "scale at which modes are created"),
     ),
     citations=("Danielsson (2002), PRD 66, 023511; hep-th/0203198",),

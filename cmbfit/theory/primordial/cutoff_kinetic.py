@@ -18,11 +18,17 @@ from cmbfit.theory.primordial.cutoff import LN_KC, scaled
 from cmbfit.theory.primordial.model import LOG_A, NS, PrimordialModel, Values, feature
 
 
+def late_amplitude(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return real and imaginary part of M = sin x H_0(x/2) - x j_1(x) H_1(x/2), what de Sitter makes of the kinetic vacuum."""
+    sine, cross = torch.sin(x), x.square() * j1_over_x(x)
+    real, minus_imaginary = (sine * f(0, x / 2) - cross * f(1, x / 2) for f in (bessel_j, bessel_y))
+    return real, -minus_imaginary
+
+
 def transfer(x: torch.Tensor) -> torch.Tensor:
     """Return Y(x) = P/P0 at x = k/k_c > 0, elementwise."""
-    sine, cross = torch.sin(x), x.square() * j1_over_x(x)
-    parts = [sine * f(0, x / 2) - cross * f(1, x / 2) for f in (bessel_j, bessel_y)]
-    return math.pi / 4 * x * (parts[0].square() + parts[1].square())
+    real, imaginary = late_amplitude(x)
+    return math.pi / 4 * x * (real.square() + imaginary.square())
 
 
 def modulation(k: torch.Tensor, values: Values) -> torch.Tensor:  # shape: (batch, n_k)

@@ -64,6 +64,9 @@ class Parameter:
 
 LOG_A = Parameter("logA", 3.044, Flat(2.5, 3.5), "", "ln(10^10 A_s) at k*")
 NS = Parameter("ns", 0.9649, Flat(0.8, 1.2), "", "tilt of the scalar spectrum")
+R_BOUND = 0.036
+"""Largest r that data allow, 95% (BICEP/Keck 2021, arXiv:2110.00483): end of the priors of models whose energy r sets."""
+
 RATIO = Parameter("r", 0.01, Flat(0.0, 0.2), "", "tensor-to-scalar ratio at k*")
 
 
@@ -184,15 +187,17 @@ class PrimordialModel:
         self,
         k: torch.Tensor,  # shape: (n_k,) or (batch, n_k)
         theta: torch.Tensor,  # shape: (batch, n_parameters)
+        seen: torch.Tensor | None = None,  # shape: (n_k,), bool
     ) -> torch.Tensor:  # shape: (batch,), bool
-        """Return where the model makes sense: power positive and finite at all k, bounds kept, priors supported.
+        """Return where the model makes sense: power positive and finite, bounds kept, priors supported.
 
-        A fit gives probability zero to the others.
+        A fit gives probability zero to the others. Positive at all k, or where data look: at those that are `seen`.
         """
         values = self._values(k, theta)
         with torch.no_grad():
             power = self.function(k, values)
-            good = (torch.isfinite(power) & (power > 0)).all(1)
+            positive = power > 0 if seen is None else (power > 0) | ~seen
+            good = (torch.isfinite(power) & positive).all(1)
             for parameter in self.parameters:
                 x = values[parameter.name][:, 0]
                 good &= (x >= parameter.prior.low) & (x <= parameter.prior.high)
@@ -200,9 +205,9 @@ class PrimordialModel:
                 good &= self.bound(k, values).all(1)
         return good
 
-    def require_valid(self, k: torch.Tensor, theta: torch.Tensor) -> None:
+    def require_valid(self, k: torch.Tensor, theta: torch.Tensor, seen: torch.Tensor | None = None) -> None:
         """Raise :class:`ParameterError` naming the first row of `theta` that :meth:`valid` refuses."""
-        if bad := (~self.valid(k, theta)).nonzero().flatten().tolist():
+        if bad := (~self.valid(k, theta, seen)).nonzero().flatten().tolist():
             row = theta[bad[0]].tolist()
             at = ", ".join(f"{n} = {x:g}" for n, x in zip(self.parameter_names, row, strict=True))
             limits = ", ".join(f"{p.name} in [{p.prior.low:g}, {p.prior.high:g}]" for p in self.parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -81,7 +82,8 @@ class Potential:
         """Return the field from which slow roll lasts `efolds` until epsilon_V = 1, by dN = dphi / (V'/V).
 
         The field rolls downhill to where epsilon_V = (V'/V)^2/2 first reaches 1; of several such
-        places on `phi_range` the one at the foot of the longest inflating slope counts.
+        places on `phi_range` the one at the foot of the longest inflating slope counts. A slope that begins at a maximum of V
+        is followed towards it in the logarithm of the distance.
 
         Raises
         ------
@@ -93,11 +95,11 @@ class Potential:
         step = (self.phi_range[1] - self.phi_range[0]) / (n_grid - 1)
         starts = torch.empty(self.batch, dtype=torch.float64)
         for b in range(self.batch):
-            starts[b] = self._start_of_one(grid[b], v[b], slope[b], step, efolds)
+            starts[b] = self._start_of_one(b, grid[b], v[b], slope[b], step, efolds)
         return starts
 
     def _start_of_one(
-        self, grid: torch.Tensor, v: torch.Tensor, slope: torch.Tensor, step: float, efolds: float
+        self, row: int, grid: torch.Tensor, v: torch.Tensor, slope: torch.Tensor, step: float, efolds: float
     ) -> float:
         name = f"potential {self.formula.text!r} on phi in {list(self.phi_range)}"
         rolling = (v > 0) & torch.isfinite(slope) & (slope.abs() < 2**0.5) & (slope != 0)
@@ -118,6 +120,11 @@ class Potential:
             field, length = grid[piece], step / slope[piece].abs()
             order = field if downhill else field.flip(0)
             total = torch.cumsum(length if downhill else length.flip(0), 0)
+            top = high if downhill else low - 1
+            if total[-1] < efolds and 0 <= top < len(grid) and bool(v[top] > 0):
+                # between the last two points the potential has a maximum
+                above, more = self._towards_top(row, order[-1].item(), grid[top].item())
+                order, total = torch.cat([order, above]), torch.cat([total, total[-1] + more])
             if total[-1] > best:
                 best = total[-1].item()
                 reached = (total >= efolds).nonzero().flatten()
@@ -130,3 +137,28 @@ class Potential:
                 "or ask for fewer"
             )
         return best_start
+
+    def _towards_top(self, row: int, last: float, beyond: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return fields from `last` towards the maximum of V before `beyond`, and the e-folds from each down to `last`."""
+
+        def slope(phi: torch.Tensor) -> torch.Tensor:
+            return self.log_slopes(phi.expand(self.batch, -1))[1][row]
+
+        sign = slope(torch.tensor([last], dtype=torch.float64)).sign()
+        low, high = last, beyond
+        for _ in range(200):  # to the last bit
+            middle = (low + high) / 2
+            if middle in (low, high):
+                break
+            at = slope(torch.tensor([middle], dtype=torch.float64)).sign()
+            low, high = (middle, high) if bool(at == sign) else (low, middle)
+        top = high
+        least = max(abs(top), 1e-3) * 1e-13
+        if abs(top - last) < 2 * least:
+            return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
+        log_d = torch.linspace(math.log(abs(top - last)), math.log(least), 2001, dtype=torch.float64)
+        fields = top + math.copysign(1.0, last - top) * torch.exp(log_d)
+        per_log = torch.exp(log_d) / slope(fields).abs()
+        efolds = torch.cumsum((per_log[1:] + per_log[:-1]) / 2 * (log_d[0] - log_d[1]), 0)
+        good = torch.isfinite(efolds)
+        return fields[1:][good], efolds[good]

@@ -164,16 +164,6 @@ def test_bounce_quanta() -> None:
     assert (approximate[2:] / run.quanta[2:]).tolist() == pytest.approx([1.0] * 3, abs=0.1)
 
 
-def test_bounce_model_uses_the_solved_modes() -> None:
-    model = get_model("bounce_lqc")
-    k = torch.exp(vector(-8.0)) * vector(0.137, 0.9, 2.2, 3.9, 30.0)
-    theta = model.point({"eta": 0.0, "ns": 1.0})
-    got = model.power(k, theta)[0] / (math.exp(3.044) * 1e-10)
-    exact = cross_bounce(vector(0.137, 0.9, 2.2, 3.9))
-    assert got[:4].tolist() == pytest.approx((exact.alpha - exact.beta).abs().square().tolist(), rel=1e-6)
-    assert got[4].item() == pytest.approx(1.0, abs=1e-12)
-
-
 @pytest.mark.slow
 def test_primpy_has_the_same_amplitudes() -> None:
     pytest.importorskip("primpy", reason="primpy is an optional oracle (extra: bench)")

@@ -20,7 +20,9 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from cmbfit.theory.primordial import MODELS
-from cmbfit.theory.primordial.monodromy import PHI_PIVOT
+from cmbfit.theory.primordial.inflation import solve_inflation
+from cmbfit.theory.primordial.monodromy import PHI_PIVOT, RATIO_LINEAR
+from cmbfit.theory.primordial.potential import Potential
 
 PIVOT = 0.05  # 1/Mpc, of Planck's parameters
 LOG_A, NS = 3.1, 0.95
@@ -252,9 +254,28 @@ def test_starobinskys_spectra_are_those_of_modes_solved_by_scipy() -> None:
         assert got == pytest.approx(want, rel=1e-4)
 
 
+def test_a_hilltop_is_left_from_as_near_its_top_as_it_takes() -> None:
+    """V = 1 - (phi - 1)^2/8 inflates for 70 e-folds from 1e-7 below its maximum, on either side; modes by scipy."""
+    run = Inflation(lambda x: -x / 4 / (1 - x**2 / 8), lambda x: 1 - x**2 / 8, start=1e-8)
+    pivot = run.log_ah(run.end - 55)
+    potential = Potential("1 - (phi - 1)**2 / 8", {}, (-1.7, 3.5))
+    start = potential.slow_roll_start(70.0).item()
+    # slow roll from epsilon = 1 at 1.60: ln(1.60/d) = N/4 up to what the slope's bend adds
+    assert 1e-9 < abs(start - 1) < 1e-6
+    k = (0.02, 0.2)
+    got = solve_inflation(potential, torch.tensor(k, dtype=torch.float64), 55.0)
+    want = [run.power(pivot + math.log(x / PIVOT)) for x in k]
+    # the vacuum at k/aH = 100 instead of infinity; the field's 1e-7 is known to 1e-16/1e-7
+    assert got.scalar[0].tolist() == pytest.approx([s for s, _ in want], rel=3e-4)
+    assert got.tensor[0].tolist() == pytest.approx([t for _, t in want], rel=3e-4)
+
+
 def test_the_field_of_linear_monodromy_at_60_efolds_is_the_solved_one() -> None:
     run = Inflation(lambda phi: 1 / phi, lambda phi: phi, start=12.5)
     assert float(run.at(run.end - 60)[0]) == pytest.approx(PHI_PIVOT, abs=1e-4)  # printed to 4 decimals
+    scalar, tensor = run.power(run.log_ah(run.end - 60))
+    assert tensor / scalar == pytest.approx(RATIO_LINEAR, abs=1e-4)
+    assert "r = 0.066" in MODELS["axion_monodromy"].note
 
 
 def test_a_bounce_leaves_small_scales_alone() -> None:
@@ -262,5 +283,5 @@ def test_a_bounce_leaves_small_scales_alone() -> None:
     k_b = 1e-4
     k = (20 * k_b, 100 * k_b, 1000 * k_b)
     # N < exp(-2 pi 20 / sqrt 6) = 1e-22, the interference term is its root
-    got = power("bounce_lqc", k, ln_kb=math.log(k_b), eta=3.0)
+    got = power("bounce_lqc", k, ln_kb=math.log(k_b), r=0.01)
     assert got == pytest.approx([smooth(x) for x in k], rel=1e-10)
