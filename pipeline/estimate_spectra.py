@@ -5,6 +5,7 @@ from pathlib import Path
 from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import Beam, read_mask_product, read_pixel_window, read_product
 from cmbfit.spectra import Bins, Transfer, cross_spectra, write_spectra
+from cmbfit.spectra.reach import continued_theory
 from cmbfit.theory.textfile import read_arrays
 from pipeline.record import recorded
 
@@ -60,15 +61,17 @@ def estimate_spectra(
     window = read_pixel_window(pixel_window, top)
     beams = [Beam.gaussian(top, fwhm) for fwhm in (fwhm_arcmin_a, fwhm_arcmin_b)]
     transfer_a, transfer_b = (Transfer(beam.t * window[0], beam.p * window[1]) for beam in beams)
+    bins = Bins(edges)
+    dl, notes = continued_theory(read_arrays(fiducial), bins.lmax, top)
     estimate = cross_spectra(
         read_product(map_a, name_a),
         read_product(map_b, name_b),
         sky,
-        bins=Bins(edges),
+        bins=bins,
         transfer_a=transfer_a,
         transfer_b=transfer_b,
-        fiducial_dl=read_arrays(fiducial),
+        fiducial_dl=dl,
     )
     write_spectra(output, estimate, settings=given)
     inputs = [map_a, map_b, mask, fiducial, pixel_window]
-    publish_record(output, inputs=inputs, settings=given, facts=dict(estimate.info))
+    publish_record(output, inputs=inputs, settings=given, facts=dict(estimate.info), notes=list(notes))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.spectra import Bins, write_combined
+from cmbfit.spectra.reach import continued_theory
 from cmbfit.survey.analysis import analyse
 from cmbfit.survey.fields import FieldFiles, read_fields
 from cmbfit.survey.products import write_pairs
@@ -70,10 +71,11 @@ def estimate_survey(
     specs, wanted = read_json(fields), read_json(combine)
     given = {"fields": specs, **wanted, "edges": edges, "lmax": lmax}
     files, bins = field_files(specs), bins_of(edges)
+    dl, notes = continued_theory(read_arrays(fiducial), bins.lmax, lmax)
     estimated, combined, tests = analyse(
         read_fields(files, bins),
         bins,
-        read_arrays(fiducial),
+        dl,
         lmax=lmax,
         pairs=[(a, b) for a, b in wanted["pairs"]] if wanted["pairs"] else None,
         cuts=wanted["cuts"],
@@ -83,4 +85,4 @@ def estimate_survey(
     publish_record(pairs_output, inputs=inputs, settings=given)
     write_json(checks, {"checks": tests})
     write_combined(output, combined)
-    publish_record(output, inputs=inputs, settings=given)
+    publish_record(output, inputs=inputs, settings=given, notes=list(notes))

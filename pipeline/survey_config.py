@@ -66,7 +66,7 @@ class Band:
 
     @property
     def beams(self) -> list[dict[str, Any]]:
-        """Beam of each detector: the registered `file`, and the `member` and `hdus` of an archive's FITS file."""
+        """Beam of each detector: the registered `file`, and its `columns`, the `member` and `hdus` of an archive's FITS file."""
         out = []
         for detector in self.spec["detectors"].values():
             beam = detector["beam"]

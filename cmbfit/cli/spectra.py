@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit.errors import MapError, SpectrumError
+from cmbfit.cli.spectra_inputs import make_bins, read_beams, read_masks, require_same_grid
+from cmbfit.errors import SpectrumError
 from cmbfit.io import atomic_path, publish_record, sha256_file
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from cmbfit.sky.maps import Array, Mask, StokesMap
     from cmbfit.spectra.binning import Bins
     from cmbfit.spectra.estimate import Estimate
-    from cmbfit.spectra.master import Transfer
+    from cmbfit.spectra.master import Spectra, Transfer
 
 _AUTO = ("tt", "te", "ee", "bb", "tb", "eb")
 _CROSS = (*_AUTO, "et", "bt", "be")
@@ -40,7 +41,14 @@ def spectra(
     ] = None,
     beam: Annotated[
         list[Path] | None,
-        typer.Option(help="File of b_l: text 'l b_l [b_l of E and B]' or FITS; twice for MAP and MAP2."),
+        typer.Option(help="File of b_l, text or FITS, columns by their names; twice for MAP and MAP2."),
+    ] = None,
+    beam_columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="t=COLUMN,...",
+            help="Columns of --beam where names do not say: t=, then e= and b=, or p=; a name, number from 1 or HDU:NAME.",
+        ),
     ] = None,
     pixwin: Annotated[bool, typer.Option(help="Divide by HEALPix's pixel windows.")] = True,
     lmax: Annotated[
@@ -69,6 +77,10 @@ def spectra(
     ordering: Annotated[
         str | None, typer.Option(help="Ordering where the headers do not say: RING, NESTED.")
     ] = None,
+    polcconv: Annotated[
+        str | None,
+        typer.Option(help="Sign of U where the headers do not say: COSMO (if omitted), IAU."),
+    ] = None,
     keep_dipole: Annotated[
         bool, typer.Option("--keep-dipole", help="Do not fit and remove monopole and dipole.")
     ] = False,
@@ -87,6 +99,9 @@ def spectra(
     import numpy as np  # noqa: PLC0415 (seconds of imports: not for `--help`)
 
     from cmbfit.sky import read_stokes, remove_monopole_dipole  # noqa: PLC0415
+    from cmbfit.spectra.master import Transfer  # noqa: PLC0415
+    from cmbfit.spectra.reach import continued_theory  # noqa: PLC0415
+    from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
 
     as_sacc = output.suffix.lower() in _FITS
     if output.suffix.lower() not in (*_FITS, ".txt", ".dat"):
@@ -97,12 +112,14 @@ def spectra(
         )
     if as_sacc and (theory is None or cl):
         raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
-    weights = _masks(mask, mask_p, mask2, mask2_p, two=map_b is not None, coord=coord, ordering=ordering)
+    weights = read_masks(mask, mask_p, mask2, mask2_p, two=map_b is not None, coord=coord, ordering=ordering)
     maps: list[StokesMap] = []
     for k, path in enumerate(p for p in (map_a, map_b) if p is not None):
-        stokes = read_stokes(path, name=path.stem, unit=unit, coord=coord, ordering=ordering)
+        stokes = read_stokes(
+            path, name=path.stem, unit=unit, coord=coord, ordering=ordering, polcconv=polcconv
+        )
         for w in weights[k]:
-            _same_grid(stokes, w)
+            require_same_grid(stokes, w)
         maps.append(stokes if keep_dipole else remove_monopole_dipole(stokes, weights[k][0]))
     if map_b is not None and sha256_file(map_a) == sha256_file(map_b):
         raise SpectrumError(
@@ -111,22 +128,26 @@ def spectra(
     if len(maps) > 1 and maps[0].name == maps[1].name:
         maps = [m.step({"step": "rename"}, name=f"{m.name}_{k}") for k, m in enumerate(maps, 1)]
     nside = weights[0][0].nside
-    edges = _bins(nside, lmax, bin_width, bins, weighting="cl" if cl else "dl")
-    transfers = _transfers(nside, len(maps), fwhm_arcmin, beam, pixwin=pixwin)
+    edges = make_bins(nside, lmax, bin_width, bins, weighting="cl" if cl else "dl")
+    beams = read_beams(nside, len(maps), fwhm_arcmin, beam, beam_columns, need=edges.lmax, pixwin=pixwin)
+    transfers = [Transfer(b.t, b.e) for b in beams]
+    notes = list(dict.fromkeys(note for b in beams for note in b.notes))
     if theory is None:
         values, windows_lmax = _bandpowers(
             maps, weights, edges, transfers, purify_b=purify_b, threads=threads
         )
         errors, estimate = None, None
     else:
-        estimate = _estimate(maps, weights, edges, transfers, theory, purify_b=purify_b, threads=threads)
+        dl, said = continued_theory(read_arrays(theory), edges.lmax, 3 * nside - 1)
+        notes += said
+        estimate = _estimate(maps, weights, edges, transfers, dl, purify_b=purify_b, threads=threads)
         values, windows_lmax = dict(estimate.bandpowers), estimate.master.lmax
         sd = np.sqrt(np.diag(estimate.covariance)).reshape(len(values), -1)
         errors = dict(zip(values, sd, strict=True))
     settings = {
         "lmax_coupling": windows_lmax, "edges": list(edges.edges), "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
-        "beam": [str(b) for b in beam or ()], "purify_b": purify_b, "keep_dipole": keep_dipole,
-        "steps": [list(m.history) for m in maps],
+        "beam": [str(b) for b in beam or ()], "beam_columns": beam_columns, "purify_b": purify_b,
+        "keep_dipole": keep_dipole, "notes": notes, "steps": [list(m.history) for m in maps],
     }  # fmt: skip
     if as_sacc and estimate is not None:
         from cmbfit.spectra import write_spectra  # noqa: PLC0415
@@ -138,102 +159,10 @@ def spectra(
     files = (map_a, map_b, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
     inputs = [p for p in files if p is not None]
     publish_record(output, inputs=inputs, settings=settings)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     noise = "noise included" if len(maps) == 1 else "no noise bias"
     typer.echo(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
-
-
-def _masks(
-    mask: Path, mask_p: Path | None, mask2: Path | None, mask2_p: Path | None, *, two: bool, **declared: Any
-) -> list[tuple[Mask, Mask]]:
-    """Return the masks of I and of Q, U of each map."""
-    from cmbfit.sky import read_mask  # noqa: PLC0415
-
-    if mask2 is not None and not two:
-        raise SpectrumError("--mask2 is the mask of a second map, and there is one map only")
-    if mask2 is None and mask2_p is not None:
-        raise SpectrumError("--mask2-p is the mask of Q and U beside --mask2: give --mask2 as well")
-    files = [(mask, mask_p or mask)]
-    if two:
-        files.append(files[0] if mask2 is None else (mask2, mask2_p or mask2))
-    of = {p: read_mask(p, name=p.name, **declared) for p in dict.fromkeys(p for pair in files for p in pair)}
-    return [(of[one], of[two]) for one, two in files]
-
-
-def _same_grid(stokes: StokesMap, mask: Mask) -> None:
-    from cmbfit.sky.maps import check_together  # noqa: PLC0415
-
-    check_together(stokes, mask)
-
-
-def _bins(nside: int, lmax: int | None, width: int | None, path: Path | None, weighting: str) -> Bins:
-    import numpy as np  # noqa: PLC0415
-
-    from cmbfit.spectra.binning import Bins  # noqa: PLC0415
-
-    if path is not None and (width is not None or lmax is not None):
-        raise SpectrumError("--bins FILE says where all bins are: give it without --bin-width and --lmax")
-    top = 3 * nside - 1
-    if path is None:
-        lmax = 2 * nside if lmax is None else lmax
-        if not 2 <= lmax <= top:
-            raise SpectrumError(f"--lmax {lmax}: maps of nside {nside} support 2 to {top} (3 nside - 1)")
-        return Bins.linear(2, lmax, 30 if width is None else width, weighting)
-    try:
-        edges = np.loadtxt(path, ndmin=1)
-    except (OSError, ValueError) as error:
-        raise SpectrumError(f"{path}: expected one bin edge a line, found: {error}") from error
-    if edges.ndim != 1 or (edges != np.rint(edges)).any():
-        raise SpectrumError(
-            f"{path}: expected one whole number a line, found an array of shape {edges.shape}"
-        )
-    out = Bins([int(e) for e in edges], weighting)
-    if out.lmax > top:
-        raise SpectrumError(
-            f"{path}: bins up to l = {out.lmax}; maps of nside {nside} support {top} (3 nside - 1)"
-        )
-    return out
-
-
-def _transfers(
-    nside: int, n: int, fwhm: list[float] | None, files: list[Path] | None, *, pixwin: bool
-) -> list[Transfer]:
-    """Return beam times pixel window of each map."""
-    from cmbfit import data  # noqa: PLC0415
-    from cmbfit.sky.beams import Beam, read_beam_fits, read_beam_text  # noqa: PLC0415
-    from cmbfit.spectra.master import Transfer  # noqa: PLC0415
-
-    if (not fwhm) == (not files):
-        raise SpectrumError("the beam: give either --fwhm-arcmin (0 for none) or --beam FILE")
-    given: list[Any] = list(fwhm or files or ())
-    if len(given) > n:
-        raise SpectrumError(f"{len(given)} beams for {n} maps")
-    top = 3 * nside - 1
-    out = []
-    for source in given if len(given) == n else given * n:
-        if not isinstance(source, Path):
-            b = Beam.gaussian(top, source)
-        elif source.suffix.lower() in {".fits", ".fit"}:
-            b = read_beam_fits(source, top)
-        else:
-            b = read_beam_text(source, top, _beam_columns(source))
-        if pixwin:
-            name = f"pixel_windows/pixel_window_n{nside:04d}.fits"
-            if name not in data.load_registry():
-                raise MapError(f"no pixel window of nside {nside} is registered: use --no-pixwin")
-            b = b.times_pixel_window(data.fetch(name))
-        out.append(Transfer(b.t, b.e))
-    return out
-
-
-def _beam_columns(path: Path) -> tuple[int, ...]:
-    """Return the columns of T and, where the header names one, of E and B: a third column may be an error."""
-    try:
-        with path.open(encoding="utf-8") as f:
-            words = f.readline().lstrip("#").lower().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MapError(f"{path}: expected a text file of b_l, found: {error}") from error
-    polarised = [k for k, w in enumerate(words) if w in {"p", "e", "pol", "b_l_p", "bl_p", "b_p"}]
-    return (1, polarised[0]) if polarised else (1,)
 
 
 def _bandpowers(
@@ -278,18 +207,17 @@ def _estimate(
     masks: list[tuple[Mask, Mask]],
     bins: Bins,
     transfers: list[Transfer],
-    theory: Path,
+    dl: Spectra,
     *,
     purify_b: bool,
     threads: int,
 ) -> Estimate:
     from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
-    from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
 
     (mask_a, mask_a_p), (mask_b, mask_b_p) = masks
     return cross_spectra(
         maps[0], maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=bins,
-        transfer_a=transfers[0], transfer_b=transfers[1], fiducial_dl=read_arrays(theory), purify_b=purify_b,
+        transfer_a=transfers[0], transfer_b=transfers[1], fiducial_dl=dl, purify_b=purify_b,
         nthreads=threads,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.priors import Prior
 from cmbfit.spectra.product import Bandpowers, read_spectra
+from cmbfit.spectra.reach import window_reach
 
 PAIR_OF_TYPE = {"cl_00": "tt", "cl_0e": "te", "cl_0b": "tb", "cl_ee": "ee", "cl_eb": "eb", "cl_bb": "bb"}
 """SACC's data types; "cl_be" is read as eb."""
@@ -65,7 +66,7 @@ def read_own_spectra(
         sky[pair] = int(low[keep[pair][0]]), int(high[keep[pair][-1]])
     index = np.concatenate([data.names.index(p) * data.n + keep[p] for p in pairs])
     leakage = {
-        (to, source): w[keep[to]]
+        (to, source): _trimmed(w[keep[to]])
         for (to, source), w in data.windows.items()
         if to != source and to in pairs and source in pairs
     }
@@ -79,11 +80,16 @@ def read_own_spectra(
     )
     return GaussianBandpowers(
         info,
-        pair_blocks({p: data.windows[p, p][keep[p]] for p in pairs}, leakage),
+        pair_blocks({p: _trimmed(data.windows[p, p][keep[p]]) for p in pairs}, leakage),
         np.concatenate([data.values[p][keep[p]] for p in pairs]),
         np.ascontiguousarray(data.covariance[np.ix_(index, index)]),
         files=_checksum(path),
     )
+
+
+def _trimmed(window: np.ndarray) -> np.ndarray:
+    """Return windows up to where they weigh anything, so that theory needs to go no further."""
+    return np.ascontiguousarray(window[:, : window_reach(window) + 1])
 
 
 def read_sacc(

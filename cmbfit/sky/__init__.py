@@ -5,13 +5,14 @@ Inside the package a map is always float64, RING ordered, uK_CMB and COSMO polar
 - `fits`, `table`, `units`, `maps`: files in and out, :class:`StokesMap`, :class:`Mask`;
 - `quality`, `calibrate`, `kinematic`, `rotate`, `preprocess`: bad pixels, calibration, solar motion,
   coordinates, monopole and dipole;
-- `windows`, `beams`, `resolution`: beams, pixel windows, another beam or nside through a_lm;
+- `windows`, `beams`, `beam_files`, `resolution`: beams, pixel windows, another beam or nside through a_lm;
 - `cuts`, `masks`: Galactic and point-source masks, apodisation, sky fractions;
 - `templates`, `ilc`: foreground cleaning;
 - `foregrounds`, `simulate`: seeded simulated skies; `harmonic`: the transforms.
 """
 
-from cmbfit.sky.beams import Beam, beam_ratio, read_beam_fits, read_beam_text
+from cmbfit.sky.beam_files import read_beam
+from cmbfit.sky.beams import Beam, beam_ratio
 from cmbfit.sky.calibrate import calibrate
 from cmbfit.sky.cuts import galactic_cut
 from cmbfit.sky.fits import read_mask, read_mask_product, read_product, read_stokes, write_mask, write_product
@@ -53,8 +54,7 @@ __all__ = [
     "gaussian_beam",
     "harmonic_ilc",
     "moments",
-    "read_beam_fits",
-    "read_beam_text",
+    "read_beam",
     "read_mask",
     "read_mask_product",
     "read_pixel_window",

@@ -24,6 +24,7 @@ from cmbfit.io import atomic_path, reading, require_sha256, sha256_file
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
+from cmbfit.spectra.reach import window_reach
 from cmbfit.spectra.transforms import SPECTRA
 
 FORMAT = "cmbfit-spectra-1"
@@ -99,17 +100,20 @@ class Bandpowers:
         return np.sqrt(np.diag(self.block(name)))
 
     def theory(self, dl: Spectra) -> dict[str, Array]:
-        """Return the expected bandpowers of theory D_l from l = 0; missing spectra count as zero."""
+        """Return the expected bandpowers of theory D_l from l = 0; missing spectra count as zero.
+
+        The theory must go as far as windows weigh it (:func:`~cmbfit.spectra.reach.window_reach`).
+        """
         out = {name: np.zeros(self.n) for name in self.names}
         for (to, source), window in self.windows.items():
             values = spectrum_of(dl, source)
             if to in out and values is not None:
-                size = window.shape[1]
-                if values.size < size:
+                size = min(window.shape[1], values.size)
+                if values.size < window.shape[1] and size <= (reach := window_reach(window)):
                     raise SpectrumError(
-                        f"theory {source} up to l = {values.size - 1}, windows reach {size - 1}"
+                        f"theory {source} up to l = {size - 1}, windows of {to} reach {reach}"
                     )
-                out[to] = out[to] + window @ values[:size]
+                out[to] = out[to] + window[:, :size] @ values[:size]
         return out
 
     def chi2(self, name: str, model: Array | None = None) -> tuple[float, int]:

@@ -244,7 +244,7 @@ GOOD = (
         (("{celestial}", *GOOD[1:]), "rotate one of them first"),
         ((*GOOD[:3], *GOOD[5:]), "give either --fwhm-arcmin (0 for none) or --beam FILE"),
         ((*GOOD, "--beam", "{theory}"), "give either"),
-        ((*GOOD[:3], "--beam", "{short}", *GOOD[5:]), "beam up to l = 20, l = 95 is needed"),
+        ((*GOOD[:3], "--beam", "{short}", *GOOD[5:]), "beam up to l = 20, l = 55 is needed"),
         ((*GOOD[:3], "--fwhm-arcmin", "-3", *GOOD[5:]), "expected a number from 0"),
         ((*GOOD[:8], "--lmax", "96", *GOOD[10:]), "support 2 to 95"),
         ((*GOOD[:6], "--bin-width", "70", *GOOD[8:]), "there is no full bin"),

@@ -169,7 +169,7 @@ def test_combined(estimate) -> None:
     np.testing.assert_allclose(two["bb"], one["bb"])
     with pytest.raises(SpectrumError, match="no spectrum 'et'"):
         six.block("et")
-    with pytest.raises(SpectrumError, match="windows reach 95"):
+    with pytest.raises(SpectrumError, match="windows of tt reach 95"):
         data.theory({"tt": np.ones(30)})
 
 

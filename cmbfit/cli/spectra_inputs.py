@@ -1,0 +1,109 @@
+"""What ``cmbfit spectra`` reads: masks, bins, beams; every word that makes no sense is refused here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbfit.errors import MapError, SpectrumError
+
+if TYPE_CHECKING:
+    from cmbfit.sky.beams import Beam
+    from cmbfit.sky.maps import Mask, StokesMap
+    from cmbfit.spectra.binning import Bins
+
+
+def read_masks(
+    mask: Path, mask_p: Path | None, mask2: Path | None, mask2_p: Path | None, *, two: bool, **declared: Any
+) -> list[tuple[Mask, Mask]]:
+    """Return the masks of I and of Q, U of each map."""
+    from cmbfit.sky import read_mask  # noqa: PLC0415
+
+    if mask2 is not None and not two:
+        raise SpectrumError("--mask2 is the mask of a second map, and there is one map only")
+    if mask2 is None and mask2_p is not None:
+        raise SpectrumError("--mask2-p is the mask of Q and U beside --mask2: give --mask2 as well")
+    files = [(mask, mask_p or mask)]
+    if two:
+        files.append(files[0] if mask2 is None else (mask2, mask2_p or mask2))
+    of = {p: read_mask(p, name=p.name, **declared) for p in dict.fromkeys(p for pair in files for p in pair)}
+    return [(of[one], of[two]) for one, two in files]
+
+
+def require_same_grid(stokes: StokesMap, mask: Mask) -> None:
+    """Raise :class:`MapError` unless map and mask share nside and coordinates."""
+    from cmbfit.sky.maps import check_together  # noqa: PLC0415
+
+    check_together(stokes, mask)
+
+
+def make_bins(nside: int, lmax: int | None, width: int | None, path: Path | None, weighting: str) -> Bins:
+    """Return the bins of --bins, or of --bin-width up to --lmax."""
+    import numpy as np  # noqa: PLC0415
+
+    from cmbfit.spectra.binning import Bins  # noqa: PLC0415
+
+    if path is not None and (width is not None or lmax is not None):
+        raise SpectrumError("--bins FILE says where all bins are: give it without --bin-width and --lmax")
+    top = 3 * nside - 1
+    if path is None:
+        lmax = 2 * nside if lmax is None else lmax
+        if not 2 <= lmax <= top:
+            raise SpectrumError(f"--lmax {lmax}: maps of nside {nside} support 2 to {top} (3 nside - 1)")
+        return Bins.linear(2, lmax, 30 if width is None else width, weighting)
+    try:
+        edges = np.loadtxt(path, ndmin=1)
+    except (OSError, ValueError) as error:
+        raise SpectrumError(f"{path}: expected one bin edge a line, found: {error}") from error
+    if edges.ndim != 1 or (edges != np.rint(edges)).any():
+        raise SpectrumError(
+            f"{path}: expected one whole number a line, found an array of shape {edges.shape}"
+        )
+    out = Bins([int(e) for e in edges], weighting)
+    if out.lmax > top:
+        raise SpectrumError(
+            f"{path}: bins up to l = {out.lmax}; maps of nside {nside} support {top} (3 nside - 1)"
+        )
+    return out
+
+
+def read_beams(
+    nside: int,
+    n: int,
+    fwhm: list[float] | None,
+    files: list[Path] | None,
+    columns: list[str] | None,
+    *,
+    need: int,
+    pixwin: bool,
+) -> list[Beam]:
+    """Return beam times pixel window of each of n maps; files must reach the multipole `need`."""
+    from cmbfit import data  # noqa: PLC0415
+    from cmbfit.sky.beam_columns import parse_columns  # noqa: PLC0415
+    from cmbfit.sky.beam_files import read_beam  # noqa: PLC0415
+    from cmbfit.sky.beams import Beam  # noqa: PLC0415
+
+    if (not fwhm) == (not files):
+        raise SpectrumError("the beam: give either --fwhm-arcmin (0 for none) or --beam FILE")
+    given: list[Any] = list(fwhm or files or ())
+    if len(given) > n:
+        raise SpectrumError(f"{len(given)} beams for {n} maps")
+    if columns and not files:
+        raise SpectrumError("--beam-columns are those of --beam FILE: give both")
+    if columns and len(columns) not in {1, len(given)}:
+        raise SpectrumError(f"{len(columns)} --beam-columns for {len(given)} beams: give one, or one each")
+    said = [parse_columns(c) for c in columns or ()] or [None]
+    top = 3 * nside - 1
+    out = []
+    for k, source in enumerate(given if len(given) == n else given * n):
+        if not isinstance(source, Path):
+            b = Beam.gaussian(top, source)
+        else:
+            b = read_beam(source, top, need=need, columns=said[k % len(said)])
+        if pixwin:
+            name = f"pixel_windows/pixel_window_n{nside:04d}.fits"
+            if name not in data.load_registry():
+                raise MapError(f"no pixel window of nside {nside} is registered: use --no-pixwin")
+            b = b.times_pixel_window(data.fetch(name))
+        out.append(b)
+    return out
