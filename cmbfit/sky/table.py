@@ -72,3 +72,11 @@ def table_names(path: str | Path) -> list[TableName]:
             for k, h in enumerate(handle)
             if isinstance(h, fits.BinTableHDU)
         ]
+
+
+def headers_of(path: str | Path, hdu: int | str = 1) -> tuple[fits.Header, fits.Header]:
+    """Return the header of a table and the primary header; errors as :func:`open_table`."""
+    with open_table(path, hdu) as table:
+        own = table.header.copy()
+    with reading(path, "a whole FITS file", MapError):
+        return own, fits.getheader(path, 0)

@@ -240,6 +240,8 @@ GOOD = (
         (("{iau}", *GOOD[1:]), "expected COSMO or IAU"),
         ((*GOOD, "--coord", "C"), "'G' in the file but declared as 'C'"),
         ((*GOOD, "--ordering", "NESTED"), "'RING' in the file but declared as 'NESTED'"),
+        ((*GOOD, "--polcconv", "IAU"), "POLCCONV is 'COSMO' in the file but declared as 'IAU'"),
+        ((*GOOD, "--beam-columns", "t=2"), "give both"),
         ((*GOOD, "--unit", "K"), "in 'uK_CMB' in the file but declared as 'K'"),
         (("{celestial}", *GOOD[1:]), "rotate one of them first"),
         ((*GOOD[:3], *GOOD[5:]), "give either --fwhm-arcmin (0 for none) or --beam FILE"),

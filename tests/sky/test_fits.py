@@ -183,7 +183,7 @@ def test_contradictory_ordering(tmp_path, iqu) -> None:
 @pytest.mark.parametrize(
     ("card", "value", "message"),
     [("ORDERING", "SPIRAL", "expected RING or NESTED"), ("POLCCONV", "LEFT", "expected COSMO or IAU"),
-     ("COORDSYS", "MARS", "expected one of"), ("NSIDE", 16, "make nside 8"), ("INDXSCHM", "EXPLICIT", "full sky"),
+     ("COORDSYS", "MARS", "expected one of"), ("NSIDE", 16, "make nside 8"), ("INDXSCHM", "EXPLICIT", "one column of pixels"), ("INDXSCHM", "SPARSE", "IMPLICIT or EXPLICIT"),
      ("PIXTYPE", "CAR", "expected HEALPIX")],
 )  # fmt: skip
 def test_unknown_header_value(tmp_path, iqu, card, value, message) -> None:
