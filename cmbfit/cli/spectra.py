@@ -9,15 +9,13 @@ import typer
 
 from cmbfit.cli.spectra_inputs import make_bins, read_beams, read_masks, require_same_grid
 from cmbfit.errors import SpectrumError
-from cmbfit.io import atomic_path, publish_record, sha256_file
+from cmbfit.io import publish_record, sha256_file
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from cmbfit.sky.maps import Array, Mask, StokesMap
     from cmbfit.spectra.binning import Bins
     from cmbfit.spectra.estimate import Estimate
-    from cmbfit.spectra.master import Spectra, Transfer
+    from cmbfit.spectra.master import Master, Spectra, Transfer
 
 _AUTO = ("tt", "te", "ee", "bb", "tb", "eb")
 _CROSS = (*_AUTO, "et", "bt", "be")
@@ -89,9 +87,10 @@ def spectra(
     """Estimate power spectra of Stokes maps under a mask: TT, TE, EE, BB, TB, EB, and ET, BT, BE of two maps.
 
     With MAP alone its noise is part of the auto-spectra; with MAP2, whose noise must be independent, it is
-    not. Mode coupling and E-B leakage of the mask, beams and pixel windows are undone (MASTER). Bins are
-    means of D_l = l(l+1)C_l/2pi in uK^2; text has one header line with the columns' names; errors
-    (err_tt, ...) need two maps and --theory, and so does SACC.
+    not. Mode coupling and E-B leakage of the mask, beams and pixel windows are undone (MASTER). Bandpowers
+    are of D_l = l(l+1)C_l/2pi in uK^2; text has one header line with the columns' names; errors
+    (err_tt, ...) need two maps and --theory, and so does SACC. A bandpower is not the plain mean of D_l in its
+    bin: compare with window @ D_l of OUT.windows.fits beside text, of SACC.
 
     Example: cmbfit spectra half1.fits half2.fits --mask mask.fits --fwhm-arcmin 7.1 --bin-width 30
     --theory theory.txt -o spectra.txt
@@ -101,6 +100,7 @@ def spectra(
     from cmbfit.sky import read_stokes, remove_monopole_dipole  # noqa: PLC0415
     from cmbfit.spectra.master import Transfer  # noqa: PLC0415
     from cmbfit.spectra.reach import continued_theory  # noqa: PLC0415
+    from cmbfit.spectra.text import write_text  # noqa: PLC0415
     from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
 
     as_sacc = output.suffix.lower() in _FITS
@@ -133,19 +133,17 @@ def spectra(
     transfers = [Transfer(b.t, b.e) for b in beams]
     notes = list(dict.fromkeys(note for b in beams for note in b.notes))
     if theory is None:
-        values, windows_lmax = _bandpowers(
-            maps, weights, edges, transfers, purify_b=purify_b, threads=threads
-        )
+        values, master = _bandpowers(maps, weights, edges, transfers, purify_b=purify_b, threads=threads)
         errors, estimate = None, None
     else:
         dl, said = continued_theory(read_arrays(theory), edges.lmax, 3 * nside - 1)
         notes += said
         estimate = _estimate(maps, weights, edges, transfers, dl, purify_b=purify_b, threads=threads)
-        values, windows_lmax = dict(estimate.bandpowers), estimate.master.lmax
+        values, master = dict(estimate.bandpowers), estimate.master
         sd = np.sqrt(np.diag(estimate.covariance)).reshape(len(values), -1)
         errors = dict(zip(values, sd, strict=True))
     settings = {
-        "lmax_coupling": windows_lmax, "edges": list(edges.edges), "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
+        "lmax_coupling": master.lmax, "edges": list(edges.edges), "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
         "beam": [str(b) for b in beam or ()], "beam_columns": beam_columns, "purify_b": purify_b,
         "keep_dipole": keep_dipole, "notes": notes, "steps": [list(m.history) for m in maps],
     }  # fmt: skip
@@ -155,7 +153,7 @@ def spectra(
         write_spectra(output, estimate, settings)
     else:
         names = _AUTO if len(maps) == 1 else _CROSS
-        _write_text(output, edges, {n: values[n] for n in names}, errors, in_cl=cl)
+        write_text(output, edges, {n: values[n] for n in names}, master.windows, errors, in_cl=cl)
     files = (map_a, map_b, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
     inputs = [p for p in files if p is not None]
     publish_record(output, inputs=inputs, settings=settings)
@@ -173,8 +171,8 @@ def _bandpowers(
     *,
     purify_b: bool,
     threads: int,
-) -> tuple[dict[str, Array], int]:
-    """Return the bandpowers without errors, and the lmax of the coupling."""
+) -> tuple[dict[str, Array], Master]:
+    """Return the bandpowers without errors, and what made them."""
     from cmbfit.spectra.fields import Field, require_common_sky  # noqa: PLC0415
     from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
     from cmbfit.spectra.master import prepare  # noqa: PLC0415
@@ -199,7 +197,7 @@ def _bandpowers(
         nthreads=threads,
     )
     alms = [field_alms(f, lmax, nthreads=threads)[0] for f in fields]
-    return master.decouple(pseudo_spectra(alms[0], alms[-1])), lmax
+    return master.decouple(pseudo_spectra(alms[0], alms[-1])), master
 
 
 def _estimate(
@@ -220,26 +218,3 @@ def _estimate(
         transfer_a=transfers[0], transfer_b=transfers[1], fiducial_dl=dl, purify_b=purify_b,
         nthreads=threads,
     )  # fmt: skip
-
-
-def _write_text(
-    path: Path, bins: Bins, values: dict[str, Array], errors: dict[str, Array] | None, *, in_cl: bool
-) -> None:
-    import numpy as np  # noqa: PLC0415
-
-    scale = _cl_over_dl(bins) if in_cl else np.ones(bins.n)
-    columns = {"ell_eff": bins.centres} | {n: v * scale for n, v in values.items()}
-    if errors is not None:
-        columns |= {f"err_{n}": errors[n] * scale for n in values}
-    with atomic_path(path) as tmp:
-        np.savetxt(tmp, np.column_stack(list(columns.values())), header=" ".join(columns), fmt="%.10g")
-
-
-def _cl_over_dl(bins: Bins) -> np.ndarray:
-    """Return what turns D_b of mode-weighted bins into the mean of C_l over modes."""
-    import numpy as np  # noqa: PLC0415
-
-    from cmbfit.spectra.binning import dl_factor  # noqa: PLC0415
-
-    modes = bins.indicator(bins.lmax)[:, 2:] * (2 * np.arange(2, bins.lmax + 1) + 1)
-    return (modes / dl_factor(bins.lmax)[2:]).sum(axis=1) / modes.sum(axis=1)

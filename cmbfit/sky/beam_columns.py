@@ -63,11 +63,8 @@ def place_of(name: str) -> Place | None:
         if sky == seen and sky in {"tt", "ee", "bb"}:
             return Place(sky[0], squared=True)
         return Place(word if word in {"tt_2_te", "tt_2_tb"} else OTHER)
-    if word == "b":  # HFI's column of B modes, not a beam b
-        return Place("b")
-    if match := _NAME.match(word):
-        if not (match["head"] or match["field"] or match["tail"]):
-            return None
+    match = _NAME.match("bb" if word == "b" else word)  # HFI's column B is of B modes, not "a beam"
+    if match and any(match.groups()):
         field = next((f for f, known in _PARTS.items() if match["field"] in known.split("|")), "t")
         squared = any((match[k] or "").startswith("w") and match[k] != "window" for k in ("head", "tail"))
         return Place(field, squared)

@@ -154,7 +154,6 @@ def read_mask(
         headers = Headers.of(path, hdu)
         order, order_source = headers.ordering(ordering)
         system, system_source = headers.coordinates(coord)
-        names = table.columns.names
         k = _mask_column(table, column, explicit=headers.is_explicit(), path=path)
         values = np.asarray(table.data.field(k))
         weights = Grid.of(table, headers, ordering, k).spread(values, headers, "mask", empty=0.0)

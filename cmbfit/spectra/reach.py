@@ -62,7 +62,8 @@ def continued_theory(dl: Spectra, need: int, lmax: int) -> tuple[dict[str, Array
         out[name] = np.concatenate([values, tail])
     if not ends:
         return out, ()
-    return out, (
+    note = (
         f"the theory ends at l = {min(ends)}; to l = {lmax} TT, EE and BB are taken to fall on as exponentials, other "
-        "spectra to be zero",
+        "spectra to be zero"
     )
+    return out, (note,)
