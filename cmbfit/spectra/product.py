@@ -1,6 +1,8 @@
 """The spectrum product: SACC with bandpowers, covariance and windows, and what reads it back.
 
-Tracers are `<map>_T` (spin 0) and `<map>_P` (spin 2); `cl_0e` of (a_T, b_P) is T of a times E of b.
+Tracers are `<map>_T` (spin 0) and `<map>_P` (spin 2); `cl_0e` of (a_T, b_P) is T of a times E of b. Bandpowers and
+windows are of the sky, so the beam of a tracer, which is what its bandpowers still hold, is one; beam times pixel window
+of the map, which was divided out, is the column "deconvolved" beside it.
 Values are D_b in uK^2 and windows act on D_l, as everywhere in cmbfit; SACC keeps one window per
 point, so the E-B leakage windows lie in a second file beside the product, :func:`leakage_path`.
 """
@@ -25,9 +27,9 @@ from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
 from cmbfit.spectra.reach import window_reach
+from cmbfit.spectra.sacc_file import FORMAT, load_sacc
 from cmbfit.spectra.transforms import SPECTRA
 
-FORMAT = "cmbfit-spectra-1"
 _LEAKAGE = "leakage_sha256"
 COMBINED = ("tt", "ee", "bb", "te", "eb", "tb")
 _TYPES = {
@@ -160,7 +162,7 @@ def write_spectra(path: str | Path, estimate: Estimate, settings: Mapping[str, A
     names = {"a": str(data.meta.get("map_a") or "a"), "b": str(data.meta.get("map_b") or "b")}
     if names["a"] == names["b"]:
         raise SpectrumError(f"cross-spectra need two maps of different names, found {names['a']!r} twice")
-    beams = {names["a"]: m.transfer_a, names["b"]: m.transfer_b}
+    beams: dict[str, Transfer | None] = {names["a"]: m.transfer_a, names["b"]: m.transfer_b}
     _write(path, data, (names["a"], names["b"]), beams, settings or {})
 
 
@@ -174,28 +176,28 @@ def write_combined(
     data : Bandpowers
         From :func:`cmbfit.spectra.combination.combine` or :meth:`Bandpowers.combined`.
     name : str
-        Of the tracers, `<name>_T` and `<name>_P`. Their beam is one: bandpowers are of the sky.
+        Of the tracers, `<name>_T` and `<name>_P`.
     """
     if data.names != COMBINED:
         raise SpectrumError(f"combined spectra are {COMBINED}, found {data.names}")
-    size = next(iter(data.windows.values())).shape[1]
-    _write(path, data, (name, name), {name: Transfer(np.ones(size), np.ones(size))}, settings or {})
+    _write(path, data, (name, name), {name: None}, settings or {})
 
 
 def _write(
     path: str | Path,
     data: Bandpowers,
     names: tuple[str, str],
-    beams: Mapping[str, Transfer],
+    beams: Mapping[str, Transfer | None],
     settings: Mapping[str, Any],
 ) -> None:
     out = sacc.Sacc()
     ell = np.arange(next(iter(data.windows.values())).shape[1])
     for name, transfer in beams.items():
-        for kind, spin, beam in (("T", 0, transfer.t), ("P", 2, transfer.p)):
+        for kind, spin in (("T", 0), ("P", 2)):
+            extra = {} if transfer is None else {"deconvolved": transfer.of(kind.lower())}
             out.add_tracer(
                 "Map", f"{name}_{kind}", quantity=f"cmb_{'temperature' if spin == 0 else 'polarization'}",
-                spin=spin, ell=ell, beam=beam, map_unit="uK_CMB",
+                spin=spin, ell=ell, beam=np.ones(ell.size), beam_extra=extra, map_unit="uK_CMB",
             )  # fmt: skip
     for s in data.names:
         window = sacc.BandpowerWindow(ell, data.windows[s, s].T)
@@ -204,6 +206,7 @@ def _write(
     out.add_covariance(data.covariance)
     out.metadata["format"] = FORMAT
     out.metadata["units"] = "D_l = l(l+1)C_l/2pi in uK_CMB^2"
+    out.metadata["beams"] = "deconvolved: bandpowers are of the sky"
     out.metadata["fsky"] = float(data.meta.get("fsky", np.nan))
     hdus = [fits.PrimaryHDU()]
     hdus += [fits.ImageHDU(w, name=f"{to}_{s}".upper()) for (to, s), w in data.windows.items() if to != s]
@@ -239,17 +242,20 @@ def read_spectra(path: str | Path) -> Bandpowers:
         When the file or its leakage windows are missing, damaged or of another format.
     """
     path = Path(path)
-    for file in (path, leakage_path(path)):
-        check_structure(file, kind=SpectrumError)
-    with reading(path, "a SACC file that cmbfit wrote", SpectrumError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # astropy's remarks on units and long keywords
-        return _read(path)
+    data = load_sacc(path)
+    with reading(path, "a SACC file that cmbfit wrote", SpectrumError):
+        return _read(path, data)
 
 
-def _read(path: Path) -> Bandpowers:
-    data = sacc.Sacc.load_fits(str(path))
+def _read(path: Path, data: sacc.Sacc) -> Bandpowers:
     if data.metadata.get("format") != FORMAT:
         raise SpectrumError(f"{path}: format {data.metadata.get('format')!r}, expected {FORMAT!r}")
+    if not leakage_path(path).is_file():
+        raise SpectrumError(
+            f"{path}: its leakage windows (E to B) are missing: expected {leakage_path(path)}, which cmbfit wrote beside it; "
+            "keep both files together"
+        )
+    check_structure(leakage_path(path), kind=SpectrumError)
     text = "".join(str(data.metadata[f"json{k}"])[1:-1] for k in range(int(data.metadata["parts"])))
     meta = json.loads(text)
     # of two files that were published together: a crash between them would leave windows of another product
@@ -263,7 +269,9 @@ def _read(path: Path) -> Bandpowers:
         centres, mean, index = data.get_ell_cl(_TYPES[s], first, second, return_ind=True)
         if mean.size == 0:
             raise SpectrumError(f"{path}: no spectrum {s}")
-        window = data.get_bandpower_windows(index)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            window = data.get_bandpower_windows(index)
         # FITS is big-endian, torch is not
         values[s] = np.asarray(mean, dtype=np.float64)
         windows[s, s] = np.asarray(window.weight, dtype=np.float64).T

@@ -12,16 +12,16 @@ from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.master import Spectra
 
-_TAIL = 1e-5
+_TAIL = 1e-6
 """Sum of |W| that may lie beyond the end of a theory: a window's sum is one."""
 
 
 def window_reach(window: Array) -> int:
-    """Return the multipole beyond which no row of a window has a sum of |W| above 1e-5.
+    """Return the multipole beyond which no row of a window has a sum of |W| above 1e-6.
 
     Examples
     --------
-    >>> window_reach(np.array([[0.0, 0.0, 0.5, 0.5, 1e-7, 1e-7]]))
+    >>> window_reach(np.array([[0.0, 0.0, 0.5, 0.5, 1e-8, 1e-8]]))
     3
     """
     tail = np.abs(window)[:, ::-1].cumsum(axis=1)[:, ::-1].max(axis=0)

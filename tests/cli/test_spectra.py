@@ -96,7 +96,7 @@ def test_windows_beside_text(files, tmp_path, monkeypatch) -> None:
         np.arange(LMAX + 1) > 1, np.arange(LMAX + 1) * np.arange(1, LMAX + 2) / (2 * np.pi), np.inf
     )
     found = []
-    for k in range(skies):
+    for _ in range(skies):
         np.random.seed(rng.integers(1 << 31))  # noqa: NPY002 (healpy draws from it)
         alm = [scale(a, b) for a, b in zip(healpy.synalm(spectra, new=True), beam.teb, strict=True)]
         stokes = StokesMap(*healpy.alm2map(alm, NSIDE), coord="G")
