@@ -51,7 +51,9 @@ def loglike(
     evaporation: Annotated[
         float | None, typer.Option(metavar="GRAMS", help="Evaporating black holes of this mass; --set f_pbh.")
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="dl or cl [uK^2]: what other programs' SACC files hold.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="dl or cl [uK^2]: what other programs' SACC files hold.")
+    ] = None,
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Compare each data set with its published number first.")
     ] = False,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit.cli.spectra_inputs import make_bins, read_beams, read_masks, require_same_grid
+from cmbfit.cli.spectra_inputs import Declared, MaskFiles, make_bins, read_beams, read_maps, read_masks
 from cmbfit.errors import SpectrumError
 from cmbfit.io import publish_record, sha256_file
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cmbfit.sky.maps import Array, Mask, StokesMap
     from cmbfit.spectra.binning import Bins
     from cmbfit.spectra.estimate import Estimate
+    from cmbfit.spectra.fields import Field
     from cmbfit.spectra.master import Master, Spectra, Transfer
 
 _AUTO = ("tt", "te", "ee", "bb", "tb", "eb")
@@ -23,9 +24,13 @@ _FITS = (".fits", ".sacc")
 
 
 def spectra(
-    map_a: Annotated[Path, typer.Argument(metavar="MAP", help="HEALPix FITS file with I, Q, U.")],
+    map_a: Annotated[
+        Path, typer.Argument(metavar="MAP", help="HEALPix FITS file with I, Q, U, or with I alone.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help=".txt or .dat: text; .fits or .sacc: SACC.")],
-    mask: Annotated[Path, typer.Option(help="HEALPix FITS file of weights from 0 to 1.")],
+    mask: Annotated[
+        Path | None, typer.Option(help="HEALPix FITS file of weights from 0 to 1; the full sky if omitted.")
+    ] = None,
     map_b: Annotated[
         Path | None, typer.Argument(metavar="[MAP2]", help="A second map with noise of its own.")
     ] = None,
@@ -33,6 +38,9 @@ def spectra(
     mask2: Annotated[Path | None, typer.Option(help="Mask of MAP2, if another one than of MAP.")] = None,
     mask2_p: Annotated[
         Path | None, typer.Option(help="Mask of Q and U of MAP2, if another one than --mask2.")
+    ] = None,
+    mask_column: Annotated[
+        str | None, typer.Option(help="Column of the masks, where a file has several: GAL040, or 2 from 0.")
     ] = None,
     fwhm_arcmin: Annotated[
         list[float] | None, typer.Option(help="Gaussian beam; twice for MAP and MAP2; 0 for none.")
@@ -56,9 +64,17 @@ def spectra(
     bins: Annotated[
         Path | None, typer.Option(help="Text file of bin edges: each bin from one edge up to the next.")
     ] = None,
+    weighting: Annotated[
+        str | None,
+        typer.Option(
+            help="In a bin: dl (each D_l alike, the default), cl (each C_l by its modes, the default of --cl) or uniform "
+            "(each C_l alike; a flat C_l comes back as itself)."
+        ),
+    ] = None,
     purify_b: Annotated[
         bool, typer.Option("--purify-b", help="Pure B modes; the mask must be apodised.")
     ] = False,
+    iterations: Annotated[int, typer.Option(min=0, help="Iterations of the transforms of maps.")] = 0,
     cl: Annotated[bool, typer.Option("--cl", help="Write C_l in place of D_l (text only).")] = False,
     theory: Annotated[
         Path | None,
@@ -67,10 +83,21 @@ def spectra(
         ),
     ] = None,
     unit: Annotated[
-        str | None, typer.Option(help="Unit of the maps where their headers do not say: K, mK, uK.")
+        str | None,
+        typer.Option(help="Unit of the maps where their headers do not say: K, mK, uK, K_RJ, MJy/sr."),
+    ] = None,
+    frequency: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GHZ|FILE[@GHZ]",
+            help="For K_RJ and MJy/sr: GHz, or the file of a bandpass (MJy/sr: FILE@545); twice for MAP and MAP2.",
+        ),
     ] = None,
     coord: Annotated[
-        str | None, typer.Option(help="Coordinates where the headers do not say: G, C, E.")
+        str | None,
+        typer.Option(
+            help="Coordinates where the headers do not say: G, C, E; a mask that does not say has the maps'."
+        ),
     ] = None,
     ordering: Annotated[
         str | None, typer.Option(help="Ordering where the headers do not say: RING, NESTED.")
@@ -90,131 +117,154 @@ def spectra(
     not. Mode coupling and E-B leakage of the mask, beams and pixel windows are undone (MASTER). Bandpowers
     are of D_l = l(l+1)C_l/2pi in uK^2; text has one header line with the columns' names; errors
     (err_tt, ...) need two maps and --theory, and so does SACC. A bandpower is not the plain mean of D_l in its
-    bin: compare with window @ D_l of OUT.windows.fits beside text, of SACC.
+    bin: compare with window @ D_l of OUT.windows.fits beside text, of SACC. Maps of I alone give TT alone.
 
     Example: cmbfit spectra half1.fits half2.fits --mask mask.fits --fwhm-arcmin 7.1 --bin-width 30
     --theory theory.txt -o spectra.txt
     """
-    import numpy as np  # noqa: PLC0415 (seconds of imports: not for `--help`)
-
-    from cmbfit.sky import read_stokes, remove_monopole_dipole  # noqa: PLC0415
-    from cmbfit.spectra.master import Transfer  # noqa: PLC0415
-    from cmbfit.spectra.reach import continued_theory  # noqa: PLC0415
-    from cmbfit.spectra.text import write_text  # noqa: PLC0415
-    from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
-
-    as_sacc = output.suffix.lower() in _FITS
-    if output.suffix.lower() not in (*_FITS, ".txt", ".dat"):
-        raise SpectrumError(f"--output {output}: expected a name in .txt, .dat, .fits or .sacc")
-    if (theory is not None or as_sacc) and map_b is None:
-        raise SpectrumError(
-            "errors and SACC need two maps with independent noise: the auto-spectrum of one map holds its noise"
-        )
-    if as_sacc and (theory is None or cl):
-        raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
-    weights = read_masks(mask, mask_p, mask2, mask2_p, two=map_b is not None, coord=coord, ordering=ordering)
-    maps: list[StokesMap] = []
-    for k, path in enumerate(p for p in (map_a, map_b) if p is not None):
-        stokes = read_stokes(
-            path, name=path.stem, unit=unit, coord=coord, ordering=ordering, polcconv=polcconv
-        )
-        for w in weights[k]:
-            require_same_grid(stokes, w)
-        maps.append(stokes if keep_dipole else remove_monopole_dipole(stokes, weights[k][0]))
-    if map_b is not None and sha256_file(map_a) == sha256_file(map_b):
+    two, as_sacc = map_b is not None, output.suffix.lower() in _FITS
+    _check_output(output, two=two, theory=theory is not None, cl=cl)
+    paths = [p for p in (map_a, map_b) if p is not None]
+    declared = Declared(unit, coord, ordering, polcconv, tuple(frequency or ()))
+    maps = read_maps(paths, declared)
+    given = MaskFiles(mask, mask_p, mask2, mask2_p, mask_column)
+    weights, notes = read_masks(given, maps, declared)
+    maps = _prepared(maps, weights, keep_dipole=keep_dipole)
+    if two and sha256_file(paths[0]) == sha256_file(paths[1]):
         raise SpectrumError(
             f"{map_a} and {map_b} are one map, whose noise would be in the spectra: give two with independent noise, or one"
         )
-    if len(maps) > 1 and maps[0].name == maps[1].name:
-        maps = [m.step({"step": "rename"}, name=f"{m.name}_{k}") for k, m in enumerate(maps, 1)]
-    nside = weights[0][0].nside
-    edges = make_bins(nside, lmax, bin_width, bins, weighting="cl" if cl else "dl")
+    nside = maps[0].nside
+    edges = make_bins(nside, lmax, bin_width, bins, weighting=weighting or ("cl" if cl else "dl"))
     beams = read_beams(nside, len(maps), fwhm_arcmin, beam, beam_columns, need=edges.lmax, pixwin=pixwin)
-    transfers = [Transfer(b.t, b.e) for b in beams]
-    notes = list(dict.fromkeys(note for b in beams for note in b.notes))
-    if theory is None:
-        values, master = _bandpowers(maps, weights, edges, transfers, purify_b=purify_b, threads=threads)
-        errors, estimate = None, None
-    else:
-        dl, said = continued_theory(read_arrays(theory), edges.lmax, 3 * nside - 1)
-        notes += said
-        estimate = _estimate(maps, weights, edges, transfers, dl, purify_b=purify_b, threads=threads)
-        values, master = dict(estimate.bandpowers), estimate.master
-        sd = np.sqrt(np.diag(estimate.covariance)).reshape(len(values), -1)
-        errors = dict(zip(values, sd, strict=True))
-    settings = {
-        "lmax_coupling": master.lmax, "edges": list(edges.edges), "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
+    from cmbfit.spectra.master import Transfer  # noqa: PLC0415 (seconds of imports: not for `--help`)
+
+    notes += list(dict.fromkeys(note for b in beams for note in b.notes))
+    work = _Work(maps, weights, edges, [Transfer(b.t, b.e) for b in beams], purify_b, iterations, threads)
+    settings: dict[str, Any] = {
+        "edges": list(edges.edges), "weighting": edges.weighting, "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
         "beam": [str(b) for b in beam or ()], "beam_columns": beam_columns, "purify_b": purify_b,
-        "keep_dipole": keep_dipole, "notes": notes, "steps": [list(m.history) for m in maps],
+        "iterations": iterations, "frequency": frequency, "keep_dipole": keep_dipole, "notes": notes,
+        "steps": [list(m.history) for m in maps],
     }  # fmt: skip
-    if as_sacc and estimate is not None:
+    if theory is None:
+        values, master, errors = *work.bandpowers(), None
+    else:
+        estimate, said = work.estimate(theory)
+        notes += said
+        values, master, errors = dict(estimate.bandpowers), estimate.master, estimate.errors
+    settings["lmax_coupling"] = master.lmax
+    if as_sacc:
         from cmbfit.spectra import write_spectra  # noqa: PLC0415
 
         write_spectra(output, estimate, settings)
     else:
-        names = _AUTO if len(maps) == 1 else _CROSS
-        write_text(output, edges, {n: values[n] for n in names}, master.windows, errors, in_cl=cl)
-    files = (map_a, map_b, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
-    inputs = [p for p in files if p is not None]
-    publish_record(output, inputs=inputs, settings=settings)
+        from cmbfit.spectra.text import write_text  # noqa: PLC0415
+
+        shown = {n: values[n] for n in (_CROSS if two else _AUTO) if n in values}
+        write_text(output, edges, shown, master.windows, errors, in_cl=cl)
+    files = (*paths, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
+    publish_record(output, inputs=[p for p in files if p is not None], settings=settings)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
-    noise = "noise included" if len(maps) == 1 else "no noise bias"
+    noise = "no noise bias" if two else "noise included"
     typer.echo(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
 
 
-def _bandpowers(
-    maps: list[StokesMap],
-    masks: list[tuple[Mask, Mask]],
-    bins: Bins,
-    transfers: list[Transfer],
-    *,
-    purify_b: bool,
-    threads: int,
-) -> tuple[dict[str, Array], Master]:
-    """Return the bandpowers without errors, and what made them."""
-    from cmbfit.spectra.fields import Field, require_common_sky  # noqa: PLC0415
-    from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
-    from cmbfit.spectra.master import prepare  # noqa: PLC0415
-    from cmbfit.spectra.multi import coupling_lmax, field_alms  # noqa: PLC0415
-    from cmbfit.spectra.transforms import pseudo_spectra  # noqa: PLC0415
-
-    lmax = coupling_lmax(masks[0][0].nside, bins)
-    fields = [
-        Field(str(k), [m], of_t, transfer, purify_b=purify_b, mask_p=of_p)
-        for k, (m, (of_t, of_p), transfer) in enumerate(zip(maps, masks, transfers, strict=True))
-    ]
-    one, two = fields[0], fields[-1]
-    require_common_sky(one, two)
-    master = prepare(
-        one.mask,
-        bins,
-        one.transfer,
-        two.transfer,
-        lmax,
-        pure=(purify_b, purify_b),
-        mask_coupling=MaskCouplings(lmax, threads).pair(one, two),
-        nthreads=threads,
-    )
-    alms = [field_alms(f, lmax, nthreads=threads)[0] for f in fields]
-    return master.decouple(pseudo_spectra(alms[0], alms[-1])), master
+def _check_output(output: Path, *, two: bool, theory: bool, cl: bool) -> None:
+    as_sacc = output.suffix.lower() in _FITS
+    if output.suffix.lower() not in (*_FITS, ".txt", ".dat"):
+        raise SpectrumError(f"--output {output}: expected a name in .txt, .dat, .fits or .sacc")
+    if (theory or as_sacc) and not two:
+        raise SpectrumError(
+            "errors and SACC need two maps with independent noise: the auto-spectrum of one map holds its noise"
+        )
+    if as_sacc and (not theory or cl):
+        raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
 
 
-def _estimate(
-    maps: list[StokesMap],
-    masks: list[tuple[Mask, Mask]],
-    bins: Bins,
-    transfers: list[Transfer],
-    dl: Spectra,
-    *,
-    purify_b: bool,
-    threads: int,
-) -> Estimate:
-    from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
+def _prepared(
+    maps: list[StokesMap], weights: list[tuple[Mask, Mask]], *, keep_dipole: bool
+) -> list[StokesMap]:
+    """Return maps that share their masks' grids, without monopole and dipole, of different names."""
+    from cmbfit.sky import remove_monopole_dipole  # noqa: PLC0415
+    from cmbfit.sky.maps import check_together  # noqa: PLC0415
 
-    (mask_a, mask_a_p), (mask_b, mask_b_p) = masks
-    return cross_spectra(
-        maps[0], maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=bins,
-        transfer_a=transfers[0], transfer_b=transfers[1], fiducial_dl=dl, purify_b=purify_b,
-        nthreads=threads,
-    )  # fmt: skip
+    out = []
+    for stokes, both in zip(maps, weights, strict=True):
+        for w in both:
+            check_together(stokes, w)
+        out.append(stokes if keep_dipole else remove_monopole_dipole(stokes, both[0]))
+    if len(out) > 1 and out[0].name == out[1].name:
+        out = [m.step({"step": "rename"}, name=f"{m.name}_{k}") for k, m in enumerate(out, 1)]
+    return out
+
+
+class _Work:
+    """What is estimated: maps with their masks and transfer functions."""
+
+    def __init__(
+        self,
+        maps: list[StokesMap],
+        masks: list[tuple[Mask, Mask]],
+        bins: Bins,
+        transfers: list[Transfer],
+        purify_b: bool,
+        iterations: int,
+        threads: int,
+    ) -> None:
+        self.maps, self.masks, self.bins, self.transfers = maps, masks, bins, transfers
+        self.how: dict[str, Any] = {"purify_b": purify_b, "iterations": iterations}
+        self.threads = threads
+
+    def _fields(self) -> list[Field]:
+        from cmbfit.spectra.fields import Field  # noqa: PLC0415
+
+        return [
+            Field(str(k), [m], of_t, transfer, mask_p=of_p, **self.how)
+            for k, (m, (of_t, of_p), transfer) in enumerate(
+                zip(self.maps, self.masks, self.transfers, strict=True)
+            )
+        ]
+
+    def bandpowers(self) -> tuple[dict[str, Array], Master]:
+        """Return the bandpowers without errors, and what made them."""
+        from cmbfit.spectra.fields import require_common_sky, spectra_of  # noqa: PLC0415
+        from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
+        from cmbfit.spectra.master import prepare  # noqa: PLC0415
+        from cmbfit.spectra.multi import coupling_lmax, field_alms  # noqa: PLC0415
+        from cmbfit.spectra.transforms import pseudo_spectra  # noqa: PLC0415
+
+        fields = self._fields()
+        one, two = fields[0], fields[-1]
+        lmax = coupling_lmax(one.mask.nside, self.bins)
+        require_common_sky(one, two)
+        master = prepare(
+            one.mask,
+            self.bins,
+            one.transfer,
+            two.transfer,
+            lmax,
+            pure=(one.purify_b, two.purify_b),
+            mask_coupling=MaskCouplings(lmax, self.threads).pair(one, two),
+            nthreads=self.threads,
+        )
+        alms = [field_alms(f, lmax, nthreads=self.threads)[0] for f in fields]
+        found = master.decouple(pseudo_spectra(alms[0], alms[-1]))
+        return {n: found[n] for n in spectra_of(one, two)}, master
+
+    def estimate(self, theory: Path) -> tuple[Estimate, tuple[str, ...]]:
+        """Return the bandpowers of two maps with their covariance, and what was assumed of the theory."""
+        from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
+        from cmbfit.spectra.reach import continued_theory  # noqa: PLC0415
+        from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
+
+        dl: Spectra
+        dl, notes = continued_theory(read_arrays(theory), self.bins.lmax, 3 * self.maps[0].nside - 1)
+        (mask_a, mask_a_p), (mask_b, mask_b_p) = self.masks
+        estimate = cross_spectra(
+            self.maps[0], self.maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=self.bins,
+            transfer_a=self.transfers[0], transfer_b=self.transfers[1], fiducial_dl=dl, nthreads=self.threads,
+            **self.how,
+        )  # fmt: skip
+        return estimate, notes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,28 +15,89 @@ if TYPE_CHECKING:
     from cmbfit.spectra.binning import Bins
 
 
+@dataclass(frozen=True)
+class Declared:
+    """What the headers of maps and masks do not say."""
+
+    unit: str | None
+    coord: str | None
+    ordering: str | None
+    polcconv: str | None
+    frequency: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """The masks that were given."""
+
+    mask: Path | None
+    mask_p: Path | None
+    mask2: Path | None
+    mask2_p: Path | None
+    column: str | None
+
+
+def read_maps(paths: Sequence[Path], declared: Declared) -> list[StokesMap]:
+    """Return the maps."""
+    from cmbfit.sky import read_stokes  # noqa: PLC0415
+    from cmbfit.sky.bandpass import read_frequency  # noqa: PLC0415
+
+    words = declared.frequency
+    if len(words) > len(paths):
+        raise SpectrumError(f"{len(words)} --frequency for {len(paths)} maps")
+    said = [read_frequency(w) for w in words] or [None]
+    return [
+        read_stokes(
+            path,
+            name=path.stem,
+            unit=declared.unit,
+            coord=declared.coord,
+            ordering=declared.ordering,
+            polcconv=declared.polcconv,
+            frequency=said[k % len(said)],
+        )
+        for k, path in enumerate(paths)
+    ]
+
+
 def read_masks(
-    mask: Path, mask_p: Path | None, mask2: Path | None, mask2_p: Path | None, *, two: bool, **declared: Any
-) -> list[tuple[Mask, Mask]]:
-    """Return the masks of I and of Q, U of each map."""
-    from cmbfit.sky import read_mask  # noqa: PLC0415
+    given: MaskFiles, maps: Sequence[StokesMap], declared: Declared
+) -> tuple[list[tuple[Mask, Mask]], list[str]]:
+    """Return the masks of I and of Q, U of each map, and what was assumed."""
+    from cmbfit.sky import full_sky, read_mask  # noqa: PLC0415
 
-    if mask2 is not None and not two:
+    two = len(maps) > 1
+    if given.mask2 is not None and not two:
         raise SpectrumError("--mask2 is the mask of a second map, and there is one map only")
-    if mask2 is None and mask2_p is not None:
+    if given.mask2 is None and given.mask2_p is not None:
         raise SpectrumError("--mask2-p is the mask of Q and U beside --mask2: give --mask2 as well")
-    files = [(mask, mask_p or mask)]
+    if given.mask is None and (given.mask_p or given.mask2 or given.column):
+        raise SpectrumError("--mask-p, --mask2 and --mask-column stand beside --mask: give --mask as well")
+    if given.mask is None:
+        whole = full_sky(maps[0].nside, maps[0].coord)
+        return [(whole, whole)] * len(maps), ["no --mask: the full sky is used"]
+    files = [(given.mask, given.mask_p or given.mask)]
     if two:
-        files.append(files[0] if mask2 is None else (mask2, mask2_p or mask2))
-    of = {p: read_mask(p, name=p.name, **declared) for p in dict.fromkeys(p for pair in files for p in pair)}
-    return [(of[one], of[two]) for one, two in files]
-
-
-def require_same_grid(stokes: StokesMap, mask: Mask) -> None:
-    """Raise :class:`MapError` unless map and mask share nside and coordinates."""
-    from cmbfit.sky.maps import check_together  # noqa: PLC0415
-
-    check_together(stokes, mask)
+        files.append(files[0] if given.mask2 is None else (given.mask2, given.mask2_p or given.mask2))
+    column = int(given.column) if given.column and given.column.isdecimal() else given.column
+    of = {
+        p: read_mask(
+            p,
+            name=p.name,
+            coord=declared.coord,
+            ordering=declared.ordering,
+            column=column,
+            otherwise=maps[0].coord,
+        )
+        for p in dict.fromkeys(p for pair in files for p in pair)
+    }
+    silent = [p.name for p, m in of.items() if str(m.history[0].get("coord_source")).startswith("absent")]
+    notes = (
+        [f"{', '.join(silent)}: no COORDSYS, taken to be that of the maps ({maps[0].coord})"]
+        if silent
+        else []
+    )
+    return [(of[one], of[two]) for one, two in files], notes
 
 
 def make_bins(nside: int, lmax: int | None, width: int | None, path: Path | None, weighting: str) -> Bins:

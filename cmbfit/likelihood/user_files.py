@@ -148,13 +148,6 @@ def read_user_sacc(
         If the unit is not given (the format has no field for it), or a calibration lacks its prior.
     """
     path = Path(path)
-    own = is_own(load_sacc(path, LikelihoodError))
-    if own and unit not in {None, "dl"}:
-        raise ConfigError(
-            f"{path}: unit: {unit}, but cmbfit wrote this file and it holds D_l: leave unit out"
-        )
-    if not own and unit is None:
-        raise ConfigError(f"{path}: give unit: dl or unit: cl (uK^2), which the format does not say")
     name = name or path.name.split(".")[0]
     nuisance, powers = {}, {}
     for parameter, spec in (calibration or {}).items():
@@ -169,6 +162,13 @@ def read_user_sacc(
             raise ConfigError(
                 f"{path}: {option}: {unused[0]} is none of the pairs that are used ({', '.join(pairs)})"
             )
+    own = is_own(load_sacc(path, LikelihoodError))
+    if own and unit not in {None, "dl"}:
+        raise ConfigError(
+            f"{path}: unit: {unit}, but cmbfit wrote this file and it holds D_l: leave unit out"
+        )
+    if not own and unit is None:
+        raise ConfigError(f"{path}: give unit: dl or unit: cl (uK^2), which the format does not say")
     limits = {p: (int(a), int(b)) for p, (a, b) in (ranges or {}).items()}
     given: dict[str, Any] = {"pairs": pairs, "ranges": limits, "nuisance": nuisance, "calibration": powers}
     with reading(path, "a SACC file with bandpowers, windows and a covariance", LikelihoodError):

@@ -14,7 +14,7 @@ Inside the package a map is always float64, RING ordered, uK_CMB and COSMO polar
 from cmbfit.sky.beam_files import read_beam
 from cmbfit.sky.beams import Beam, beam_ratio
 from cmbfit.sky.calibrate import calibrate
-from cmbfit.sky.cuts import galactic_cut
+from cmbfit.sky.cuts import full_sky, galactic_cut
 from cmbfit.sky.fits import read_mask, read_mask_product, read_product, read_stokes, write_mask, write_product
 from cmbfit.sky.ilc import harmonic_ilc
 from cmbfit.sky.kinematic import SolarMotion, remove_kinematic
@@ -50,6 +50,7 @@ __all__ = [
     "degrade_mask",
     "fill_missing",
     "fit_templates",
+    "full_sky",
     "galactic_cut",
     "gaussian_beam",
     "harmonic_ilc",

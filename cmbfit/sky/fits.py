@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from cmbfit.sky.headers import UNSEEN, Headers
 from cmbfit.sky.maps import Array, Mask, Record, StokesMap, nside_of
 from cmbfit.sky.pixels import INDEX_COLUMNS, Grid
 from cmbfit.sky.table import open_table
-from cmbfit.sky.units import factor_to_uk_cmb
+from cmbfit.sky.units import Frequency, factor_to_uk_cmb
 
 _COLUMNS = {
     "I": {"I_STOKES", "TEMPERATURE", "INTENSITY", "I", "T", "SIGNAL", "TEMPERATUR"},
@@ -30,28 +31,30 @@ _COLUMNS = {
 _NO_UNIT = {"", "unknown", "none"}
 """TUNIT of programs that were not told."""
 _STEPS = "CMBFIT_STEPS"
+_ROUNDING = 1e-5
+"""By how much a weight of a mask may leave [0, 1]: single precision, smoothing."""
 
 
 def _select(names: Sequence[str], columns: Sequence[str | int] | None, path: Path) -> list[int]:
-    """Return the indices of the I, Q, U columns."""
+    """Return the indices of the I, Q, U columns, or that of I where there are no others."""
     upper = [n.strip().upper() for n in names]
     if columns is not None:
-        if len(columns) != 3:
-            raise MapError(f"{path}: {len(columns)} columns declared, expected I, Q, U")
+        if len(columns) not in {1, 3}:
+            raise MapError(f"{path}: {len(columns)} columns declared, expected I, Q, U, or I alone")
         try:
             return [c if isinstance(c, int) else upper.index(c.upper()) for c in columns]
         except ValueError as error:
             raise MapError(f"{path}: declared columns {list(columns)}, found {list(names)}") from error
-    chosen = []
-    for stokes, known in _COLUMNS.items():
-        hits = [k for k, n in enumerate(upper) if n in known]
-        if len(hits) != 1:
+    hits = {stokes: [k for k, n in enumerate(upper) if n in known] for stokes, known in _COLUMNS.items()}
+    if len(hits["I"]) == 1 and not hits["Q"] and not hits["U"]:
+        return hits["I"]
+    for stokes, found in hits.items():
+        if len(found) != 1:
             raise MapError(
-                f"{path}: expected one column for Stokes {stokes} ({', '.join(sorted(known))}), found {len(hits)} "
-                f"among the {len(names)} columns {list(names)}; declare columns"
+                f"{path}: expected one column for Stokes {stokes} ({', '.join(sorted(_COLUMNS[stokes]))}), found "
+                f"{len(found)} among the {len(names)} columns {list(names)}; declare columns"
             )
-        chosen += hits
-    return chosen
+    return [found[0] for found in hits.values()]
 
 
 def read_stokes(
@@ -63,19 +66,21 @@ def read_stokes(
     ordering: str | None = None,
     polcconv: str | None = None,
     columns: Sequence[str | int] | None = None,
-    frequency_ghz: float | None = None,
+    frequency: Frequency | None = None,
     hdu: int | str = 1,
 ) -> StokesMap:
-    """Read I, Q, U from a HEALPix FITS file as uK_CMB, RING, COSMO, float64.
+    """Read I, Q, U (or I alone, where a file has no Q and U) from a HEALPix FITS file as uK_CMB, RING, COSMO, float64.
+
+    The whole sky, or the pixels that a column lists (INDXSCHM = EXPLICIT); the others are without data.
 
     Parameters
     ----------
     unit, coord, ordering, polcconv : str, optional
         Declared where the file is silent; must agree with the file where it is not.
-    columns : sequence of 3 names or indices, optional
-        The I, Q, U columns; found by TTYPE when omitted.
-    frequency_ghz : float, optional
-        For units that need one (K_RJ, MJy/sr).
+    columns : sequence of 3 names or indices, or 1, optional
+        The I, Q, U columns, or that of I; found by TTYPE when omitted.
+    frequency : float or Bandpass, optional
+        For units that need one (K_RJ, MJy/sr), GHz.
 
     Raises
     ------
@@ -96,14 +101,10 @@ def read_stokes(
         chosen = _select(table.columns.names, columns, path)
         grid = Grid.of(table, headers, ordering, chosen[0])
         units, scaled = [], []
-        for stokes, k in zip("IQU", chosen, strict=True):
+        for stokes, k in zip("IQU"[: len(chosen)], chosen, strict=True):
             found = (table.columns[k].unit or "").strip()
             found = None if found.lower() in _NO_UNIT else found
-            if (
-                found
-                and unit
-                and factor_to_uk_cmb(found, frequency_ghz) != factor_to_uk_cmb(unit, frequency_ghz)
-            ):
+            if found and unit and factor_to_uk_cmb(found, frequency) != factor_to_uk_cmb(unit, frequency):
                 raise MapError(
                     f"{path}: column {stokes} is in {found!r} in the file but declared as {unit!r}"
                 )
@@ -112,10 +113,10 @@ def read_stokes(
                     f"{path}: column {stokes} has no TUNIT; declare unit (K, mK, uK, ...) if you know it (--unit, or maps.declare)"
                 )
             units.append(found or unit)
-            factor = factor_to_uk_cmb(str(found or unit), frequency_ghz)
+            factor = factor_to_uk_cmb(str(found or unit), frequency)
             scaled.append(factor * grid.spread(table.data.field(k), headers, stokes))
         names = [table.columns.names[k] for k in chosen]
-    if convention == "IAU":
+    if convention == "IAU" and len(scaled) > 1:
         scaled[2] = -scaled[2]
     record = {
         "step": "read",
@@ -132,6 +133,8 @@ def read_stokes(
         "polcconv_source": convention_source,
         "missing_pixels": [int(np.isnan(x).sum()) for x in scaled],
     }
+    if len(scaled) == 1:
+        return StokesMap.temperature(scaled[0], system, name, (record,))
     return StokesMap(i=scaled[0], q=scaled[1], u=scaled[2], coord=system, name=name, history=(record,))
 
 
@@ -143,28 +146,42 @@ def read_mask(
     ordering: str | None = None,
     column: str | int | None = None,
     hdu: int | str = 1,
+    otherwise: str | None = None,
 ) -> Mask:
-    """Read a mask: weights in [0, 1].
+    """Read a mask: weights in [0, 1], which may be off by rounding.
 
-    A file with several columns (HEALPix tools repeat the mask for I, Q, U) is accepted when they
-    are equal; otherwise `column` must say which one.
+    Pixels that a file with a list of pixels (INDXSCHM = EXPLICIT) leaves out are cut.
+
+    Parameters
+    ----------
+    coord, ordering : str, optional
+        Declared where the file is silent; must agree with the file where it is not.
+    column : str or int, optional
+        Which of several (Planck's GAL020, GAL040, ...). Not needed where all are equal: HEALPix tools repeat the mask
+        for I, Q, U.
+    otherwise : str, optional
+        Coordinates where the file has none and none are declared: those of the maps.
     """
     path = Path(path)
     with open_table(path, hdu) as table:
         headers = Headers.of(path, hdu)
         order, order_source = headers.ordering(ordering)
-        system, system_source = headers.coordinates(coord)
+        system, system_source = headers.coordinates(coord, otherwise)
         k = _mask_column(table, column, explicit=headers.is_explicit(), path=path)
         values = np.asarray(table.data.field(k))
+        name_of_column = table.columns.names[k]
         weights = Grid.of(table, headers, ordering, k).spread(values, headers, "mask", empty=0.0)
     if np.isnan(weights).any():
         raise MapError(
             f"{path}: mask with {int(np.isnan(weights).sum())} NaN or UNSEEN pixels, expected [0, 1]"
         )
+    weights = np.where((weights > 1) & (weights <= 1 + _ROUNDING), 1.0, weights)
+    weights = np.where((weights < 0) & (weights >= -_ROUNDING), 0.0, weights)
     record = {
         "step": "read",
         "file": path.name,
         "sha256": sha256_file(path),
+        "column": name_of_column,
         "ordering": order,
         "ordering_source": order_source,
         "coord": system,
@@ -226,6 +243,17 @@ def coordinates_of(path: str | Path, hdu: int | str = 1) -> str:
     return Headers.of(path, hdu).coordinates(None)[0]
 
 
+def grid_of(path: str | Path, hdu: int | str = 1) -> tuple[int, str | None]:
+    """Return nside of a map, and its coordinates (G, C, E) where it says them."""
+    headers = Headers.of(path, hdu)
+    if headers.is_explicit():
+        nside = headers.nside()
+    else:
+        with open_table(path, hdu) as table:
+            nside = headers.nside(int(np.asarray(table.data.field(0)).size))
+    return nside, headers.coordinates(None, "")[0] or None
+
+
 def column_names(path: str | Path, hdu: int | str = 1) -> tuple[str, ...]:
     """Return the names of a table's columns in upper case."""
     with open_table(path, hdu) as table:
@@ -268,14 +296,17 @@ def _read_steps(path: str | Path) -> tuple[Record, ...]:
         return tuple(json.loads(x) for x in table.data["JSON"] if x != "{}")
 
 
+def _columns_of(stokes: StokesMap) -> list[tuple[str, Array]]:
+    return [(key, getattr(stokes, key.lower())) for key in ("IQU" if stokes.polarised else "I")]
+
+
 def write_product(path: str | Path, stokes: StokesMap) -> None:
     """Publish a map atomically: uK_CMB, RING, COSMO, UNSEEN where it has no data, with its history.
 
     The steps are HISTORY cards for a reader's eye and, as JSON, the table CMBFIT_STEPS.
     """
     columns = {
-        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB")
-        for key, x in zip("IQU", stokes.iqu, strict=True)
+        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB") for key, x in _columns_of(stokes)
     }
     _write(path, columns, stokes.coord, stokes.history)
 
@@ -289,8 +320,7 @@ def write_split(path: str | Path, stokes: StokesMap, weight: Array) -> None:
         Inverse variance of a pixel up to one factor, for example hits; 0 without data.
     """
     columns = {
-        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB")
-        for key, x in zip("IQU", (stokes.i, stokes.q, stokes.u), strict=True)
+        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB") for key, x in _columns_of(stokes)
     }
     columns["WEIGHT"] = (np.asarray(weight, dtype=np.float64), "")
     _write(path, columns, stokes.coord, stokes.history, fits_format="E")
@@ -299,7 +329,7 @@ def write_split(path: str | Path, stokes: StokesMap, weight: Array) -> None:
 def read_product(path: str | Path, name: str = "") -> StokesMap:
     """Read back what :func:`write_product` wrote, history included."""
     stokes = read_stokes(path, name=name)
-    return StokesMap(stokes.i, stokes.q, stokes.u, coord=stokes.coord, name=name, history=_read_steps(path))
+    return replace(stokes, history=_read_steps(path))
 
 
 def write_mask(path: str | Path, mask: Mask) -> None:

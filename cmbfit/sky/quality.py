@@ -137,7 +137,7 @@ def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int 
             "inventing so much sky is refused; use a mask"
         )
     filled = []
-    for values in (np.array(x) for x in (stokes.i, stokes.q, stokes.u)):
+    for values in (np.array(getattr(stokes, x)) for x in ("iqu" if stokes.polarised else "i")):
         for _ in range(max_rounds):
             todo = np.flatnonzero(np.isnan(values))
             if todo.size == 0:
@@ -152,4 +152,4 @@ def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int 
         values.flags.writeable = False
         filled.append(values)
     record = {"step": "fill missing pixels", "pixels": int(stokes.missing.sum()), "method": "neighbour mean"}
-    return stokes.step(record, i=filled[0], q=filled[1], u=filled[2])
+    return stokes.step(record, **dict(zip("iqu", filled, strict=False)))

@@ -72,13 +72,14 @@ class Bandpowers:
     def of(cls, estimate: Estimate) -> Bandpowers:
         """Return the data part of an estimate."""
         m = estimate.master
+        names = tuple(s for s in SPECTRA if s in estimate.bandpowers)
         return cls(
-            SPECTRA,
+            names,
             m.bins.centres,
             m.bins.edges,
             estimate.bandpowers,
             estimate.covariance,
-            m.windows,
+            {key: w for key, w in m.windows.items() if key[0] in names},
             estimate.info,
         )
 
@@ -124,23 +125,25 @@ class Bandpowers:
         return float(delta @ np.linalg.solve(self.block(name), delta)), self.n
 
     def combined(self) -> Bandpowers:
-        """Return six spectra: te, eb, tb become the means of te and et, eb and be, tb and bt."""
-        if self.names == COMBINED:
+        """Return six spectra: te, eb, tb become the means of te and et, eb and be, tb and bt (or the one that there is)."""
+        if set(self.names) <= set(COMBINED):
             return self
-        mix = np.zeros((len(COMBINED), len(self.names)))
-        for k, name in enumerate(COMBINED):
-            for part in (name, name[::-1]):
-                mix[k, self.names.index(part)] += 0.5
+        parts = {n: [s for s in dict.fromkeys((n, n[::-1])) if s in self.names] for n in COMBINED}
+        parts = {n: found for n, found in parts.items() if found}
+        mix = np.zeros((len(parts), len(self.names)))
+        for k, found in enumerate(parts.values()):
+            for part in found:
+                mix[k, self.names.index(part)] = 1 / len(found)
         matrix = np.kron(mix, np.eye(self.n))
-        values = {s: 0.5 * (self.values[s] + self.values[s[::-1]]) for s in COMBINED}
+        values = {n: np.mean([self.values[s] for s in found], axis=0) for n, found in parts.items()}
         windows: dict[tuple[str, str], Array] = {}
         for (to, source), w in self.windows.items():
             # a common theory te = et is assumed, so windows of both sources add up
             key = tuple(s if s in COMBINED else s[::-1] for s in (to, source))
-            share = 1.0 if to == to[::-1] else 0.5
+            share = 1 / len(parts[key[0]])
             windows[key[0], key[1]] = windows.get((key[0], key[1]), 0.0) + share * w
         covariance = matrix @ self.covariance @ matrix.T
-        return Bandpowers(COMBINED, self.centres, self.edges, values, covariance, windows, self.meta)
+        return Bandpowers(tuple(parts), self.centres, self.edges, values, covariance, windows, self.meta)
 
 
 def leakage_path(path: str | Path) -> Path:
@@ -178,7 +181,7 @@ def write_combined(
     name : str
         Of the tracers, `<name>_T` and `<name>_P`.
     """
-    if data.names != COMBINED:
+    if not data.names or not set(data.names) <= set(COMBINED):
         raise SpectrumError(f"combined spectra are {COMBINED}, found {data.names}")
     _write(path, data, (name, name), {name: None}, settings or {})
 
@@ -192,8 +195,9 @@ def _write(
 ) -> None:
     out = sacc.Sacc()
     ell = np.arange(next(iter(data.windows.values())).shape[1])
+    polarised = any(set(s) - {"t"} for s in data.names)
     for name, transfer in beams.items():
-        for kind, spin in (("T", 0), ("P", 2)):
+        for kind, spin in (("T", 0), ("P", 2)) if polarised else (("T", 0),):
             extra = {} if transfer is None else {"deconvolved": transfer.of(kind.lower())}
             out.add_tracer(
                 "Map", f"{name}_{kind}", quantity=f"cmb_{'temperature' if spin == 0 else 'polarization'}",

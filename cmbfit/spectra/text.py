@@ -76,6 +76,8 @@ def read_windows(path: str | Path) -> dict[tuple[str, str], Array]:
 
 
 def cl_over_dl(bins: Bins) -> Array:
-    """Return what turns D_b of mode-weighted bins into the mean of C_l over modes."""
+    """Return what turns D_b into the mean of C_l: over modes, or over multipoles of uniform bins."""
+    if bins.weighting == "uniform":
+        return 1 / bins.scale
     modes = bins.indicator(bins.lmax)[:, 2:] * (2 * np.arange(2, bins.lmax + 1) + 1)
     return np.asarray((modes / dl_factor(bins.lmax)[2:]).sum(axis=1) / modes.sum(axis=1))

@@ -215,10 +215,10 @@ def test_not_fits_and_missing(tmp_path) -> None:
             read_stokes(tmp_path / name)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_wrong_column_count(tmp_path, iqu, count) -> None:
-    path = healpix_file(tmp_path / "m.fits", iqu[:count], column_names=["I_STOKES", "Q_STOKES"][:count])
-    with pytest.raises(MapError, match=f"among the {count} columns"):
+@pytest.mark.parametrize("names", [("I_STOKES", "Q_STOKES"), ("Q_STOKES", "U_STOKES"), ("SKY",)])
+def test_wrong_columns(tmp_path, iqu, names) -> None:
+    path = healpix_file(tmp_path / "m.fits", iqu[: len(names)], column_names=names)
+    with pytest.raises(MapError, match=f"among the {len(names)} columns"):
         read_stokes(path)
 
 

@@ -84,7 +84,7 @@ def test_the_brightest_sky_is_a_sky(tmp_path, iqu) -> None:
     """The Galactic centre at 857 GHz, 1e4 MJy/sr, in K_CMB."""
     iqu[0, 17] = 1e4
     path = healpix_file(tmp_path / "m.fits", iqu, column_units="MJy/sr")
-    stokes = read_stokes(path, frequency_ghz=857.0)
+    stokes = read_stokes(path, frequency=857.0)
     assert stokes.i[17] > 1e9
     remove_monopole_dipole(stokes, Mask(np.ones(NPIX), coord="G"))
 
