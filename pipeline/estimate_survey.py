@@ -31,9 +31,10 @@ def inputs_of(files: list[FieldFiles], specs: list[dict]) -> list[str]:
     return list(dict.fromkeys([*out, *(s["coefficients"] for s in specs if s.get("coefficients"))]))
 
 
-def bins_of(edges: list[str]) -> Bins:
+def bins_of(edges: list[str], weighting: str = "dl") -> Bins:
     """Return the bins: edges, or "planck LMAX"."""
-    return Bins.planck(int(edges[1])) if edges[0] == "planck" else Bins([int(e) for e in edges])
+    found = Bins.planck(int(edges[1])).edges if edges[0] == "planck" else [int(e) for e in edges]
+    return Bins(found, weighting)
 
 
 def estimate_survey(
@@ -46,6 +47,7 @@ def estimate_survey(
     pairs_output: Path,
     checks: Path,
     output: Path,
+    weighting: str = "dl",
 ) -> None:
     """Estimate all cross-spectra of a survey's fields, combine them, compare pairs of fields, publish.
 
@@ -67,10 +69,12 @@ def estimate_survey(
         JSON: pairs of fields against each other.
     output
         SACC: the combination.
+    weighting
+        Of multipoles in a bin: dl, cl, uniform.
     """
     specs, wanted = read_json(fields), read_json(combine)
-    given = {"fields": specs, **wanted, "edges": edges, "lmax": lmax}
-    files, bins = field_files(specs), bins_of(edges)
+    given = {"fields": specs, **wanted, "edges": edges, "lmax": lmax, "weighting": weighting}
+    files, bins = field_files(specs), bins_of(edges, weighting)
     dl, notes = continued_theory(read_arrays(fiducial), bins.lmax, lmax)
     estimated, combined, tests = analyse(
         read_fields(files, bins),

@@ -87,6 +87,7 @@ class Plan:
             return sorted(set(self.survey.files))
         window = self.maps["pixel_window"]
         found = [band["map"] for band in self.bands.values() if "map" in band]
+        found += [b["bandpass"].partition("[")[0] for b in self.bands.values() if "bandpass" in b]
         return sorted({window, self.maps["mask"] or window, *found})
 
     def resolved(self, value: Any) -> Any:

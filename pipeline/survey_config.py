@@ -207,6 +207,8 @@ class Survey:
     def files(self) -> list[str]:
         """Every registered file that the maps need, once each."""
         out = [f for band in self.observed.values() for f in band.files]
+        passes = (band.spec.get("bandpass", "").partition("[")[0] for band in self.observed.values())
+        out += [name for name in passes if name]
         out += [f for mask in self.masks.values() for f in mask.get("files", [])]
         out += [self.pixel_window_of(b) for b in self.observed]
         return list(dict.fromkeys(out))

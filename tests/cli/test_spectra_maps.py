@@ -1,3 +1,4 @@
+# ruff: noqa: F811 (a fixture of another module)
 """`cmbfit spectra` on maps as people have them: I alone, parts of the sky, other units, no mask, other bins and transforms."""
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def healpix(path: Path, columns: list[np.ndarray], names: list[str], **options) 
     return str(path)
 
 
-def test_temperature_alone(files: Files, tmp_path, monkeypatch) -> None:  # noqa: F811
+def test_temperature_alone(files: Files, tmp_path, monkeypatch) -> None:
     """TT and its errors of maps of I alone are those of the maps of I, Q, U; with one of each also TE and TB."""
     maps = {x: read_product(files / f"{x}.fits") for x in "ab"}
     only = {
@@ -64,7 +65,7 @@ def test_temperature_alone(files: Files, tmp_path, monkeypatch) -> None:  # noqa
     assert run(monkeypatch, *words) == 2
 
 
-def test_parts_of_the_sky(files: Files, tmp_path, monkeypatch) -> None:  # noqa: F811
+def test_parts_of_the_sky(files: Files, tmp_path, monkeypatch) -> None:
     """Map and mask in healpy's partial form give what whole-sky files give."""
     sky, mask = read_product(files / "a.fits"), fits.getdata(files / "mask.fits", 1)["MASK"]
     inside = mask > 0
@@ -82,7 +83,7 @@ def test_parts_of_the_sky(files: Files, tmp_path, monkeypatch) -> None:  # noqa:
         )
 
 
-def test_units_with_a_frequency(files: Files, tmp_path, monkeypatch) -> None:  # noqa: F811
+def test_units_with_a_frequency(files: Files, tmp_path, monkeypatch) -> None:
     """A map in MJy/sr at 143 GHz, made by astropy, has the spectra of the map in uK."""
     sky = read_product(files / "a.fits")
     cmb = u.thermodynamic_temperature(143 * u.GHz, T_cmb=2.7255 * u.K)
@@ -100,7 +101,7 @@ def test_units_with_a_frequency(files: Files, tmp_path, monkeypatch) -> None:  #
             np.testing.assert_allclose(table(out)[column], table(tmp_path / "x.txt")[column], rtol=1e-4)
 
 
-def test_no_mask_is_said(files: Files, tmp_path, monkeypatch, capsys) -> None:  # noqa: F811
+def test_no_mask_is_said(files: Files, tmp_path, monkeypatch, capsys) -> None:
     write_mask(tmp_path / "ones.fits", Mask(np.ones(NPIX), coord="G"))
     out = tmp_path / "x.txt"
     assert run(monkeypatch, files / "a.fits", *ONE, "-o", out) == 0
@@ -132,7 +133,7 @@ def test_masks_without_coordinates_and_with_several_columns(
 def test_iterations_take_off_the_error_of_the_pixels(tmp_path, monkeypatch) -> None:
     """On the full sky of a band-limited map the spectra of its own coefficients must come back.
 
-    Sums over pixels (no iteration) are off by up to 0.3 % for l <= 1.5 nside here, three iterations by less than 1e-5.
+    Sums over pixels (no iteration) are off by up to 0.9 % of single multipoles below 1.5 nside here, three iterations by 5e-4.
     """
     np.random.seed(5)  # noqa: NPY002 (healpy draws from it)
     ell = np.arange(49)
@@ -162,12 +163,12 @@ def test_iterations_take_off_the_error_of_the_pixels(tmp_path, monkeypatch) -> N
         off.append(
             max(np.abs(x[n_] / (factor * truth[k][2:]) - 1).max() for k, n_ in enumerate(("tt", "ee", "bb")))
         )
-    # spin-2 coupling of a full sky is no exact unit matrix for pixel sums, hence not zero
-    assert off[1] < off[0] / 3
-    assert off[0] > 1e-4
+    # not zero: the coupling of the mask is that of its own sum over pixels
+    assert off[1] < 1e-3
+    assert off[0] > 5e-3
 
 
-def test_uniform_bins(files: Files, tmp_path, monkeypatch) -> None:  # noqa: F811
+def test_uniform_bins(files: Files, tmp_path, monkeypatch) -> None:
     """A flat C_l comes back as itself under any beam, as in NaMaster; means weighted by modes are off by 10 % and more here."""
     words = (
         files / "a.fits",
@@ -223,7 +224,7 @@ def test_uniform_bins(files: Files, tmp_path, monkeypatch) -> None:  # noqa: F81
         (("--frequency", "none.txt"), "none.txt"),
     ],
 )
-def test_words_that_make_no_sense(files: Files, tmp_path, monkeypatch, capsys, words, message) -> None:  # noqa: F811
+def test_words_that_make_no_sense(files: Files, tmp_path, monkeypatch, capsys, words, message) -> None:
     words = [w.format(mask=files / "mask.fits") for w in words]
     assert run(monkeypatch, files / "a.fits", *ONE, *words, "-o", tmp_path / "x.txt") == 2
     assert message in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_temperature_alone(tmp_path, iqu, names) -> None:
     if len(names) > 1:
         detector, weight = read_detector(path, name="m", sigma0_uk=2.0)
         np.testing.assert_allclose(weight, iqu[1] / 4)
-        joined, total = coadd([detector, detector], [weight, weight], "two")
+        joined, _ = coadd([detector, detector], [weight, weight], "two")
         assert not joined.polarised
         np.testing.assert_allclose(joined.i, iqu[0])
         with pytest.raises(MapError, match="some of the maps have Q and U"):
