@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cmbfit.data import load_registry
+from cmbfit.data import load_registry, trust_command
 from cmbfit.errors import ConfigError
 from cmbfit.fit import Fit
 from cmbfit.fit.complete import with_data
@@ -89,6 +89,14 @@ class Plan:
         found = [band["map"] for band in self.bands.values() if "map" in band]
         found += [b["bandpass"].partition("[")[0] for b in self.bands.values() if "bandpass" in b]
         return sorted({window, self.maps["mask"] or window, *found})
+
+    def require_pinned(self) -> None:
+        """Raise :class:`ConfigError` with the one command that brings files of maps that have no published sha256."""
+        if command := trust_command(self.map_files):
+            raise ConfigError(
+                "maps: files without a published sha256, which cmbfit does not download unasked. Trust what comes first, "
+                f"once, and have it checked from then on:\n{command}"
+            )
 
     def resolved(self, value: Any) -> Any:
         """Return a value with <results> at the head of its paths written out, as Snakemake does for its files."""
