@@ -61,7 +61,8 @@ def prepare_beam(
     none = np.zeros(lmax + 1)
     functions = [[*b.teb, *(b.leaks.get(key, none) for key in LEAKS)] for b in found]
     t, e, b, *leaks = np.average(functions, axis=0, weights=[x["weight"] for x in given])
-    mean = Beam(t, e, b, *(leak if leak.any() else None for leak in leaks))
+    t_to_e, t_to_b = (leak if leak.any() else None for leak in leaks)
+    mean = Beam(t, e, b, t_to_e, t_to_b)
     with atomic_path(output) as tmp:
         write_beam_table(tmp, mean.times_pixel_window(pixel_window))
     publish_record(

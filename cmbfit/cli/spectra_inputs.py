@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from cmbfit.errors import MapError, SpectrumError
 
 if TYPE_CHECKING:
+    from cmbfit.sky.beam_columns import Columns
     from cmbfit.sky.beams import Beam
     from cmbfit.sky.maps import Mask, StokesMap
+    from cmbfit.sky.units import Frequency
     from cmbfit.spectra.binning import Bins
 
 
@@ -45,7 +47,7 @@ def read_maps(paths: Sequence[Path], declared: Declared) -> list[StokesMap]:
     words = declared.frequency
     if len(words) > len(paths):
         raise SpectrumError(f"{len(words)} --frequency for {len(paths)} maps")
-    said = [read_frequency(w) for w in words] or [None]
+    said: list[Frequency | None] = [read_frequency(w) for w in words] or [None]
     return [
         read_stokes(
             path,
@@ -155,7 +157,7 @@ def read_beams(
         raise SpectrumError("--beam-columns are those of --beam FILE: give both")
     if columns and len(columns) not in {1, len(given)}:
         raise SpectrumError(f"{len(columns)} --beam-columns for {len(given)} beams: give one, or one each")
-    said = [parse_columns(c) for c in columns or ()] or [None]
+    said: list[Columns | None] = [parse_columns(c) for c in columns or ()] or [None]
     top = 3 * nside - 1
     out = []
     for k, source in enumerate(given if len(given) == n else given * n):

@@ -69,7 +69,10 @@ def read_beam(
         notes.append(f"{path.name}: the beam of T serves E and B, the file has no other")
     e = found.get("e", found.get("p", found["t"]))
     beam = _checked([found["t"], e, found.get("b", e)], lmax, lmax if need is None else need, path, notes)
-    return replace(beam, **_leaks(found, beam, path)) if leakage else beam
+    if not leakage:
+        return beam
+    leaks = _leaks(found, beam, path)
+    return replace(beam, t_to_e=leaks.get("t_to_e"), t_to_b=leaks.get("t_to_b"))
 
 
 def _is_fits(path: Path) -> bool:

@@ -90,7 +90,8 @@ class Beam:
         if lmax > self.lmax:
             raise MapError(f"beam up to l = {self.lmax}, l = {lmax} is needed")
         t, e, b = self.teb[:, : lmax + 1]
-        return Beam(t, e, b, **{key: leak[: lmax + 1] for key, leak in self.leaks.items()}, notes=self.notes)
+        leaks = [None if x is None else x[: lmax + 1] for x in (self.t_to_e, self.t_to_b)]
+        return Beam(t, e, b, leaks[0], leaks[1], self.notes)
 
     def __mul__(self, other: Beam) -> Beam:
         """Return the beam seen through another one, which takes no T for E or B."""
@@ -98,8 +99,10 @@ class Beam:
             raise MapError("product of beams: expected the second without leakage of T")
         lmax = min(self.lmax, other.lmax)
         after = other.teb[:, : lmax + 1]
-        leaks = {key: leak[: lmax + 1] * after[1 + LEAKS.index(key)] for key, leak in self.leaks.items()}
-        return Beam(*(self.teb[:, : lmax + 1] * after), **leaks, notes=self.notes)
+        t, e, b = self.teb[:, : lmax + 1] * after
+        pairs = zip((self.t_to_e, self.t_to_b), after[1:], strict=True)
+        leaks = [None if x is None else x[: lmax + 1] * y for x, y in pairs]
+        return Beam(t, e, b, leaks[0], leaks[1], self.notes)
 
     def times_pixel_window(self, path: str | Path) -> Beam:
         """Return the beam times the pixel windows (T and P apart) of a `pixel_window_n*.fits`."""

@@ -111,14 +111,14 @@ def coadd(maps: Sequence[StokesMap], weights: Sequence[Array], name: str = "") -
         terms = (w * np.nan_to_num(getattr(m, letter)) for m, w in zip(maps, weights, strict=True))
         out.append(np.where(seen, sum(terms) / np.where(seen, total, 1.0), np.nan))
     if len(maps) == 1:
-        record = {"step": "one detector", "field": name}
-        return maps[0].step(record, **dict(zip(letters, out, strict=True))), total
-    record = {
+        one = {"step": "one detector", "field": name}
+        return maps[0].step(one, **dict(zip(letters, out, strict=True))), total
+    record: dict[str, Any] = {
         "step": "coadd detectors",
         "field": name,
         "detectors": [m.name for m in maps],
         "mean_weights_uk-2": [float(np.mean(w)) for w in weights],
         "histories": [[dict(r) for r in m.history] for m in maps],
     }
-    joined = replace(maps[0], name=name, history=(record,), **dict(zip(letters, out, strict=True)))
-    return joined, total
+    changes: dict[str, Any] = dict(zip(letters, out, strict=True))
+    return replace(maps[0], name=name, history=(record,), **changes), total

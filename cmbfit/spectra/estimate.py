@@ -142,7 +142,7 @@ def cross_spectra(
         raise SpectrumError(f"fiducial theory without {sorted(missing)}")
     # a map may meet itself here (its own name twice), fields may not
     of_b = (mask, mask_p) if mask_b is None else (mask_b, mask_b_p)
-    how = {"purify_b": purify_b, "iterations": iterations}
+    how: dict[str, Any] = {"purify_b": purify_b, "iterations": iterations}
     fields = [
         Field("a", [map_a], mask, transfer_a, mask_p=mask_p, **how),
         Field("b", [map_b], of_b[0], transfer_b, mask_p=of_b[1], **how),
