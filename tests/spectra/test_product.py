@@ -146,7 +146,7 @@ def test_bad_products(tmp_path, estimate) -> None:
     path.write_bytes(whole)
     leakage = leakage_path(path).read_bytes()
     leakage_path(path).unlink()
-    with pytest.raises(SpectrumError, match="its leakage windows .* are missing: expected .*x.leakage.fits"):
+    with pytest.raises(SpectrumError, match=r"its leakage windows .* are missing: expected .*x\.leakage\.fits"):
         read_spectra(path)
     leakage_path(path).write_bytes(leakage)
     other = sacc.Sacc()
