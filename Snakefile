@@ -64,6 +64,7 @@ HASHES = SECTIONS.path("code", CODE)
 
 # not in dry runs, and not in a cluster's jobs, which find the files there
 onstart:
+    PLAN.require_pinned()
     SECTIONS.write()
 
 

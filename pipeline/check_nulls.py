@@ -19,6 +19,7 @@ def check_nulls(
     edges: list[str],
     lmax: int,
     output: Path,
+    weighting: str = "dl",
 ) -> None:
     """Run the null tests of a survey; the outcome is a file, the exit code is 0.
 
@@ -38,9 +39,11 @@ def check_nulls(
         Of the mode coupling.
     output
         Where the checks go (JSON).
+    weighting
+        Of multipoles in a bin: dl, cl, uniform.
     """
     specs = read_json(fields)
-    bins = bins_of(edges)
+    bins = bins_of(edges, weighting)
     files, other_files = field_files(specs), field_files(read_json(differences))
     checks = survey_checks(
         read_fields(files, bins),

@@ -5,6 +5,7 @@ from pathlib import Path
 from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import Beam, read_mask_product, read_pixel_window, read_product
 from cmbfit.spectra import Bins, Transfer, cross_spectra, write_spectra
+from cmbfit.spectra.reach import continued_theory
 from cmbfit.theory.textfile import read_arrays
 from pipeline.record import recorded
 
@@ -23,6 +24,8 @@ def estimate_spectra(
     name_a: str = "V",
     name_b: str = "W",
     pixel_window_sha256: str | None = None,
+    weighting: str = "dl",
+    iterations: int = 0,
 ) -> None:
     """Estimate the nine cross-spectra of two prepared maps and publish them as SACC.
 
@@ -52,6 +55,10 @@ def estimate_spectra(
         Name of the second map.
     pixel_window_sha256
         What the pixel-window file must be.
+    weighting
+        Of multipoles in a bin: dl, cl, uniform.
+    iterations
+        Of the transforms.
     """
     given = recorded(locals())
     require_sha256(pixel_window, pixel_window_sha256)
@@ -60,15 +67,18 @@ def estimate_spectra(
     window = read_pixel_window(pixel_window, top)
     beams = [Beam.gaussian(top, fwhm) for fwhm in (fwhm_arcmin_a, fwhm_arcmin_b)]
     transfer_a, transfer_b = (Transfer(beam.t * window[0], beam.p * window[1]) for beam in beams)
+    bins = Bins(edges, weighting)
+    dl, notes = continued_theory(read_arrays(fiducial), bins.lmax, top)
     estimate = cross_spectra(
         read_product(map_a, name_a),
         read_product(map_b, name_b),
         sky,
-        bins=Bins(edges),
+        bins=bins,
         transfer_a=transfer_a,
         transfer_b=transfer_b,
-        fiducial_dl=read_arrays(fiducial),
+        fiducial_dl=dl,
+        iterations=iterations,
     )
     write_spectra(output, estimate, settings=given)
     inputs = [map_a, map_b, mask, fiducial, pixel_window]
-    publish_record(output, inputs=inputs, settings=given, facts=dict(estimate.info))
+    publish_record(output, inputs=inputs, settings=given, facts=dict(estimate.info), notes=list(notes))

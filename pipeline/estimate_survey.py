@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.spectra import Bins, write_combined
+from cmbfit.spectra.reach import continued_theory
 from cmbfit.survey.analysis import analyse
 from cmbfit.survey.fields import FieldFiles, read_fields
 from cmbfit.survey.products import write_pairs
@@ -30,9 +31,10 @@ def inputs_of(files: list[FieldFiles], specs: list[dict]) -> list[str]:
     return list(dict.fromkeys([*out, *(s["coefficients"] for s in specs if s.get("coefficients"))]))
 
 
-def bins_of(edges: list[str]) -> Bins:
+def bins_of(edges: list[str], weighting: str = "dl") -> Bins:
     """Return the bins: edges, or "planck LMAX"."""
-    return Bins.planck(int(edges[1])) if edges[0] == "planck" else Bins([int(e) for e in edges])
+    found = Bins.planck(int(edges[1])).edges if edges[0] == "planck" else [int(e) for e in edges]
+    return Bins(found, weighting)
 
 
 def estimate_survey(
@@ -45,6 +47,7 @@ def estimate_survey(
     pairs_output: Path,
     checks: Path,
     output: Path,
+    weighting: str = "dl",
 ) -> None:
     """Estimate all cross-spectra of a survey's fields, combine them, compare pairs of fields, publish.
 
@@ -66,14 +69,17 @@ def estimate_survey(
         JSON: pairs of fields against each other.
     output
         SACC: the combination.
+    weighting
+        Of multipoles in a bin: dl, cl, uniform.
     """
     specs, wanted = read_json(fields), read_json(combine)
-    given = {"fields": specs, **wanted, "edges": edges, "lmax": lmax}
-    files, bins = field_files(specs), bins_of(edges)
+    given = {"fields": specs, **wanted, "edges": edges, "lmax": lmax, "weighting": weighting}
+    files, bins = field_files(specs), bins_of(edges, weighting)
+    dl, notes = continued_theory(read_arrays(fiducial), bins.lmax, lmax)
     estimated, combined, tests = analyse(
         read_fields(files, bins),
         bins,
-        read_arrays(fiducial),
+        dl,
         lmax=lmax,
         pairs=[(a, b) for a, b in wanted["pairs"]] if wanted["pairs"] else None,
         cuts=wanted["cuts"],
@@ -83,4 +89,4 @@ def estimate_survey(
     publish_record(pairs_output, inputs=inputs, settings=given)
     write_json(checks, {"checks": tests})
     write_combined(output, combined)
-    publish_record(output, inputs=inputs, settings=given)
+    publish_record(output, inputs=inputs, settings=given, notes=list(notes))

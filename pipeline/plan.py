@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cmbfit.data import load_registry
+from cmbfit.data import load_registry, trust_command
 from cmbfit.errors import ConfigError, at
 from cmbfit.fit import Fit
 from cmbfit.fit.complete import with_data
@@ -99,11 +99,21 @@ class Plan:
         for name, band in self.bands.items():
             if "map" in band:
                 yield f"maps.bands.{name}.map", band["map"]
+            if "bandpass" in band:
+                yield f"maps.bands.{name}.bandpass", band["bandpass"].partition("[")[0]
 
     @property
     def map_files(self) -> list[str]:
         """Registered files that the maps are made of."""
         return sorted({name for _, name in self._map_places()})
+
+    def require_pinned(self) -> None:
+        """Raise :class:`ConfigError` with the one command that brings files of maps that have no published sha256."""
+        if command := trust_command(self.map_files):
+            raise ConfigError(
+                "maps: files without a published sha256, which cmbfit does not download unasked. Trust what comes first, "
+                f"once, and have it checked from then on:\n{command}"
+            )
 
     def resolved(self, value: Any) -> Any:
         """Return a value with <results> at the head of its paths written out, as Snakemake does for its files."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmbfit.data.archive import extract_member
 from cmbfit.io import publish_record, read_json, require_sha256
-from cmbfit.sky import Beam, read_beam_fits, read_beam_text
+from cmbfit.sky import Beam, read_beam
 from cmbfit.sky.beams import LEAKS
 from cmbfit.survey.fields import write_beam_table
 
@@ -15,13 +15,16 @@ from cmbfit.survey.fields import write_beam_table
 def _read(path: Path, spec: dict, lmax: int) -> Beam:
     if "member" in spec:
         with tempfile.TemporaryDirectory() as folder:
-            member = Path(folder) / "beam.fits"
+            member = Path(folder) / Path(spec["member"]).name  # its ending says what it is
             extract_member(path, spec["member"], member)
             return _read(member, {k: v for k, v in spec.items() if k != "member"}, lmax)
-    if path.suffix == ".fits":
-        leakage = spec.get("leakage", False)
-        return read_beam_fits(path, lmax, tuple(spec.get("hdus", (1,))), leakage=leakage)
-    return read_beam_text(path, lmax)
+    return read_beam(
+        path,
+        lmax,
+        columns=spec.get("columns"),
+        hdus=spec.get("hdus"),
+        leakage=spec.get("leakage", False),
+    )
 
 
 def prepare_beam(
@@ -42,7 +45,7 @@ def prepare_beam(
     sha256
         What the beam files must be.
     detectors
-        JSON: weight of each, and the archive's member and hdus of its beam.
+        JSON: weight of each, and the archive's member, hdus and columns of its beam.
     pixel_window
         HEALPix pixel_window_n*.fits.
     lmax
@@ -58,8 +61,12 @@ def prepare_beam(
     none = np.zeros(lmax + 1)
     functions = [[*b.teb, *(b.leaks.get(key, none) for key in LEAKS)] for b in found]
     t, e, b, *leaks = np.average(functions, axis=0, weights=[x["weight"] for x in given])
-    mean = Beam(t, e, b, *(leak if leak.any() else None for leak in leaks))
+    t_to_e, t_to_b = (leak if leak.any() else None for leak in leaks)
+    mean = Beam(t, e, b, t_to_e, t_to_b)
     write_beam_table(output, mean.times_pixel_window(pixel_window))
     publish_record(
-        output, inputs=[*dict.fromkeys(beams), pixel_window], settings={"detectors": given, "lmax": lmax}
+        output,
+        inputs=[*dict.fromkeys(beams), pixel_window],
+        settings={"detectors": given, "lmax": lmax},
+        notes=sorted({note for b in found for note in b.notes}),
     )

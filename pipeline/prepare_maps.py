@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import cut_to_mask, read_mask_product, read_stokes, remove_monopole_dipole, write_product
+from cmbfit.sky.bandpass import read_frequency
 from pipeline.record import recorded
 
 
@@ -17,7 +18,7 @@ def prepare_maps(
     coord: str | None = None,
     ordering: str | None = None,
     polcconv: str | None = None,
-    frequency_ghz: float | None = None,
+    frequency: str | None = None,
     map_sha256: str | None = None,
 ) -> None:
     """Read the map of one band, remove its monopole and dipole under a mask, cut it to the mask, publish it.
@@ -40,8 +41,8 @@ def prepare_maps(
         RING or NESTED where the file does not say.
     polcconv
         COSMO or IAU where the file does not say.
-    frequency_ghz
-        For K_RJ and MJy/sr.
+    frequency
+        For K_RJ and MJy/sr: GHz, or the file of a bandpass (FILE, FILE@GHZ, FILE[HDU]@GHZ).
     map_sha256
         What the map file must be.
     """
@@ -55,7 +56,7 @@ def prepare_maps(
         coord=coord,
         ordering=ordering,
         polcconv=polcconv,
-        frequency_ghz=frequency_ghz,
+        frequency=None if frequency is None else read_frequency(frequency),
     )
     stokes = cut_to_mask(remove_monopole_dipole(stokes, sky), sky)
     write_product(output, stokes)

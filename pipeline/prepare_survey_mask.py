@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmbfit.errors import ConfigError
 from cmbfit.io import publish_record, read_json, require_sha256
-from cmbfit.sky import apodise, binary, combine_masks, galactic_cut, moments, read_mask, write_mask
-from cmbfit.sky.fits import read_column
+from cmbfit.sky import apodise, binary, combine_masks, full_sky, galactic_cut, moments, read_mask, write_mask
+from cmbfit.sky.fits import coordinates_of, read_column
 from cmbfit.sky.maps import Mask
 
 
@@ -42,7 +41,7 @@ def prepare_survey_mask(
     seen = read_column(splits[0], "WEIGHT")[0] > 0
     for path in splits[1:]:
         seen &= read_column(path, "WEIGHT")[0] > 0
-    coord = said.get("coord") or "G"
+    coord = coordinates_of(splits[0])
     data = Mask(seen.astype(np.float64), coord=coord, name="data in every split")
     found = []
     for path, expected in zip(masks, sha256, strict=True):
@@ -54,12 +53,13 @@ def prepare_survey_mask(
                 coord=said.get("coord"),
                 ordering=said.get("ordering"),
                 column=spec.get("column"),
+                otherwise=coord,
             )
         )
     if "latitude_deg" in spec:
         found.append(galactic_cut(data.nside, spec["latitude_deg"], coord))
     if not found:
-        raise ConfigError(f"maps.masks.{name}: expected files, latitude_deg or both")
+        found.append(full_sky(data.nside, coord))
     joined = combine_masks(found, name, how=spec.get("combine", "product"))
     apodisation = spec.get("apodisation", {"type": "C1", "degrees": 0.0})
     if apodisation["degrees"] > 0:

@@ -73,7 +73,7 @@ class Band:
 
     @property
     def beams(self) -> list[dict[str, Any]]:
-        """Beam of each detector: the registered `file`, and the `member` and `hdus` of an archive's FITS file."""
+        """Beam of each detector: the registered `file`, and its `columns`, the `member` and `hdus` of an archive's FITS file."""
         out = []
         for detector in self.spec["detectors"].values():
             beam = detector["beam"]
@@ -86,6 +86,8 @@ class Band:
             yield from (("maps", name) for name in self.maps(split))
         for (name, detector), beam in zip(self.spec["detectors"].items(), self.beams, strict=True):
             yield f"detectors.{name}.beam{'' if isinstance(detector['beam'], str) else '.file'}", beam["file"]
+        if "bandpass" in self.spec:
+            yield "bandpass", self.spec["bandpass"].partition("[")[0]
 
 
 class Survey:

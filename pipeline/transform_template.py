@@ -22,6 +22,7 @@ def transform_template(
     lmax: int,
     output: Path,
     without_cmb: bool = False,
+    iterations: int = 0,
 ) -> None:
     """Publish the masked coefficients of what a template's coefficient multiplies in one split of a field.
 
@@ -41,6 +42,8 @@ def transform_template(
         Where the coefficients go (HDF5).
     without_cmb
         The template is no map of the sky.
+    iterations
+        Of the transforms.
     """
     given = recorded(locals())
     # a template has no I: its mask is that of Q and U
@@ -54,5 +57,5 @@ def transform_template(
         mask.coord,
         "template",
     )
-    write_alms(output, masked_alms(made, mask, lmax), mask_label(*map(str, masks)))
+    write_alms(output, masked_alms(made, mask, lmax, iterations), mask_label(*map(str, masks)))
     publish_record(output, inputs=[own, template, beam, *masks], settings=given)

@@ -102,6 +102,8 @@ def _file_problems(settings: Mapping[str, Any]) -> Iterator[str]:
         return
     named = {"maps.pixel_window": maps["pixel_window"], "maps.mask": maps["mask"]}
     named |= {f"maps.bands.{b}.map": band.get("map") for b, band in maps["bands"].items()}
+    bandpass = {b: band.get("bandpass", "").partition("[")[0] for b, band in maps["bands"].items()}
+    named |= {f"maps.bands.{b}.bandpass": name or None for b, name in bandpass.items()}
     for where, name in named.items():
         if name is not None and name not in registry:
             yield f"{where}: {unknown_name('registered file', name, registry)}"

@@ -51,16 +51,47 @@ def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Names, folders or groups.")] = None,
     all_embedded: Annotated[bool, typer.Option(help="Unpack every embedded file into the cache.")] = False,
     offline: Annotated[bool, typer.Option(help="Use this machine's files only.")] = False,
+    trust_first: Annotated[
+        bool,
+        typer.Option(
+            "--trust-first",
+            help="Download files without a published sha256 too, and pin them to what comes now.",
+        ),
+    ] = False,
 ) -> None:
-    """Bring files into the cache, checked, and print their paths."""
+    """Bring files into the cache, checked, and print their paths.
+
+    With --trust-first, files for which nobody publishes a sha256 come over https, are checked as far as can be
+    (size, published md5, whole FITS), and are pinned in your lock file: checked like any other from then on.
+
+    Example: cmbfit data fetch --trust-first wmap9 planck_pr3
+    """
     registry = data.load_registry()
     wanted = [e.name for n in names or [] for e in registry.select(n).values()]
     if all_embedded:
         wanted += [e.name for e in registry.values() if e.embedded]
     if not wanted:
         raise ConfigError("cmbfit data fetch: expected names or --all-embedded (see `cmbfit data list`)")
-    for name in dict.fromkeys(wanted):
+    names_once = list(dict.fromkeys(wanted))
+    if trust_first:
+        if offline:
+            raise ConfigError("cmbfit data fetch: --trust-first downloads, --offline does not: give one")
+        _say_trust([registry[n] for n in names_once])
+        for name in names_once:
+            say(data.trust_first(name, registry=registry, say=lambda line: say(line, err=True)))
+        return
+    for name in names_once:
         say(data.fetch(name, offline=offline))
+
+
+def _say_trust(entries: list[data.Entry]) -> None:
+    unpinned = [e for e in entries if e.sha256 is None]
+    if unpinned:
+        say(
+            f"{len(unpinned)} of {len(entries)} files have no published sha256: what their publishers' sites send now over "
+            f"https is trusted and pinned in {data.lock_file()}",
+            err=True,
+        )
 
 
 @app.command()

@@ -33,8 +33,8 @@ def loglike(
         typer.Option(
             "--data",
             metavar="NAME",
-            help="Data set, combination (p_act), description or candl definition (FILE.yaml) or SACC file (FILE.fits, with "
-            "--unit); options as in a configuration: '{NAME: {cuts: {tt: [30, 1000]}}}'. Repeat for several.",
+            help="Data set, combination (p_act), description or candl definition (FILE.yaml) or SACC file (FILE.fits, FILE.h5; "
+            "with --unit unless cmbfit wrote it); options as in a configuration: '{NAME: {cuts: {tt: [30, 1000]}}}'. Repeat for several.",
         ),
     ],
     spectrum: Annotated[
@@ -52,7 +52,9 @@ def loglike(
     evaporation: Annotated[
         float | None, typer.Option(metavar="GRAMS", help="Evaporating black holes of this mass; --set f_pbh.")
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="dl or cl [uK^2]: what SACC files hold.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="dl or cl [uK^2]: what other programs' SACC files hold.")
+    ] = None,
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Compare each data set with its published number first.")
     ] = False,

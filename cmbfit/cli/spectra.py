@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmbfit.cli.spectra_inputs import Declared, MaskFiles, make_bins, read_beams, read_maps, read_masks
 from cmbfit.cli.words import say
-from cmbfit.errors import MapError, SpectrumError
-from cmbfit.io import atomic_file, publish_record, reading, sha256_file
+from cmbfit.errors import SpectrumError
+from cmbfit.io import publish_record, sha256_file
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from cmbfit.sky.maps import Array, Mask, StokesMap
     from cmbfit.spectra.binning import Bins
     from cmbfit.spectra.estimate import Estimate
-    from cmbfit.spectra.master import Transfer
+    from cmbfit.spectra.fields import Field
+    from cmbfit.spectra.master import Master, Spectra, Transfer
 
 _AUTO = ("tt", "te", "ee", "bb", "tb", "eb")
 _CROSS = (*_AUTO, "et", "bt", "be")
@@ -25,9 +25,13 @@ _FITS = (".fits", ".sacc")
 
 
 def spectra(
-    map_a: Annotated[Path, typer.Argument(metavar="MAP", help="HEALPix FITS file with I, Q, U.")],
+    map_a: Annotated[
+        Path, typer.Argument(metavar="MAP", help="HEALPix FITS file with I, Q, U, or with I alone.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help=".txt or .dat: text; .fits or .sacc: SACC.")],
-    mask: Annotated[Path, typer.Option(help="HEALPix FITS file of weights from 0 to 1.")],
+    mask: Annotated[
+        Path | None, typer.Option(help="HEALPix FITS file of weights from 0 to 1; the full sky if omitted.")
+    ] = None,
     map_b: Annotated[
         Path | None, typer.Argument(metavar="[MAP2]", help="A second map with noise of its own.")
     ] = None,
@@ -36,12 +40,22 @@ def spectra(
     mask2_p: Annotated[
         Path | None, typer.Option(help="Mask of Q and U of MAP2, if another one than --mask2.")
     ] = None,
+    mask_column: Annotated[
+        str | None, typer.Option(help="Column of the masks, where a file has several: GAL040, or 2 from 0.")
+    ] = None,
     fwhm_arcmin: Annotated[
         list[float] | None, typer.Option(help="Gaussian beam; twice for MAP and MAP2; 0 for none.")
     ] = None,
     beam: Annotated[
         list[Path] | None,
-        typer.Option(help="File of b_l: text 'l b_l [b_l of E and B]' or FITS; twice for MAP and MAP2."),
+        typer.Option(help="File of b_l, text or FITS, columns by their names; twice for MAP and MAP2."),
+    ] = None,
+    beam_columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="t=COLUMN,...",
+            help="Columns of --beam where names do not say: t=, then e= and b=, or p=; a name, number from 1 or HDU:NAME.",
+        ),
     ] = None,
     pixwin: Annotated[bool, typer.Option(help="Divide by HEALPix's pixel windows.")] = True,
     lmax: Annotated[
@@ -51,9 +65,17 @@ def spectra(
     bins: Annotated[
         Path | None, typer.Option(help="Text file of bin edges: each bin from one edge up to the next.")
     ] = None,
+    weighting: Annotated[
+        str | None,
+        typer.Option(
+            help="In a bin: dl (each D_l alike, the default), cl (each C_l by its modes, the default of --cl) or uniform "
+            "(each C_l alike; a flat C_l comes back as itself)."
+        ),
+    ] = None,
     purify_b: Annotated[
         bool, typer.Option("--purify-b", help="Pure B modes; the mask must be apodised.")
     ] = False,
+    iterations: Annotated[int, typer.Option(min=0, help="Iterations of the transforms of maps.")] = 0,
     cl: Annotated[bool, typer.Option("--cl", help="Write C_l in place of D_l (text only).")] = False,
     theory: Annotated[
         Path | None,
@@ -62,13 +84,28 @@ def spectra(
         ),
     ] = None,
     unit: Annotated[
-        str | None, typer.Option(help="Unit of the maps where their headers do not say: K, mK, uK.")
+        str | None,
+        typer.Option(help="Unit of the maps where their headers do not say: K, mK, uK, K_RJ, MJy/sr."),
+    ] = None,
+    frequency: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GHZ|FILE[@GHZ]",
+            help="For K_RJ and MJy/sr: GHz, or the file of a bandpass (MJy/sr: FILE@545); twice for MAP and MAP2.",
+        ),
     ] = None,
     coord: Annotated[
-        str | None, typer.Option(help="Coordinates where the headers do not say: G, C, E.")
+        str | None,
+        typer.Option(
+            help="Coordinates where the headers do not say: G, C, E; a mask that does not say has the maps'."
+        ),
     ] = None,
     ordering: Annotated[
         str | None, typer.Option(help="Ordering where the headers do not say: RING, NESTED.")
+    ] = None,
+    polcconv: Annotated[
+        str | None,
+        typer.Option(help="Sign of U where the headers do not say: COSMO (if omitted), IAU."),
     ] = None,
     keep_dipole: Annotated[
         bool, typer.Option("--keep-dipole", help="Do not fit and remove monopole and dipole.")
@@ -78,238 +115,157 @@ def spectra(
     """Estimate power spectra of Stokes maps under a mask: TT, TE, EE, BB, TB, EB, and ET, BT, BE of two maps.
 
     With MAP alone its noise is part of the auto-spectra; with MAP2, whose noise must be independent, it is
-    not. Mode coupling and E-B leakage of the mask, beams and pixel windows are undone (MASTER). Bins are
-    means of D_l = l(l+1)C_l/2pi in uK^2; text has one header line with the columns' names; errors
-    (err_tt, ...) need two maps and --theory, and so does SACC.
+    not. Mode coupling and E-B leakage of the mask, beams and pixel windows are undone (MASTER). Bandpowers
+    are of D_l = l(l+1)C_l/2pi in uK^2; text has one header line with the columns' names; errors
+    (err_tt, ...) need two maps and --theory, and so does SACC. A bandpower is not the plain mean of D_l in its
+    bin: compare with window @ D_l of OUT.windows.fits beside text, of SACC. Maps of I alone give TT alone.
 
     Example: cmbfit spectra half1.fits half2.fits --mask mask.fits --fwhm-arcmin 7.1 --bin-width 30
     --theory theory.txt -o spectra.txt
     """
-    import numpy as np  # noqa: PLC0415 (seconds of imports: not for `--help`)
-
-    from cmbfit.sky import read_stokes, remove_monopole_dipole  # noqa: PLC0415
-
-    as_sacc = output.suffix.lower() in _FITS
-    if output.suffix.lower() not in (*_FITS, ".txt", ".dat"):
-        raise SpectrumError(f"--output {output}: expected a name in .txt, .dat, .fits or .sacc")
-    if (theory is not None or as_sacc) and map_b is None:
-        raise SpectrumError(
-            "errors and SACC need two maps with independent noise: the auto-spectrum of one map holds its noise"
-        )
-    if as_sacc and (theory is None or cl):
-        raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
-    weights = _masks(mask, mask_p, mask2, mask2_p, two=map_b is not None, coord=coord, ordering=ordering)
-    maps: list[StokesMap] = []
-    for k, path in enumerate(p for p in (map_a, map_b) if p is not None):
-        stokes = read_stokes(path, name=path.stem, unit=unit, coord=coord, ordering=ordering)
-        for w in weights[k]:
-            _same_grid(stokes, w)
-        maps.append(stokes if keep_dipole else remove_monopole_dipole(stokes, weights[k][0]))
-    if map_b is not None and sha256_file(map_a) == sha256_file(map_b):
+    two, as_sacc = map_b is not None, output.suffix.lower() in _FITS
+    _check_output(output, two=two, theory=theory is not None, cl=cl)
+    paths = [p for p in (map_a, map_b) if p is not None]
+    declared = Declared(unit, coord, ordering, polcconv, tuple(frequency or ()))
+    maps = read_maps(paths, declared)
+    given = MaskFiles(mask, mask_p, mask2, mask2_p, mask_column)
+    weights, notes = read_masks(given, maps, declared)
+    maps = _prepared(maps, weights, keep_dipole=keep_dipole)
+    if two and sha256_file(paths[0]) == sha256_file(paths[1]):
         raise SpectrumError(
             f"{map_a} and {map_b} are one map, whose noise would be in the spectra: give two with independent noise, or one"
         )
-    if len(maps) > 1 and maps[0].name == maps[1].name:
-        maps = [m.step({"step": "rename"}, name=f"{m.name}_{k}") for k, m in enumerate(maps, 1)]
-    nside = weights[0][0].nside
-    edges = _bins(nside, lmax, bin_width, bins, weighting="cl" if cl else "dl")
-    transfers = _transfers(nside, len(maps), fwhm_arcmin, beam, pixwin=pixwin)
-    if theory is None:
-        values, windows_lmax = _bandpowers(
-            maps, weights, edges, transfers, purify_b=purify_b, threads=threads
-        )
-        errors, estimate = None, None
-    else:
-        estimate = _estimate(maps, weights, edges, transfers, theory, purify_b=purify_b, threads=threads)
-        values, windows_lmax = dict(estimate.bandpowers), estimate.master.lmax
-        sd = np.sqrt(np.diag(estimate.covariance)).reshape(len(values), -1)
-        errors = dict(zip(values, sd, strict=True))
-    settings = {
-        "lmax_coupling": windows_lmax, "edges": list(edges.edges), "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
-        "beam": [str(b) for b in beam or ()], "purify_b": purify_b, "keep_dipole": keep_dipole,
+    nside = maps[0].nside
+    edges = make_bins(nside, lmax, bin_width, bins, weighting=weighting or ("cl" if cl else "dl"))
+    beams = read_beams(nside, len(maps), fwhm_arcmin, beam, beam_columns, need=edges.lmax, pixwin=pixwin)
+    from cmbfit.spectra.master import Transfer  # noqa: PLC0415 (seconds of imports: not for `--help`)
+
+    notes += list(dict.fromkeys(note for b in beams for note in b.notes))
+    work = _Work(maps, weights, edges, [Transfer(b.t, b.e) for b in beams], purify_b, iterations, threads)
+    settings: dict[str, Any] = {
+        "edges": list(edges.edges), "weighting": edges.weighting, "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
+        "beam": [str(b) for b in beam or ()], "beam_columns": beam_columns, "purify_b": purify_b,
+        "iterations": iterations, "frequency": frequency, "keep_dipole": keep_dipole, "notes": notes,
         "steps": [list(m.history) for m in maps],
     }  # fmt: skip
-    if as_sacc and estimate is not None:
+    if theory is None:
+        values, master, errors = *work.bandpowers(), None
+    else:
+        estimate, said = work.estimate(theory)
+        notes += said
+        values, master, errors = dict(estimate.bandpowers), estimate.master, estimate.errors
+    settings["lmax_coupling"] = master.lmax
+    if as_sacc:
         from cmbfit.spectra import write_spectra  # noqa: PLC0415
 
         write_spectra(output, estimate, settings)
     else:
-        names = _AUTO if len(maps) == 1 else _CROSS
-        _write_text(output, edges, {n: values[n] for n in names}, errors, in_cl=cl)
-    files = (map_a, map_b, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
-    inputs = [p for p in files if p is not None]
-    publish_record(output, inputs=inputs, settings=settings)
-    noise = "noise included" if len(maps) == 1 else "no noise bias"
+        from cmbfit.spectra.text import write_text  # noqa: PLC0415
+
+        shown = {n: values[n] for n in (_CROSS if two else _AUTO) if n in values}
+        write_text(output, edges, shown, master.windows, errors, in_cl=cl)
+    files = (*paths, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
+    publish_record(output, inputs=[p for p in files if p is not None], settings=settings)
+    for note in notes:
+        say(f"note: {note}", err=True)
+    noise = "no noise bias" if two else "noise included"
     say(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
 
 
-def _masks(
-    mask: Path, mask_p: Path | None, mask2: Path | None, mask2_p: Path | None, *, two: bool, **declared: Any
-) -> list[tuple[Mask, Mask]]:
-    """Return the masks of I and of Q, U of each map."""
-    from cmbfit.sky import read_mask  # noqa: PLC0415
-
-    if mask2 is not None and not two:
-        raise SpectrumError("--mask2 is the mask of a second map, and there is one map only")
-    if mask2 is None and mask2_p is not None:
-        raise SpectrumError("--mask2-p is the mask of Q and U beside --mask2: give --mask2 as well")
-    files = [(mask, mask_p or mask)]
-    if two:
-        files.append(files[0] if mask2 is None else (mask2, mask2_p or mask2))
-    of = {p: read_mask(p, name=p.name, **declared) for p in dict.fromkeys(p for pair in files for p in pair)}
-    return [(of[one], of[two]) for one, two in files]
+def _check_output(output: Path, *, two: bool, theory: bool, cl: bool) -> None:
+    as_sacc = output.suffix.lower() in _FITS
+    if output.suffix.lower() not in (*_FITS, ".txt", ".dat"):
+        raise SpectrumError(f"--output {output}: expected a name in .txt, .dat, .fits or .sacc")
+    if (theory or as_sacc) and not two:
+        raise SpectrumError(
+            "errors and SACC need two maps with independent noise: the auto-spectrum of one map holds its noise"
+        )
+    if as_sacc and (not theory or cl):
+        raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
 
 
-def _same_grid(stokes: StokesMap, mask: Mask) -> None:
+def _prepared(
+    maps: list[StokesMap], weights: list[tuple[Mask, Mask]], *, keep_dipole: bool
+) -> list[StokesMap]:
+    """Return maps that share their masks' grids, without monopole and dipole, of different names."""
+    from cmbfit.sky import remove_monopole_dipole  # noqa: PLC0415
     from cmbfit.sky.maps import check_together  # noqa: PLC0415
 
-    check_together(stokes, mask)
-
-
-def _bins(nside: int, lmax: int | None, width: int | None, path: Path | None, weighting: str) -> Bins:
-    import numpy as np  # noqa: PLC0415
-
-    from cmbfit.spectra.binning import Bins  # noqa: PLC0415
-
-    if path is not None and (width is not None or lmax is not None):
-        raise SpectrumError("--bins FILE says where all bins are: give it without --bin-width and --lmax")
-    top = 3 * nside - 1
-    if path is None:
-        lmax = 2 * nside if lmax is None else lmax
-        if not 2 <= lmax <= top:
-            raise SpectrumError(f"--lmax {lmax}: maps of nside {nside} support 2 to {top} (3 nside - 1)")
-        return Bins.linear(2, lmax, 30 if width is None else width, weighting)
-    with reading(path, "one bin edge a line", SpectrumError):
-        edges = np.loadtxt(path, ndmin=1)
-    if edges.ndim != 1 or not np.isfinite(edges).all() or (edges != np.rint(edges)).any():
-        raise SpectrumError(
-            f"{path}: expected one whole number a line, found an array of shape {edges.shape}"
-        )
-    if (highest := edges.max(initial=0) - 1) > top:
-        raise SpectrumError(
-            f"{path}: bins up to l = {highest:g}; maps of nside {nside} support {top} (3 nside - 1)"
-        )
-    return Bins([int(e) for e in edges], weighting)
-
-
-def _transfers(
-    nside: int, n: int, fwhm: list[float] | None, files: list[Path] | None, *, pixwin: bool
-) -> list[Transfer]:
-    """Return beam times pixel window of each map."""
-    from cmbfit import data  # noqa: PLC0415
-    from cmbfit.sky.beams import Beam, read_beam_fits, read_beam_text  # noqa: PLC0415
-    from cmbfit.spectra.master import Transfer  # noqa: PLC0415
-
-    if (not fwhm) == (not files):
-        raise SpectrumError("the beam: give either --fwhm-arcmin (0 for none) or --beam FILE")
-    given: list[Any] = list(fwhm or files or ())
-    if len(given) > n:
-        raise SpectrumError(f"{len(given)} beams for {n} maps")
-    top = 3 * nside - 1
     out = []
-    for source in given if len(given) == n else given * n:
-        if not isinstance(source, Path):
-            b = Beam.gaussian(top, source)
-        elif source.suffix.lower() in {".fits", ".fit"}:
-            b = read_beam_fits(source, top)
-        else:
-            b = read_beam_text(source, top, _beam_columns(source))
-        if pixwin:
-            name = f"pixel_windows/pixel_window_n{nside:04d}.fits"
-            if name not in data.load_registry():
-                raise MapError(f"no pixel window of nside {nside} is registered: use --no-pixwin")
-            b = b.times_pixel_window(data.fetch(name))
-        out.append(Transfer(b.t, b.e))
+    for stokes, both in zip(maps, weights, strict=True):
+        for w in both:
+            check_together(stokes, w)
+        out.append(stokes if keep_dipole else remove_monopole_dipole(stokes, both[0]))
+    if len(out) > 1 and out[0].name == out[1].name:
+        out = [m.step({"step": "rename"}, name=f"{m.name}_{k}") for k, m in enumerate(out, 1)]
     return out
 
 
-def _beam_columns(path: Path) -> tuple[int, ...]:
-    """Return the columns of T and, where the header names one, of E and B: a third column may be an error."""
-    try:
-        with path.open(encoding="utf-8") as f:
-            words = f.readline().lstrip("#").lower().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MapError(f"{path}: expected a text file of b_l, found: {error}") from error
-    polarised = [k for k, w in enumerate(words) if w in {"p", "e", "pol", "b_l_p", "bl_p", "b_p"}]
-    return (1, polarised[0]) if polarised else (1,)
+class _Work:
+    """What is estimated: maps with their masks and transfer functions."""
 
+    def __init__(
+        self,
+        maps: list[StokesMap],
+        masks: list[tuple[Mask, Mask]],
+        bins: Bins,
+        transfers: list[Transfer],
+        purify_b: bool,
+        iterations: int,
+        threads: int,
+    ) -> None:
+        self.maps, self.masks, self.bins, self.transfers = maps, masks, bins, transfers
+        self.how: dict[str, Any] = {"purify_b": purify_b, "iterations": iterations}
+        self.threads = threads
 
-def _bandpowers(
-    maps: list[StokesMap],
-    masks: list[tuple[Mask, Mask]],
-    bins: Bins,
-    transfers: list[Transfer],
-    *,
-    purify_b: bool,
-    threads: int,
-) -> tuple[dict[str, Array], int]:
-    """Return the bandpowers without errors, and the lmax of the coupling."""
-    from cmbfit.spectra.fields import Field, require_common_sky  # noqa: PLC0415
-    from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
-    from cmbfit.spectra.master import prepare  # noqa: PLC0415
-    from cmbfit.spectra.multi import coupling_lmax, field_alms  # noqa: PLC0415
-    from cmbfit.spectra.transforms import pseudo_spectra  # noqa: PLC0415
+    def _fields(self) -> list[Field]:
+        from cmbfit.spectra.fields import Field  # noqa: PLC0415
 
-    lmax = coupling_lmax(masks[0][0].nside, bins)
-    fields = [
-        Field(str(k), [m], of_t, transfer, purify_b=purify_b, mask_p=of_p)
-        for k, (m, (of_t, of_p), transfer) in enumerate(zip(maps, masks, transfers, strict=True))
-    ]
-    one, two = fields[0], fields[-1]
-    require_common_sky(one, two)
-    master = prepare(
-        one.mask,
-        bins,
-        one.transfer,
-        two.transfer,
-        lmax,
-        pure=(purify_b, purify_b),
-        mask_coupling=MaskCouplings(lmax, threads).pair(one, two),
-        nthreads=threads,
-    )
-    alms = [field_alms(f, lmax, nthreads=threads)[0] for f in fields]
-    return master.decouple(pseudo_spectra(alms[0], alms[-1])), lmax
+        return [
+            Field(str(k), [m], of_t, transfer, mask_p=of_p, **self.how)
+            for k, (m, (of_t, of_p), transfer) in enumerate(
+                zip(self.maps, self.masks, self.transfers, strict=True)
+            )
+        ]
 
+    def bandpowers(self) -> tuple[dict[str, Array], Master]:
+        """Return the bandpowers without errors, and what made them."""
+        from cmbfit.spectra.fields import require_common_sky, spectra_of  # noqa: PLC0415
+        from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
+        from cmbfit.spectra.master import prepare  # noqa: PLC0415
+        from cmbfit.spectra.multi import coupling_lmax, field_alms  # noqa: PLC0415
+        from cmbfit.spectra.transforms import pseudo_spectra  # noqa: PLC0415
 
-def _estimate(
-    maps: list[StokesMap],
-    masks: list[tuple[Mask, Mask]],
-    bins: Bins,
-    transfers: list[Transfer],
-    theory: Path,
-    *,
-    purify_b: bool,
-    threads: int,
-) -> Estimate:
-    from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
-    from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
+        fields = self._fields()
+        one, two = fields[0], fields[-1]
+        lmax = coupling_lmax(one.mask.nside, self.bins)
+        require_common_sky(one, two)
+        master = prepare(
+            one.mask,
+            self.bins,
+            one.transfer,
+            two.transfer,
+            lmax,
+            pure=(one.purify_b, two.purify_b),
+            mask_coupling=MaskCouplings(lmax, self.threads).pair(one, two),
+            nthreads=self.threads,
+        )
+        alms = [field_alms(f, lmax, nthreads=self.threads)[0] for f in fields]
+        found = master.decouple(pseudo_spectra(alms[0], alms[-1]))
+        return {n: found[n] for n in spectra_of(one, two)}, master
 
-    (mask_a, mask_a_p), (mask_b, mask_b_p) = masks
-    return cross_spectra(
-        maps[0], maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=bins,
-        transfer_a=transfers[0], transfer_b=transfers[1], fiducial_dl=read_arrays(theory), purify_b=purify_b,
-        nthreads=threads,
-    )  # fmt: skip
+    def estimate(self, theory: Path) -> tuple[Estimate, tuple[str, ...]]:
+        """Return the bandpowers of two maps with their covariance, and what was assumed of the theory."""
+        from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
+        from cmbfit.spectra.reach import continued_theory  # noqa: PLC0415
+        from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
 
-
-def _write_text(
-    path: Path, bins: Bins, values: dict[str, Array], errors: dict[str, Array] | None, *, in_cl: bool
-) -> None:
-    import numpy as np  # noqa: PLC0415
-
-    scale = _cl_over_dl(bins) if in_cl else np.ones(bins.n)
-    columns = {"ell_eff": bins.centres} | {n: v * scale for n, v in values.items()}
-    if errors is not None:
-        columns |= {f"err_{n}": errors[n] * scale for n in values}
-    with atomic_file(path) as f:
-        np.savetxt(f, np.column_stack(list(columns.values())), header=" ".join(columns), fmt="%.10g")
-
-
-def _cl_over_dl(bins: Bins) -> np.ndarray:
-    """Return what turns D_b of mode-weighted bins into the mean of C_l over modes."""
-    import numpy as np  # noqa: PLC0415
-
-    from cmbfit.spectra.binning import dl_factor  # noqa: PLC0415
-
-    modes = bins.indicator(bins.lmax)[:, 2:] * (2 * np.arange(2, bins.lmax + 1) + 1)
-    return (modes / dl_factor(bins.lmax)[2:]).sum(axis=1) / modes.sum(axis=1)
+        dl: Spectra
+        dl, notes = continued_theory(read_arrays(theory), self.bins.lmax, 3 * self.maps[0].nside - 1)
+        (mask_a, mask_a_p), (mask_b, mask_b_p) = self.masks
+        estimate = cross_spectra(
+            self.maps[0], self.maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=self.bins,
+            transfer_a=self.transfers[0], transfer_b=self.transfers[1], fiducial_dl=dl, nthreads=self.threads,
+            **self.how,
+        )  # fmt: skip
+        return estimate, notes

@@ -5,8 +5,9 @@
 3006160
 """
 
+from cmbfit.data.first_use import trust_command, trust_first
 from cmbfit.data.model import Entry, Registry
-from cmbfit.data.registry import data_root, load_registry
+from cmbfit.data.registry import data_root, load_registry, lock_file
 from cmbfit.data.store import (
     VerifyResult,
     cache_dir,
@@ -30,7 +31,10 @@ __all__ = [
     "fetch_group",
     "is_file",
     "load_registry",
+    "lock_file",
     "read_bytes",
+    "trust_command",
+    "trust_first",
     "user_dir",
     "verify",
 ]

@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
@@ -135,6 +135,21 @@ def _start(response: requests.Response, offset: int, size: int | None, what: str
     return start
 
 
+def _total(response: requests.Response) -> int | None:
+    """Return how long the whole file is by the server's word."""
+    text = response.headers.get("Content-Range", "").rpartition("/")[2]
+    text = text if response.status_code == 206 else response.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
+
+
+def _version(response: requests.Response) -> str:
+    """Return the server's mark of this version of a file, empty where it gives none that If-Range may name."""
+    mark = response.headers.get("ETag", "")
+    mark = "" if mark.startswith("W/") else mark
+    mark = mark or response.headers.get("Last-Modified", "")
+    return mark if mark.isascii() else ""
+
+
 def _attempt(
     session: requests.Session,
     url: str,
@@ -144,18 +159,30 @@ def _attempt(
     size: int | None,
     limit: int,
     progress: bool,
+    tag: Path | None = None,
 ) -> None:
-    """Bring `part` forward, from where it stands to the end if all goes well."""
+    """Bring `part` forward, from where it stands to the end if all goes well.
+
+    `tag` holds the server's mark of the version that `part` is of, for files whose sum nobody knows: without it, or when
+    the server has another version now (If-Range), the download starts anew.
+    """
+    known = tag.read_text(encoding="ascii") if tag is not None and tag.exists() else ""
+    if tag is not None and not known:
+        part.unlink(missing_ok=True)
     offset = part.stat().st_size if part.exists() else 0
     if size is not None and offset == size:
         return  # complete, but the process ended before the check
-    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    headers = {"Range": f"bytes={offset}-"} | ({"If-Range": known} if known else {}) if offset else {}
     try:
         with _answer(session, url, headers) as response:
             if response.status_code == 416:
                 part.unlink(missing_ok=True)
                 raise _Interrupted("the server cannot resume; starting anew", 0.0)
             start = _start(response, offset, size, what)
+            if size is None:
+                size = _total(response)
+            if tag is not None:
+                tag.write_text(_version(response), encoding="ascii")
             bar = tqdm(
                 total=size,
                 initial=start,
@@ -207,9 +234,10 @@ def download(
     url: str,
     target: str | Path,
     *,
-    sha256: str,
+    sha256: str | None,
     size: int | None = None,
     md5: str | None = None,
+    check: Callable[[Path], str | None] | None = None,
     progress: bool = True,
     retries: int = 3,
     backoff: float = 1.0,
@@ -229,8 +257,11 @@ def download(
         An https address; redirects to anything else are refused.
     target : str or Path
         The final place. A file that is already there and right is kept.
-    sha256, md5 : str
-        Hexadecimal sums; md5 is checked in addition, if given.
+    sha256, md5 : str or None
+        Hexadecimal sums; md5 is checked in addition, if given. Without sha256 a part is resumed only where the server
+        says that it still has the same version (ETag or Last-Modified).
+    check : callable, optional
+        Returns what is wrong with a whole download, before it is published.
     size : int, optional
         Exact length in bytes.
     progress : bool
@@ -260,6 +291,7 @@ def download(
     what = label or url
     make_folder(target.parent)
     part = target.with_name(target.name + ".part")
+    tag = target.with_name(target.name + ".part.tag") if sha256 is None else None
     limit = size if size is not None else max_bytes
     with (
         locked(target),
@@ -279,7 +311,7 @@ def download(
         while True:
             before = part.stat().st_size if part.exists() else 0
             try:
-                _attempt(session, url, part, what=what, size=size, limit=limit, progress=progress)
+                _attempt(session, url, part, what=what, size=size, limit=limit, progress=progress, tag=tag)
             except _Interrupted as error:
                 gained = (part.stat().st_size if part.exists() else 0) - before
                 failures = 1 if gained >= _PROGRESS else failures + 1
@@ -292,6 +324,10 @@ def download(
                 time.sleep(wait)
                 continue
             wrong = digest_mismatch(part, sha256=sha256, size=size, md5=md5)
+            if wrong is None and check is not None:
+                wrong = check(part)
+            if tag is not None:
+                tag.unlink(missing_ok=True)
             if wrong is None:
                 break
             part.unlink()

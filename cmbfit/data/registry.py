@@ -228,7 +228,9 @@ def _pinned(path: Path, entry: Entry, value: Any) -> Entry:
     if sha256 is None or size is None:
         raise DataError(f"{where}: expected sha256 and bytes")
     if entry.sha256 is not None and entry.sha256 != sha256:
-        raise DataError(f"{where}: the registry already names another sha256 ({entry.sha256})")
+        raise DataError(
+            f"{where}: the registry already names another sha256 ({entry.sha256}): remove this pin if the registry is right"
+        )
     if entry.size is not None and entry.size != size:
         raise DataError(f"{where}: the registry names {entry.size} bytes, the pin {size}")
     return replace(entry, sha256=sha256, size=size)
@@ -247,9 +249,30 @@ def data_root() -> Path:
     return package / "_data"
 
 
+def lock_file() -> Path:
+    """Return the user's lock file: sha256 and size of files that were trusted when they first came.
+
+    It is ``$CMBFIT_LOCK`` if that is set, else ``lock.yaml`` in the user's directory of configurations.
+    """
+    if named := os.environ.get("CMBFIT_LOCK"):
+        return Path(named).expanduser().resolve()
+    from platformdirs import user_config_dir  # noqa: PLC0415 (not where the variable is set)
+
+    return Path(user_config_dir("cmbfit")) / "lock.yaml"
+
+
+def read_lock(path: Path) -> dict[str, Any]:
+    """Return the pins of a lock file, none where there is no file."""
+    return dict(_parse(path, overlay=True)[2]["pins"]) if path.is_file() else {}
+
+
 @cache
-def _load(path: Path, overlay: Path | None, _stamp: tuple[int, ...]) -> Registry:
+def _load(path: Path, overlay: Path | None, lock: Path | None, _stamp: tuple[int, ...]) -> Registry:
     entries, descriptions, _ = _parse(path, overlay=False)
+    if lock is not None:
+        for name, value in read_lock(lock).items():
+            if name in entries:  # a lock outlives entries
+                entries[name] = _pinned(lock, entries[name], value)
     if overlay is not None:
         more, more_descriptions, extra = _parse(overlay, overlay=True)
         for name in more:
@@ -270,7 +293,7 @@ def _load(path: Path, overlay: Path | None, _stamp: tuple[int, ...]) -> Registry
 
 
 def load_registry(path: str | Path | None = None, *, overlay: str | Path | None = None) -> Registry:
-    """Read the registry, with the user's overlay if there is one.
+    """Read the registry, with the user's lock file and overlay if there are any.
 
     Parameters
     ----------
@@ -294,6 +317,7 @@ def load_registry(path: str | Path | None = None, *, overlay: str | Path | None 
     file = Path(path) if path is not None else data_root() / "registry.yaml"
     named = overlay if overlay is not None else os.environ.get("CMBFIT_REGISTRY")
     extra = Path(named).expanduser() if named else None
+    lock = lock_file() if path is None else None
     # The time stamps are part of the cache's key, so that an edited file is read again.
-    stamps = tuple(p.stat().st_mtime_ns if p.is_file() else 0 for p in (file, extra) if p is not None)
-    return _load(file, extra, stamps)
+    stamps = tuple(p.stat().st_mtime_ns if p.is_file() else 0 for p in (file, extra, lock) if p is not None)
+    return _load(file, extra, lock, stamps)

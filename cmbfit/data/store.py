@@ -93,8 +93,10 @@ def _require_pin(entry: Entry) -> tuple[str, int]:
     where = "\n".join(f"  {s}" for s in entry.sources)
     known = f" (published md5 {entry.md5})" if entry.md5 else ""
     raise DownloadError(
-        f"{entry.name}: the registry has no sha256 for this file, and nothing is used unchecked.\n"
-        f"Download it yourself from\n{where}\ncheck it{known}, then run\n"
+        f"{entry.name}: the registry has no sha256 for this file, and nothing is used unchecked. To trust what its "
+        "publisher's site sends first, and have it checked from then on:\n"
+        f"  cmbfit data fetch --trust-first {entry.name}\n"
+        f"Or download it yourself from\n{where}\ncheck it{known}, then run\n"
         f"  cmbfit data pin {entry.name} FILE\n"
         "put what it prints into a file, name that file in CMBFIT_REGISTRY and the directory of the\n"
         "downloaded file in CMBFIT_DATA."

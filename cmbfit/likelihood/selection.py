@@ -81,6 +81,10 @@ class Selection:
             files += own_files(self.name).values()
             if (reader := KINDS.where(description(self.name)["kind"], path.parent)).endswith(".py"):
                 files.append(Path(reader))
+        elif self.kind == "sacc":
+            from cmbfit.spectra.product import leakage_path  # noqa: PLC0415 (sacc imports pandas)
+
+            files += [x for x in [leakage_path(path)] if x.is_file()]
         elif self.kind == "candl":
             files = [x for x in sorted(path.parent.rglob("*")) if x.is_file()]
             files += outside_files(path, self.options.get("variant"))
@@ -263,7 +267,7 @@ def read_words(words: Sequence[str], unit: str | None = None) -> list[str | Mapp
                 out.append(yaml.safe_load(word))
         elif file_of(word) and not _describes_data_set(Path(word)):
             out.append({"candl": word})
-        elif word.endswith((".fits", ".fits.gz", ".sacc")):
+        elif word.endswith((".fits", ".fits.gz", ".sacc", ".h5", ".hdf5")):
             out.append({"sacc": word, "unit": unit})
         else:
             out.append(word)

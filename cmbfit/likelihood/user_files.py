@@ -18,7 +18,8 @@ from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.plausible import check_against_lcdm
 from cmbfit.likelihood.priors import JointGaussian, Prior, Uniform, prior_from_config
-from cmbfit.likelihood.sacc_data import read_sacc
+from cmbfit.likelihood.sacc_data import read_own_spectra, read_sacc
+from cmbfit.spectra.sacc_file import is_own, load_sacc
 
 
 def read_user_candl(
@@ -137,6 +138,8 @@ def read_user_sacc(
 ) -> GaussianBandpowers:
     """Return the likelihood of a SACC file on this machine; see :func:`~cmbfit.likelihood.sacc_data.read_sacc`.
 
+    A file that cmbfit wrote is read with the leakage windows beside it and needs no unit.
+
     Parameters
     ----------
     calibration : mapping, optional
@@ -151,8 +154,6 @@ def read_user_sacc(
         If the unit is not given (the format has no field for it), or a calibration lacks its prior.
     """
     path = Path(path)
-    if unit is None:
-        raise ConfigError(f"{path}: give unit: dl or unit: cl (uK^2), which the format does not say")
     name = name or path.name.split(".")[0]
     nuisance, powers = {}, {}
     for parameter, spec in (calibration or {}).items():
@@ -167,17 +168,20 @@ def read_user_sacc(
             raise ConfigError(
                 f"{path}: {option}: {unused[0]} is none of the pairs that are used ({', '.join(pairs)})"
             )
-    with reading(path, "a SACC file with bandpowers, windows and a covariance", LikelihoodError):
-        like = read_sacc(
-            path,
-            name,
-            survey=survey or name,
-            unit=unit,
-            pairs=pairs,
-            ranges={p: (int(a), int(b)) for p, (a, b) in (ranges or {}).items()},
-            nuisance=nuisance,
-            calibration=powers,
+    own = is_own(load_sacc(path, LikelihoodError))
+    if own and unit not in {None, "dl"}:
+        raise ConfigError(
+            f"{path}: unit: {unit}, but cmbfit wrote this file and it holds D_l: leave unit out"
         )
+    if not own and unit is None:
+        raise ConfigError(f"{path}: give unit: dl or unit: cl (uK^2), which the format does not say")
+    limits = {p: (int(a), int(b)) for p, (a, b) in (ranges or {}).items()}
+    given: dict[str, Any] = {"pairs": pairs, "ranges": limits, "nuisance": nuisance, "calibration": powers}
+    with reading(path, "a SACC file with bandpowers, windows and a covariance", LikelihoodError):
+        if own:
+            like = read_own_spectra(path, name, survey=survey or name, **given)
+        else:
+            like = read_sacc(path, name, survey=survey or name, unit=str(unit), **given)
     like.info = replace(like.info, allow_overlap=allow_overlap)
     if not units_checked:
         check_against_lcdm(like, str(path))

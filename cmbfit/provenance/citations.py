@@ -20,6 +20,7 @@ from cmbfit.errors import one_line
 from cmbfit.io import reading, sha256_json
 
 _EPRINT = re.compile(r"(?:arXiv:\s*)(\d{4}\.\d{4,5})|((?:astro-ph|hep-th|hep-ph|gr-qc)/\d{7})")
+_DOI = re.compile(r"\bdoi:(10\.[^\s;,]*[^\s;,.])")
 _GREEK = {r"$\Lambda$": "Λ", r"$\tau$": "τ"}
 _FIELD = re.compile(r"^  (\w+) = \{(.*)\},$", re.MULTILINE)
 
@@ -47,7 +48,7 @@ def references() -> dict[str, Reference]:
 def find_references(words: str) -> list[str]:
     """Return keys of the references that a citation in words names.
 
-    By arXiv numbers; without any, by ``volume, first page`` and the first author's name.
+    By arXiv numbers or DOIs; without any, by ``volume, first page`` and the first author's name.
 
     Examples
     --------
@@ -55,8 +56,11 @@ def find_references(words: str) -> list[str]:
     ['planck2018_v']
     """
     eprints = {a or b for a, b in _EPRINT.findall(words)}
-    found = [k for k, r in references().items() if r.fields.get("eprint") in eprints]
-    if found or eprints:
+    dois = set(_DOI.findall(words))
+    found = [
+        k for k, r in references().items() if r.fields.get("eprint") in eprints or r.fields.get("doi") in dois
+    ]
+    if found or eprints or dois:
         return found
     return [
         key

@@ -5,15 +5,16 @@ Inside the package a map is always float64, RING ordered, uK_CMB and COSMO polar
 - `fits`, `table`, `units`, `maps`: files in and out, :class:`StokesMap`, :class:`Mask`;
 - `quality`, `calibrate`, `kinematic`, `rotate`, `preprocess`: bad pixels, calibration, solar motion,
   coordinates, monopole and dipole;
-- `windows`, `beams`, `resolution`: beams, pixel windows, another beam or nside through a_lm;
+- `windows`, `beams`, `beam_files`, `resolution`: beams, pixel windows, another beam or nside through a_lm;
 - `cuts`, `masks`: Galactic and point-source masks, apodisation, sky fractions;
 - `templates`, `ilc`: foreground cleaning;
 - `foregrounds`, `simulate`: seeded simulated skies; `harmonic`: the transforms.
 """
 
-from cmbfit.sky.beams import Beam, beam_ratio, read_beam_fits, read_beam_text
+from cmbfit.sky.beam_files import read_beam
+from cmbfit.sky.beams import Beam, beam_ratio
 from cmbfit.sky.calibrate import calibrate
-from cmbfit.sky.cuts import galactic_cut
+from cmbfit.sky.cuts import full_sky, galactic_cut
 from cmbfit.sky.fits import read_mask, read_mask_product, read_product, read_stokes, write_mask, write_product
 from cmbfit.sky.ilc import harmonic_ilc
 from cmbfit.sky.kinematic import SolarMotion, remove_kinematic
@@ -49,12 +50,12 @@ __all__ = [
     "degrade_mask",
     "fill_missing",
     "fit_templates",
+    "full_sky",
     "galactic_cut",
     "gaussian_beam",
     "harmonic_ilc",
     "moments",
-    "read_beam_fits",
-    "read_beam_text",
+    "read_beam",
     "read_mask",
     "read_mask_product",
     "read_pixel_window",

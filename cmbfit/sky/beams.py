@@ -1,24 +1,19 @@
-"""Beams from files, for T, E and B apart, and the ratio that takes a map from one beam to another.
+"""Beams for T, E and B apart, and the ratio that takes a map from one beam to another.
 
-A beam file never holds the pixel window: multiply by it with :meth:`Beam.times_pixel_window`.
+Files are read by :mod:`cmbfit.sky.beam_files`. A beam file never holds the pixel window: multiply by it with
+:meth:`Beam.times_pixel_window`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from cmbfit.errors import MapError
-from cmbfit.io import reading
 from cmbfit.sky.maps import Array
-from cmbfit.sky.table import open_table
 from cmbfit.sky.windows import gaussian_beam, read_pixel_window
-
-_T_NAMES = {"T", "TEMPERATURE", "INT_BEAM", "BEAM_TF", "BL", "B_L", "TT_2_TT"}
-_E_NAMES = {"E", "GRADIENT", "POL_BEAM", "EE_2_EE"}
-_B_NAMES = {"B", "CURL", "BB_2_BB"}
 
 LEAKS = ("t_to_e", "t_to_b")
 """What the E and the B of a map hold of the sky's T."""
@@ -29,7 +24,8 @@ class Beam:
     """Transfer functions b_l of T, E and B, each of shape (lmax + 1,), from l = 0.
 
     Multiplies a_lm; spectra of maps i, j carry b_l^(i) b_l^(j). `t_to_e` and `t_to_b`, where a beam is not the same
-    for both polarisations, are what the map's E and B hold of the sky's T: E' = e E + t_to_e T.
+    for both polarisations, are what the map's E and B hold of the sky's T: E' = e E + t_to_e T. `notes` say what a file left open and what was
+    taken in its place.
     """
 
     t: Array
@@ -37,6 +33,7 @@ class Beam:
     b: Array
     t_to_e: Array | None = None
     t_to_b: Array | None = None
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for key in ("t", "e", "b", *LEAKS):
@@ -93,7 +90,8 @@ class Beam:
         if lmax > self.lmax:
             raise MapError(f"beam up to l = {self.lmax}, l = {lmax} is needed")
         t, e, b = self.teb[:, : lmax + 1]
-        return Beam(t, e, b, **{key: leak[: lmax + 1] for key, leak in self.leaks.items()})
+        leaks = [None if x is None else x[: lmax + 1] for x in (self.t_to_e, self.t_to_b)]
+        return Beam(t, e, b, leaks[0], leaks[1], self.notes)
 
     def __mul__(self, other: Beam) -> Beam:
         """Return the beam seen through another one, which takes no T for E or B."""
@@ -101,110 +99,15 @@ class Beam:
             raise MapError("product of beams: expected the second without leakage of T")
         lmax = min(self.lmax, other.lmax)
         after = other.teb[:, : lmax + 1]
-        leaks = {key: leak[: lmax + 1] * after[1 + LEAKS.index(key)] for key, leak in self.leaks.items()}
-        return Beam(*(self.teb[:, : lmax + 1] * after), **leaks)
+        t, e, b = self.teb[:, : lmax + 1] * after
+        pairs = zip((self.t_to_e, self.t_to_b), after[1:], strict=True)
+        leaks = [None if x is None else x[: lmax + 1] * y for x, y in pairs]
+        return Beam(t, e, b, leaks[0], leaks[1], self.notes)
 
     def times_pixel_window(self, path: str | Path) -> Beam:
         """Return the beam times the pixel windows (T and P apart) of a `pixel_window_n*.fits`."""
         t, p = read_pixel_window(path, self.lmax)
         return self * Beam(t, p, p)
-
-
-def read_beam_text(path: str | Path, lmax: int, columns: tuple[int, ...] = (1,)) -> Beam:
-    """Read a text beam: rows "l b_l ..." with `#` comments, from l = 0 or 1 or 2 upwards without gaps.
-
-    WMAP's `wmap_ampl_bl_{DA}_9yr_v5p1.txt` has l, b_l, error: the default columns fit.
-
-    Parameters
-    ----------
-    columns : (t,) or (t, p) or (t, e, b)
-        Indices of the columns of T, E and B; a missing one repeats the one before.
-
-    Raises
-    ------
-    MapError
-        When rows skip a multipole, end before `lmax`, are not numbers or do not start near b = 1.
-    """
-    path = Path(path)
-    with reading(path, f"rows 'l b_l ...' with columns {columns}", MapError):
-        rows = np.loadtxt(path, ndmin=2)
-        ell, values = rows[:, 0], [rows[:, c] for c in columns]
-        start = int(ell[0])
-    if start not in {0, 1, 2} or not np.array_equal(ell, start + np.arange(ell.size)):
-        raise MapError(f"{path}: the first column must count l from 0, 1 or 2 without gaps")
-    # multipoles before the first row: the beam is flat there to l^2 sigma^2
-    filled = [np.concatenate([np.full(start, v[0]), v]) for v in values]
-    return _checked(filled, lmax, path)
-
-
-def read_beam_fits(
-    path: str | Path, lmax: int, hdus: tuple[int | str, ...] = (1,), *, leakage: bool = False
-) -> Beam:
-    """Read a FITS beam: HFI `Bl_T_*` and `Bl_TEB_*`, `Wl_*` (square roots of TT_2_TT, ...), component maps.
-
-    Columns are found by name in the given HDUs; E falls back on T and B on E where a file has none.
-
-    Parameters
-    ----------
-    hdus : tuple
-        `Wl_R3.01_*` keeps each spectrum in its own HDU: give ("TT", "EE", "BB").
-    leakage : bool
-        Read TT_2_TE of `Wl_*` as well, and TT_2_TB where it is: t_to_e = TT_2_TE / b^T.
-    """
-    path = Path(path)
-    found: dict[str, Array] = {}
-    seen = []
-    for hdu in hdus:
-        with open_table(path, hdu) as table:
-            for name in table.columns.names:
-                upper = name.strip().upper()
-                seen.append(upper)
-                if leakage and upper in {"TT_2_TE", "TT_2_TB"}:
-                    found[upper] = np.asarray(table.data.field(name), dtype=np.float64).ravel()
-                for key, known in zip("TEB", (_T_NAMES, _E_NAMES, _B_NAMES), strict=True):
-                    if upper in known:
-                        values = np.asarray(table.data.field(name), dtype=np.float64).ravel()
-                        if "_2_" in upper:  # W_l = b_l^2
-                            if (values < 0).any():
-                                raise MapError(f"{path}: {upper} is below zero, it cannot be a squared beam")
-                            values = np.sqrt(values)
-                        found[key] = values
-    if "T" not in found:
-        raise MapError(
-            f"{path}: no temperature beam among the columns {seen}, expected one of {sorted(_T_NAMES)}"
-        )
-    e = found.get("E", found["T"])
-    beam = _checked([found["T"], e, found.get("B", e)], lmax, path)
-    return replace(beam, **_leaks(found, beam, path)) if leakage else beam
-
-
-def _leaks(found: dict[str, Array], beam: Beam, path: Path) -> dict[str, Array]:
-    """Return `t_to_e`, and `t_to_b` where the file has it, from TT_2_TE and TT_2_TB."""
-    if "TT_2_TE" not in found:
-        raise MapError(f"{path}: no column TT_2_TE, which leakage from T to E needs")
-    out, size = {}, beam.t.size
-    for key, column in zip(LEAKS, ("TT_2_TE", "TT_2_TB"), strict=True):
-        if column in found:
-            if found[column].size < size:
-                raise MapError(
-                    f"{path}: {column} up to l = {found[column].size - 1}, l = {size - 1} is needed"
-                )
-            out[key] = np.divide(found[column][:size], beam.t, out=np.zeros(size), where=beam.t > 1e-6)
-    return out
-
-
-def _checked(values: list[Array], lmax: int, path: Path) -> Beam:
-    for v in values:
-        if v.size <= lmax:
-            raise MapError(f"{path}: beam up to l = {v.size - 1}, l = {lmax} is needed")
-    t, *rest = [v[: lmax + 1] for v in values]
-    e = rest[0] if rest else t
-    b = rest[1] if len(rest) > 1 else e
-    if not 0.9 < t[min(2, lmax)] < 1.1:
-        raise MapError(
-            f"{path}: the temperature beam is {t[min(2, lmax)]:g} at low l, expected 1 (normalise it)"
-        )
-    return Beam(t, e, b)
 
 
 def beam_ratio(old: Beam, new: Beam, lmax: int, floor: float = 1e-3) -> Beam:

@@ -1,4 +1,4 @@
-"""Masks made from geometry: Galactic latitude cuts."""
+"""Masks made from geometry: Galactic latitude cuts, no cut at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import numpy as np
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import Mask, nside_of, projected
 from cmbfit.sky.rotate import rotation_matrix
+
+
+def full_sky(nside: int, coord: str = "G") -> Mask:
+    """Return weight 1 everywhere, for maps that come without a mask."""
+    nside_of(12 * nside**2, "full sky")
+    record = {"step": "no mask given: the full sky"}
+    return Mask(np.ones(12 * nside**2), coord=coord, name="full sky", history=(record,))
 
 
 def galactic_cut(nside: int, latitude_deg: float, coord: str = "G") -> Mask:

@@ -9,134 +9,52 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import healpy
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
 from cmbfit.io import atomic_file, parse_json, sha256_file
-from cmbfit.sky.maps import COORDINATES, Array, Mask, Record, StokesMap, nside_of
+from cmbfit.sky.headers import UNSEEN, Headers
+from cmbfit.sky.maps import Array, Mask, Record, StokesMap, nside_of
+from cmbfit.sky.pixels import INDEX_COLUMNS, Grid
 from cmbfit.sky.table import open_table
-from cmbfit.sky.units import factor_to_uk_cmb
-
-UNSEEN = -1.6375e30
-"""HEALPix marker of a pixel without data."""
+from cmbfit.sky.units import Frequency, factor_to_uk_cmb
 
 _COLUMNS = {
     "I": {"I_STOKES", "TEMPERATURE", "INTENSITY", "I", "T", "SIGNAL", "TEMPERATUR"},
     "Q": {"Q_STOKES", "Q_POLARISATION", "Q_POLARIZATION", "Q-POLARISATION", "Q-POLARIZATION", "Q"},
     "U": {"U_STOKES", "U_POLARISATION", "U_POLARIZATION", "U-POLARISATION", "U-POLARIZATION", "U"},
 }
-_COORD_WORDS = {
-    "G": "G", "GALACTIC": "G", "GAL": "G",
-    "C": "C", "CELESTIAL": "C", "EQUATORIAL": "C", "Q": "C", "EQ": "C", "J2000": "C",
-    "E": "E", "ECLIPTIC": "E", "ECL": "E",
-}  # fmt: skip
 _NO_UNIT = {"", "unknown", "none"}
 """TUNIT of programs that were not told."""
 _STEPS = "CMBFIT_STEPS"
-
-
-def _one_value(header: fits.Header, key: str, path: Path) -> str | None:
-    """Return a header value as upper-case text; None when absent, an error when it contradicts itself."""
-    values = {str(card.value).strip().upper() for card in header.cards if card.keyword == key}
-    if len(values) > 1:
-        raise MapError(f"{path}: contradictory {key} in the header: {sorted(values)}")
-    value = values.pop() if values else ""
-    return value or None
-
-
-def _decide(found: str | None, declared: str | None, key: str, path: Path) -> tuple[str | None, str]:
-    """Return the value of a convention and where it came from."""
-    if found and declared and found != declared:
-        raise MapError(
-            f"{path}: {key} is {found!r} in the file but declared as {declared!r}: which is right?"
-        )
-    if found:
-        return found, "file"
-    return declared, "declared" if declared else "absent"
-
-
-def _ordering(header: fits.Header, declared: str | None, path: Path) -> tuple[str, str]:
-    aliases = {"NEST": "NESTED"}
-    found = _one_value(header, "ORDERING", path)
-    found, declared = (aliases.get(x, x) if x else x for x in (found, declared))
-    value, source = _decide(found, declared, "ORDERING", path)
-    if value is None:
-        raise MapError(
-            f"{path}: no ORDERING in the header, expected RING or NESTED; declare ordering if you know it (--ordering, or maps.declare)"
-        )
-    if value not in {"RING", "NESTED"}:
-        raise MapError(f"{path}: ORDERING is {value!r}, expected RING or NESTED")
-    return value, source
-
-
-def _coordinates(header: fits.Header, declared: str | None, path: Path) -> tuple[str, str]:
-    found = _one_value(header, "COORDSYS", path)
-    if found == "UNKNOWN":  # HEALPix Fortran writes this when it was not told
-        found = None
-    if found and found not in _COORD_WORDS:
-        raise MapError(f"{path}: COORDSYS is {found!r}, expected one of {sorted(set(_COORD_WORDS))}")
-    value, source = _decide(_COORD_WORDS[found] if found else None, declared, "COORDSYS", path)
-    if value not in COORDINATES:
-        raise MapError(
-            f"{path}: no COORDSYS in the header, expected G, C or E; declare coord if you know it (--coord, or maps.declare)"
-        )
-    return value, source
-
-
-def _polcconv(header: fits.Header, declared: str | None, path: Path) -> tuple[str, str]:
-    value, source = _decide(_one_value(header, "POLCCONV", path), declared, "POLCCONV", path)
-    if value is None:
-        return "COSMO", "absent: HEALPix default"
-    if value not in {"COSMO", "IAU"}:
-        raise MapError(f"{path}: POLCCONV is {value!r}, expected COSMO or IAU")
-    return value, source
-
-
-def _check_geometry(header: fits.Header, npix: int, path: Path) -> None:
-    nside = nside_of(npix, str(path))
-    if header.get("INDXSCHM", "IMPLICIT").strip().upper() != "IMPLICIT":
-        raise MapError(f"{path}: INDXSCHM is {header['INDXSCHM']!r}: expected a full sky (IMPLICIT)")
-    if str(header.get("PIXTYPE", "HEALPIX")).strip().upper() != "HEALPIX":
-        raise MapError(f"{path}: PIXTYPE is {header['PIXTYPE']!r}, expected HEALPIX")
-    if int(header.get("NSIDE", nside)) != nside:
-        raise MapError(f"{path}: NSIDE is {header['NSIDE']} but {npix} pixels make nside {nside}")
+_ROUNDING = 1e-5
+"""By how much a weight of a mask may leave [0, 1]: single precision, smoothing."""
 
 
 def _select(names: Sequence[str], columns: Sequence[str | int] | None, path: Path) -> list[int]:
-    """Return the indices of the I, Q, U columns."""
+    """Return the indices of the I, Q, U columns, or that of I where there are no others."""
     upper = [n.strip().upper() for n in names]
     if columns is not None:
-        if len(columns) != 3:
-            raise MapError(f"{path}: {len(columns)} columns declared, expected I, Q, U")
+        if len(columns) not in {1, 3}:
+            raise MapError(f"{path}: {len(columns)} columns declared, expected I, Q, U, or I alone")
         try:
             return [c if isinstance(c, int) else upper.index(c.upper()) for c in columns]
         except ValueError as error:
             raise MapError(f"{path}: declared columns {list(columns)}, found {list(names)}") from error
-    chosen = []
-    for stokes, known in _COLUMNS.items():
-        hits = [k for k, n in enumerate(upper) if n in known]
-        if len(hits) != 1:
+    hits = {stokes: [k for k, n in enumerate(upper) if n in known] for stokes, known in _COLUMNS.items()}
+    if len(hits["I"]) == 1 and not hits["Q"] and not hits["U"]:
+        return hits["I"]
+    for stokes, found in hits.items():
+        if len(found) != 1:
             raise MapError(
-                f"{path}: expected one column for Stokes {stokes} ({', '.join(sorted(known))}), found {len(hits)} "
-                f"among the {len(names)} columns {list(names)}; declare columns"
+                f"{path}: expected one column for Stokes {stokes} ({', '.join(sorted(_COLUMNS[stokes]))}), found "
+                f"{len(found)} among the {len(names)} columns {list(names)}; declare columns"
             )
-        chosen += hits
-    return chosen
-
-
-def _pixels(values: NDArray[Any], ordering: str, path: Path, what: str) -> Array:
-    """Return native float64 RING pixels with NaN where the file has UNSEEN or NaN."""
-    out = np.array(values, dtype=np.float64).ravel()
-    if np.isinf(out).any():
-        raise MapError(f"{path}: column {what} has {int(np.isinf(out).sum())} infinite values")
-    out[out < 0.999 * UNSEEN] = np.nan  # float32 and float64 write the marker differently
-    return healpy.reorder(out, n2r=True) if ordering == "NESTED" else out
+    return [found[0] for found in hits.values()]
 
 
 def read_stokes(
@@ -148,19 +66,21 @@ def read_stokes(
     ordering: str | None = None,
     polcconv: str | None = None,
     columns: Sequence[str | int] | None = None,
-    frequency_ghz: float | None = None,
+    frequency: Frequency | None = None,
     hdu: int | str = 1,
 ) -> StokesMap:
-    """Read I, Q, U from a HEALPix FITS file as uK_CMB, RING, COSMO, float64.
+    """Read I, Q, U (or I alone, where a file has no Q and U) from a HEALPix FITS file as uK_CMB, RING, COSMO, float64.
+
+    The whole sky, or the pixels that a column lists (INDXSCHM = EXPLICIT); the others are without data.
 
     Parameters
     ----------
     unit, coord, ordering, polcconv : str, optional
         Declared where the file is silent; must agree with the file where it is not.
-    columns : sequence of 3 names or indices, optional
-        The I, Q, U columns; found by TTYPE when omitted.
-    frequency_ghz : float, optional
-        For units that need one (K_RJ, MJy/sr).
+    columns : sequence of 3 names or indices, or 1, optional
+        The I, Q, U columns, or that of I; found by TTYPE when omitted.
+    frequency : float or Bandpass, optional
+        For units that need one (K_RJ, MJy/sr), GHz.
 
     Raises
     ------
@@ -174,22 +94,17 @@ def read_stokes(
     """
     path = Path(path)
     with open_table(path, hdu) as table:
-        header = table.header
-        order, order_source = _ordering(header, ordering.upper() if ordering else None, path)
-        system, system_source = _coordinates(header, coord, path)
-        convention, convention_source = _polcconv(header, polcconv.upper() if polcconv else None, path)
+        headers = Headers.of(path, hdu)
+        order, order_source = headers.ordering(ordering)
+        system, system_source = headers.coordinates(coord)
+        convention, convention_source = headers.polcconv(polcconv)
         chosen = _select(table.columns.names, columns, path)
-        npix = int(np.asarray(table.data.field(chosen[0])).size)
-        _check_geometry(header, npix, path)
+        grid = Grid.of(table, headers, ordering, chosen[0])
         units, scaled = [], []
-        for stokes, k in zip("IQU", chosen, strict=True):
+        for stokes, k in zip("IQU"[: len(chosen)], chosen, strict=True):
             found = (table.columns[k].unit or "").strip()
             found = None if found.lower() in _NO_UNIT else found
-            if (
-                found
-                and unit
-                and factor_to_uk_cmb(found, frequency_ghz) != factor_to_uk_cmb(unit, frequency_ghz)
-            ):
+            if found and unit and factor_to_uk_cmb(found, frequency) != factor_to_uk_cmb(unit, frequency):
                 raise MapError(
                     f"{path}: column {stokes} is in {found!r} in the file but declared as {unit!r}"
                 )
@@ -198,10 +113,10 @@ def read_stokes(
                     f"{path}: column {stokes} has no TUNIT; declare unit (K, mK, uK, ...) if you know it (--unit, or maps.declare)"
                 )
             units.append(found or unit)
-            factor = factor_to_uk_cmb(str(found or unit), frequency_ghz)
-            scaled.append(factor * _pixels(table.data.field(k), order, path, stokes))
+            factor = factor_to_uk_cmb(str(found or unit), frequency)
+            scaled.append(factor * grid.spread(table.data.field(k), headers, stokes))
         names = [table.columns.names[k] for k in chosen]
-    if convention == "IAU":
+    if convention == "IAU" and len(scaled) > 1:
         scaled[2] = -scaled[2]
     record = {
         "step": "read",
@@ -218,6 +133,8 @@ def read_stokes(
         "polcconv_source": convention_source,
         "missing_pixels": [int(np.isnan(x).sum()) for x in scaled],
     }
+    if len(scaled) == 1:
+        return StokesMap.temperature(scaled[0], system, name, (record,))
     return StokesMap(i=scaled[0], q=scaled[1], u=scaled[2], coord=system, name=name, history=(record,))
 
 
@@ -229,43 +146,68 @@ def read_mask(
     ordering: str | None = None,
     column: str | int | None = None,
     hdu: int | str = 1,
+    otherwise: str | None = None,
 ) -> Mask:
-    """Read a mask: weights in [0, 1].
+    """Read a mask: weights in [0, 1], which may be off by rounding.
 
-    A file with several columns (HEALPix tools repeat the mask for I, Q, U) is accepted when they
-    are equal; otherwise `column` must say which one.
+    Pixels that a file with a list of pixels (INDXSCHM = EXPLICIT) leaves out are cut.
+
+    Parameters
+    ----------
+    coord, ordering : str, optional
+        Declared where the file is silent; must agree with the file where it is not.
+    column : str or int, optional
+        Which of several (Planck's GAL020, GAL040, ...). Not needed where all are equal: HEALPix tools repeat the mask
+        for I, Q, U.
+    otherwise : str, optional
+        Coordinates where the file has none and none are declared: those of the maps.
     """
     path = Path(path)
     with open_table(path, hdu) as table:
-        order, order_source = _ordering(table.header, ordering.upper() if ordering else None, path)
-        system, system_source = _coordinates(table.header, coord, path)
-        names = table.columns.names
-        if column is None and len(names) > 1:
-            first = np.asarray(table.data.field(0))
-            if not all(np.array_equal(first, table.data.field(k)) for k in range(1, len(names))):
-                raise MapError(
-                    f"{path}: the {len(names)} columns {names} differ; declare column, the one of the mask"
-                )
-        try:
-            values = np.asarray(table.data.field(0 if column is None else column))
-        except (KeyError, IndexError) as error:
-            raise MapError(f"{path}: no column {column!r} among {names}") from error
-        _check_geometry(table.header, values.size, path)
-        weights = _pixels(values, order, path, "mask")
+        headers = Headers.of(path, hdu)
+        order, order_source = headers.ordering(ordering)
+        system, system_source = headers.coordinates(coord, otherwise)
+        k = _mask_column(table, column, explicit=headers.is_explicit(), path=path)
+        values = np.asarray(table.data.field(k))
+        name_of_column = table.columns.names[k]
+        weights = Grid.of(table, headers, ordering, k).spread(values, headers, "mask", empty=0.0)
     if np.isnan(weights).any():
         raise MapError(
             f"{path}: mask with {int(np.isnan(weights).sum())} NaN or UNSEEN pixels, expected [0, 1]"
         )
+    weights = np.where((weights > 1) & (weights <= 1 + _ROUNDING), 1.0, weights)
+    weights = np.where((weights < 0) & (weights >= -_ROUNDING), 0.0, weights)
     record = {
         "step": "read",
         "file": path.name,
         "sha256": sha256_file(path),
+        "column": name_of_column,
         "ordering": order,
         "ordering_source": order_source,
         "coord": system,
         "coord_source": system_source,
     }
     return Mask(weights, coord=system, name=name, history=(record,))
+
+
+def _mask_column(table: fits.BinTableHDU, column: str | int | None, *, explicit: bool, path: Path) -> int:
+    """Return the index of the column of a mask: the one that is named, or the first of equal ones."""
+    names = [n.strip() for n in table.columns.names]
+    candidates = [k for k, n in enumerate(names) if not (explicit and n.upper() in INDEX_COLUMNS)]
+    if column is not None:
+        upper = [n.upper() for n in names]
+        if isinstance(column, int) and 0 <= column < len(names):
+            return column
+        if not isinstance(column, str) or column.upper() not in upper:
+            raise MapError(f"{path}: no column {column!r} among {names}")
+        return upper.index(column.upper())
+    first = np.asarray(table.data.field(candidates[0])) if candidates else np.zeros(0)
+    if not candidates or not all(np.array_equal(first, table.data.field(k)) for k in candidates[1:]):
+        raise MapError(
+            f"{path}: the {len(candidates)} columns {[names[k] for k in candidates]} differ; say which is the mask "
+            "(--mask-column, or column of a mask in a configuration)"
+        )
+    return candidates[0]
 
 
 def read_column(
@@ -291,16 +233,25 @@ def read_column(
         if column.upper() not in names:
             raise MapError(f"{path}: no column {column!r} among {table.columns.names}")
         k = names.index(column.upper())
-        order, _ = _ordering(table.header, ordering.upper() if ordering else None, path)
-        values = _pixels(table.data.field(k), order, path, column)
-        nside_of(values.size, str(path))
+        headers = Headers.of(path, hdu)
+        values = Grid.of(table, headers, ordering, k).spread(table.data.field(k), headers, column)
         return values, (table.columns[k].unit or "").strip()
 
 
 def coordinates_of(path: str | Path, hdu: int | str = 1) -> str:
     """Return "G", "C" or "E" of a file that says so."""
-    with open_table(path, hdu) as table:
-        return _coordinates(table.header, None, Path(path))[0]
+    return Headers.of(path, hdu).coordinates(None)[0]
+
+
+def grid_of(path: str | Path, hdu: int | str = 1) -> tuple[int, str | None]:
+    """Return nside of a map, and its coordinates (G, C, E) where it says them."""
+    headers = Headers.of(path, hdu)
+    if headers.is_explicit():
+        nside = headers.nside()
+    else:
+        with open_table(path, hdu) as table:
+            nside = headers.nside(int(np.asarray(table.data.field(0)).size))
+    return nside, headers.coordinates(None, "")[0] or None
 
 
 def column_names(path: str | Path, hdu: int | str = 1) -> tuple[str, ...]:
@@ -345,14 +296,17 @@ def _read_steps(path: str | Path) -> tuple[Record, ...]:
         return tuple(parse_json(x) for x in table.data["JSON"] if x != "{}")
 
 
+def _columns_of(stokes: StokesMap) -> list[tuple[str, Array]]:
+    return [(key, getattr(stokes, key.lower())) for key in ("IQU" if stokes.polarised else "I")]
+
+
 def write_product(path: str | Path, stokes: StokesMap) -> None:
     """Publish a map atomically: uK_CMB, RING, COSMO, UNSEEN where it has no data, with its history.
 
     The steps are HISTORY cards for a reader's eye and, as JSON, the table CMBFIT_STEPS.
     """
     columns = {
-        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB")
-        for key, x in zip("IQU", stokes.iqu, strict=True)
+        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB") for key, x in _columns_of(stokes)
     }
     _write(path, columns, stokes.coord, stokes.history)
 
@@ -366,8 +320,7 @@ def write_split(path: str | Path, stokes: StokesMap, weight: Array) -> None:
         Inverse variance of a pixel up to one factor, for example hits; 0 without data.
     """
     columns = {
-        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB")
-        for key, x in zip("IQU", (stokes.i, stokes.q, stokes.u), strict=True)
+        f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB") for key, x in _columns_of(stokes)
     }
     columns["WEIGHT"] = (np.asarray(weight, dtype=np.float64), "")
     _write(path, columns, stokes.coord, stokes.history, fits_format="E")
@@ -376,7 +329,7 @@ def write_split(path: str | Path, stokes: StokesMap, weight: Array) -> None:
 def read_product(path: str | Path, name: str = "") -> StokesMap:
     """Read back what :func:`write_product` wrote, history included."""
     stokes = read_stokes(path, name=name)
-    return StokesMap(stokes.i, stokes.q, stokes.u, coord=stokes.coord, name=name, history=_read_steps(path))
+    return replace(stokes, history=_read_steps(path))
 
 
 def write_mask(path: str | Path, mask: Mask) -> None:

@@ -30,6 +30,8 @@ def nside_of(npix: int, what: str) -> int:
 
 
 def _frozen(values: NDArray[Any]) -> Array:
+    if values.dtype == np.float64 and values.strides == (0,) and not values.flags.writeable:
+        return values  # one number for all pixels
     if values.dtype == np.float64 and values.base is None and not values.flags.writeable:
         return values  # frozen already: a step that changes I copies neither Q nor U
     out = np.array(values, dtype=np.float64)  # native byte order, own memory
@@ -51,6 +53,8 @@ class StokesMap:
         For messages and products, for example "V".
     history : tuple of mappings
         One JSON-able record for each step that led here, with the key "step".
+    polarised : bool
+        Whether the map has Q and U at all; where not, they are NaN everywhere.
     """
 
     i: Array
@@ -59,6 +63,13 @@ class StokesMap:
     coord: str
     name: str = ""
     history: tuple[Record, ...] = field(default=(), repr=False)
+    polarised: bool = True
+
+    @classmethod
+    def temperature(cls, i: Array, coord: str, name: str = "", history: tuple[Record, ...] = ()) -> StokesMap:
+        """Return a map of I alone."""
+        nothing = np.broadcast_to(np.nan, np.shape(i))
+        return cls(i, nothing, nothing, coord, name, history, polarised=False)
 
     def __post_init__(self) -> None:
         for key in "iqu":
@@ -86,7 +97,9 @@ class StokesMap:
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """Pixels in which any of I, Q, U has no data, shape (npix,)."""
+        """Pixels in which any of I, Q, U (or I, where the map has no other) has no data, shape (npix,)."""
+        if not self.polarised:
+            return np.isnan(self.i)
         # none is infinite, so a sum is NaN where a term is
         return np.asarray(np.isnan(self.i + self.q + self.u))
 

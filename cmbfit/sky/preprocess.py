@@ -7,10 +7,11 @@ import numpy as np
 
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import PIECE, Array, Mask, StokesMap, check_together, projected
+from cmbfit.sky.quality import require_plausible
 
 
 def require_data(stokes: StokesMap, mask: Mask) -> None:
-    """Raise :class:`MapError` when a pixel that the mask keeps has no data in I, Q or U."""
+    """Raise :class:`MapError` when a pixel that the mask keeps has no data in I, Q or U, or a value that no sky has."""
     check_together(stokes, mask)
     bad = stokes.missing & mask.support
     if bad.any():
@@ -19,6 +20,7 @@ def require_data(stokes: StokesMap, mask: Mask) -> None:
             f"map {stokes.name!r}: {pixels.size} pixels with NaN or UNSEEN lie where mask {mask.name!r} is above "
             f"zero (RING pixels {pixels[:5].tolist()}...): set the mask to zero there"
         )
+    require_plausible(stokes, mask.support, f"where mask {mask.name!r} is above zero")
 
 
 def cut_to_mask(stokes: StokesMap, mask: Mask) -> StokesMap:

@@ -7,9 +7,35 @@ from typing import Any
 
 import healpy
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import Array, Mask, StokesMap
+
+PLAUSIBLE_UK = 1e12
+"""Largest |value| of a map, uK_CMB: the brightest spot of the sky is below it at any frequency (the Galactic centre at 857
+GHz, some 1e4 MJy/sr, is 4e9 uK_CMB), and what is left of a marker of bad pixels (1.6e30) after averages or scaling above."""
+
+
+def require_plausible(stokes: StokesMap, used: NDArray[np.bool_], where: str) -> None:
+    """Raise :class:`MapError` when a pixel in use has a value that no sky has, such as a scaled or averaged UNSEEN.
+
+    Parameters
+    ----------
+    used : ndarray of bool, shape (npix,)
+        RING.
+    where : str
+        What these pixels are, for the message.
+    """
+    for key in "iqu":
+        values = getattr(stokes, key)
+        wild = np.flatnonzero(used & (np.abs(values) > PLAUSIBLE_UK))  # NaN is not above
+        if wild.size:
+            raise MapError(
+                f"map {stokes.name!r}: {key.upper()} of {wild.size} pixels {where} is no sky's: {values[wild[0]]:g} uK in "
+                f"RING pixel {wild[0]} (a marker of bad pixels that was averaged or scaled?): set the mask to zero there, or "
+                "name the marker in BAD_DATA"
+            )
 
 
 def data_mask(
@@ -101,6 +127,7 @@ def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int 
     MapError
         When more than `max_fraction` of the sky or a hole deeper than `max_rounds` pixels is missing.
     """
+    require_plausible(stokes, ~stokes.missing, "with data")
     fraction = float(stokes.missing.mean())
     if fraction == 0:
         return stokes
@@ -110,7 +137,7 @@ def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int 
             "inventing so much sky is refused; use a mask"
         )
     filled = []
-    for values in (np.array(x) for x in (stokes.i, stokes.q, stokes.u)):
+    for values in (np.array(getattr(stokes, x)) for x in ("iqu" if stokes.polarised else "i")):
         for _ in range(max_rounds):
             todo = np.flatnonzero(np.isnan(values))
             if todo.size == 0:
@@ -125,4 +152,4 @@ def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int 
         values.flags.writeable = False
         filled.append(values)
     record = {"step": "fill missing pixels", "pixels": int(stokes.missing.sum()), "method": "neighbour mean"}
-    return stokes.step(record, i=filled[0], q=filled[1], u=filled[2])
+    return stokes.step(record, **dict(zip("iqu", filled, strict=False)))

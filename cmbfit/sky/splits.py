@@ -7,6 +7,7 @@ detectors' maps, weighted by inverse variance, and carries that weight per pixel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def read_detector(
 
     def variance_of(column: str) -> Array:
         values, unit = read_column(path, column, ordering=ordering)
-        scale = factor_to_uk_cmb(unit.removesuffix("^2") or "K_CMB", declared.get("frequency_ghz")) ** 2
+        scale = factor_to_uk_cmb(unit.removesuffix("^2") or "K_CMB", declared.get("frequency")) ** 2
         return np.nan_to_num(values, nan=-1.0) * scale
 
     hits, _ = read_column(path, found[0], ordering=ordering)
@@ -88,10 +89,10 @@ def read_detector(
         weight = np.where(good, np.nan_to_num(hits), 0.0) / sigma0_uk**2
     missing = int(stokes.missing.sum())
     stokes = calibrate(stokes, **(calibration or {}))
-    i, q, u = (np.where(good, x, np.nan) for x in (stokes.i, stokes.q, stokes.u))
     record = {"step": "drop bad pixels", "missing": missing, "dropped": int((~good).sum()),
               "max_variance_uk2": max_variance_uk2, "weight": NOISE if NOISE in columns else found[0]}  # fmt: skip
-    return stokes.step(record, i=i, q=q, u=u), weight
+    letters = "iqu" if stokes.polarised else "i"
+    return stokes.step(record, **{x: np.where(good, getattr(stokes, x), np.nan) for x in letters}), weight
 
 
 def coadd(maps: Sequence[StokesMap], weights: Sequence[Array], name: str = "") -> tuple[StokesMap, Array]:
@@ -100,20 +101,24 @@ def coadd(maps: Sequence[StokesMap], weights: Sequence[Array], name: str = "") -
     One weight serves I, Q and U: the correlation of Q and U within a pixel is left out.
     """
     common_nside(maps, "coadd")
+    if len({m.polarised for m in maps}) > 1:
+        raise MapError(f"coadd {name}: some of the maps have Q and U and some do not")
+    letters = "iqu" if maps[0].polarised else "i"
     total = np.sum(weights, axis=0)
     seen = total > 0
     out = []
-    for letter in "iqu":
+    for letter in letters:
         terms = (w * np.nan_to_num(getattr(m, letter)) for m, w in zip(maps, weights, strict=True))
         out.append(np.where(seen, sum(terms) / np.where(seen, total, 1.0), np.nan))
     if len(maps) == 1:
-        return maps[0].step({"step": "one detector", "field": name}, i=out[0], q=out[1], u=out[2]), total
-    record = {
+        one = {"step": "one detector", "field": name}
+        return maps[0].step(one, **dict(zip(letters, out, strict=True))), total
+    record: dict[str, Any] = {
         "step": "coadd detectors",
         "field": name,
         "detectors": [m.name for m in maps],
         "mean_weights_uk-2": [float(np.mean(w)) for w in weights],
         "histories": [[dict(r) for r in m.history] for m in maps],
     }
-    i, q, u = out
-    return StokesMap(i, q, u, coord=maps[0].coord, name=name, history=(record,)), total
+    changes: dict[str, Any] = dict(zip(letters, out, strict=True))
+    return replace(maps[0], name=name, history=(record,), **changes), total

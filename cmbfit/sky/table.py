@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from astropy.io import fits
@@ -46,3 +47,36 @@ def open_table(path: str | Path, hdu: int | str = 1) -> Iterator[fits.BinTableHD
                 column.array = (
                     None  # or astropy copies every column when it closes the file, asked for or not
                 )
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A binary table of a file: its number, its EXTNAME, and whether it says that it is a HEALPix map."""
+
+    number: int
+    name: str
+    is_map: bool
+
+
+def table_names(path: str | Path) -> list[TableName]:
+    """Return the binary tables of a FITS file; errors as :func:`open_table`."""
+    path = Path(path)
+    check_structure(path, kind=MapError)
+    with (
+        reading(path, "a whole FITS file", MapError),
+        path.open("rb") as raw,
+        fits.open(raw, memmap=True) as handle,
+    ):
+        return [
+            TableName(k, h.name, "ORDERING" in h.header or "PIXTYPE" in h.header)
+            for k, h in enumerate(handle)
+            if isinstance(h, fits.BinTableHDU)
+        ]
+
+
+def headers_of(path: str | Path, hdu: int | str = 1) -> tuple[fits.Header, fits.Header]:
+    """Return the header of a table and the primary header; errors as :func:`open_table`."""
+    with open_table(path, hdu) as table:
+        own = table.header.copy()
+    with reading(path, "a whole FITS file", MapError):
+        return own, fits.getheader(path, 0)

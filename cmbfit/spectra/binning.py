@@ -19,7 +19,7 @@ def dl_factor(lmax: int) -> Array:
     return dl_over_cl(np.arange(lmax + 1))
 
 
-WEIGHTINGS = ("dl", "cl")
+WEIGHTINGS = ("dl", "cl", "uniform")
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,11 @@ class Bins:
     ----------
     edges : sequence of int
         Increasing, from at least 2: monopole and dipole carry no bandpower.
-    weighting : {"dl", "cl"}
+    weighting : {"dl", "cl", "uniform"}
         "dl": equal weight to each D_l inside, which is Planck's w_l ~ l (l + 1) on C_l. "cl": each
-        C_l counts as its 2 l + 1 modes do. Bandpowers are D_b in uK^2 either way, normalised so
-        that a flat D_l comes back as itself.
+        C_l counts as its 2 l + 1 modes do. Bandpowers of both are D_b in uK^2, normalised so
+        that a flat D_l comes back as itself. "uniform": equal weight to each C_l, and a flat C_l comes back as itself
+        (NaMaster's own bins); bandpowers are D_b = `scale` times the mean C_l.
 
     Examples
     --------
@@ -95,6 +96,11 @@ class Bins:
         """Mean multipole of each bin, shape (n,)."""
         return np.array([(a + b - 1) / 2 for a, b in itertools.pairwise(self.edges)])
 
+    @property
+    def scale(self) -> Array:
+        """D_b over C_b of uniform bins: l (l + 1) / 2 pi at the bins' mean multipoles, shape (n,)."""
+        return dl_over_cl(self.centres)
+
     def indicator(self, lmax: int) -> Array:
         """Return 1 where l belongs to the bin, shape (n, lmax + 1)."""
         if lmax < self.lmax:
@@ -108,11 +114,15 @@ class Bins:
         inside = self.indicator(lmax)
         if self.weighting == "dl":
             return inside * dl_factor(lmax) / inside.sum(axis=1, keepdims=True)
+        if self.weighting == "uniform":
+            return inside / inside.sum(axis=1, keepdims=True) * self.scale[:, None]
         modes = inside * (2 * np.arange(lmax + 1) + 1)
         return modes / (modes[:, 2:] / dl_factor(lmax)[2:]).sum(axis=1, keepdims=True)
 
     def unbinning(self, lmax: int) -> Array:
-        """Return the matrix D_b -> C_l of a D_l that is flat in each bin, shape (lmax + 1, n)."""
+        """Return the matrix D_b -> C_l of a D_l (a C_l, where bins are uniform) that is flat in each bin, shape (lmax + 1, n)."""
+        if self.weighting == "uniform":
+            return self.indicator(lmax).T / self.scale
         factor = dl_factor(lmax)
         return self.indicator(lmax).T / np.where(factor > 0, factor, np.inf)[:, None]
 

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from cmbfit.sky.maps import Array
+from cmbfit.spectra.binning import dl_factor
 from cmbfit.spectra.covariance import smallest_eigenvalue
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.product import Bandpowers
+from cmbfit.units import dl_over_cl
 
 SIGNAL = ("tt", "te", "et")
 """Spectra compared with a theory unless the caller says otherwise; the rest are nulls."""
@@ -51,9 +54,16 @@ def check_bandpowers(
 
 
 def _window_check(data: Bandpowers) -> dict[str, Any]:
+    if data.meta.get("weighting") == "uniform":
+        unit = dl_factor(next(iter(data.windows.values())).shape[1] - 1)
+        sums = [data.windows[s, s] @ unit / dl_over_cl(data.centres) for s in data.names]
+        return _window_row(sums, "Largest departure from one of a flat C_l's bandpowers over that C_l.")
     sums = [data.windows[s, s].sum(axis=1) for s in data.names]
+    return _window_row(sums, "Largest |sum_l W_bl - 1|: a flat D_l must come back as itself.")
+
+
+def _window_row(sums: Sequence[Array], comment: str) -> dict[str, Any]:
     worst = float(np.max(np.abs(np.array(sums) - 1)))
-    comment = "Largest |sum_l W_bl - 1|: a flat D_l must come back as itself."
     return _check("bandpower windows sum to one", worst, "< 0.001", worst < 1e-3, comment)
 
 

@@ -18,8 +18,14 @@ from cmbfit.spectra.multi import Plan
 from cmbfit.spectra.product import COMBINED, Bandpowers
 
 
+def combined_names(plan: Plan) -> tuple[str, ...]:
+    """Return the spectra that come out of a combination: those of :data:`COMBINED` that any pair of fields has."""
+    found = {e.spectrum for e in plan.entries}
+    return tuple(n for n in COMBINED if found & {n, n[::-1]})
+
+
 def combination_weights(plan: Plan, covariance: Array) -> Array:
-    """Return the weights, shape (6, bins, entries), in the order of :data:`COMBINED`; rows sum to one.
+    """Return the weights, shape (spectra, bins, entries), in the order of :func:`combined_names`; rows sum to one.
 
     te and et, eb and be, tb and bt count as measurements of one spectrum. Bins and spectra are
     weighed one by one: a full generalised least squares would mix neighbouring bins and has weights
@@ -32,8 +38,9 @@ def combination_weights(plan: Plan, covariance: Array) -> Array:
             f"of {n} bins"
         )
     full = covariance.reshape(len(entries), n, len(entries), n)
-    out = np.zeros((len(COMBINED), n, len(entries)))
-    for k, name in enumerate(COMBINED):
+    names = combined_names(plan)
+    out = np.zeros((len(names), n, len(entries)))
+    for k, name in enumerate(names):
         members = [i for i, e in enumerate(entries) if e.spectrum in (name, name[::-1])]
         for b in range(n):
             ones = np.ones(len(members))
@@ -57,24 +64,24 @@ def combine(
     entries, n = plan.entries, plan.bins.n
     if values.shape != (len(entries), n):
         raise SpectrumError(f"bandpowers of shape {values.shape}, expected {(len(entries), n)}")
-    weights = combination_weights(plan, covariance)
-    operator = np.einsum("kbe,bc->kbec", weights, np.eye(n)).reshape(len(COMBINED) * n, -1)
+    weights, names = combination_weights(plan, covariance), combined_names(plan)
+    operator = np.einsum("kbe,bc->kbec", weights, np.eye(n)).reshape(len(names) * n, -1)
     combined = np.einsum("kbe,eb->kb", weights, values)
     matrix = operator @ covariance @ operator.T
     windows: dict[tuple[str, str], Array] = {}
     for i, entry in enumerate(entries):
         to = entry.spectrum if entry.spectrum in COMBINED else entry.spectrum[::-1]
-        share = weights[COMBINED.index(to), :, i][:, None]
+        share = weights[names.index(to), :, i][:, None]
         for (target, source), window in plan.masters[entry.a, entry.b].windows.items():
             if target == entry.spectrum:
                 # one theory for et and te: windows of both sources add up
                 key = to, source if source in COMBINED else source[::-1]
                 windows[key] = windows.get(key, 0.0) + share * window
     return Bandpowers(
-        COMBINED,
+        names,
         plan.bins.centres,
         plan.bins.edges,
-        dict(zip(COMBINED, combined, strict=True)),
+        dict(zip(names, combined, strict=True)),
         0.5 * (matrix + matrix.T),
         windows,
         dict(meta or {}),

@@ -26,8 +26,8 @@ class Estimate:
     Attributes
     ----------
     bandpowers : mapping name -> ndarray, shape (n,)
-        D_b in uK^2 for the nine spectra.
-    covariance : ndarray, shape (9 n, 9 n)
+        D_b in uK^2 for the nine spectra, or those with T alone of a map of I alone.
+    covariance : ndarray, shape (spectra n, spectra n)
         uK^4, ordered by spectrum then bin.
     master : Master
         Bins and windows.
@@ -39,6 +39,12 @@ class Estimate:
     covariance: Array
     master: Master
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> dict[str, Array]:
+        """Standard deviation of each bandpower, uK^2."""
+        sd = np.sqrt(np.diag(self.covariance)).reshape(len(self.bandpowers), -1)
+        return dict(zip(self.bandpowers, sd, strict=True))
 
 
 def cl_from_dl(dl: Spectra, lmax: int) -> dict[str, Array]:
@@ -94,6 +100,7 @@ def cross_spectra(
     mask_p: Mask | None = None,
     mask_b_p: Mask | None = None,
     purify_b: bool = False,
+    iterations: int = 0,
     nthreads: int = 1,
 ) -> Estimate:
     """Estimate the nine cross-spectra of two maps whose noise is independent.
@@ -119,6 +126,8 @@ def cross_spectra(
         Of Q and U of map a, and of map b where `mask_b` is given; the same as of T when omitted.
     purify_b : bool
         Take pure B modes of both maps.
+    iterations : int
+        Of the transforms, see :class:`~cmbfit.spectra.fields.Field`.
 
     Raises
     ------
@@ -127,14 +136,16 @@ def cross_spectra(
     SpectrumError
         For an lmax beyond the pixels, short theory or beams, or a covariance that is not positive definite.
     """
-    missing = {"tt", "te", "ee"} - set(fiducial_dl)
+    polarised = map_a.polarised and map_b.polarised
+    missing = ({"tt", "te", "ee"} if polarised else {"tt"}) - set(fiducial_dl)
     if missing:
         raise SpectrumError(f"fiducial theory without {sorted(missing)}")
     # a map may meet itself here (its own name twice), fields may not
     of_b = (mask, mask_p) if mask_b is None else (mask_b, mask_b_p)
+    how: dict[str, Any] = {"purify_b": purify_b, "iterations": iterations}
     fields = [
-        Field("a", [map_a], mask, transfer_a, purify_b=purify_b, mask_p=mask_p),
-        Field("b", [map_b], of_b[0], transfer_b, purify_b=purify_b, mask_p=of_b[1]),
+        Field("a", [map_a], mask, transfer_a, mask_p=mask_p, **how),
+        Field("b", [map_b], of_b[0], transfer_b, mask_p=of_b[1], **how),
     ]
     lmax = coupling_lmax(mask.nside, bins, lmax)
     signal = cl_from_dl({k: fiducial_dl[k] for k in ("tt", "te", "ee", "bb") if k in fiducial_dl}, lmax)
@@ -154,7 +165,8 @@ def cross_spectra(
         "nside": mask.nside,
         "lmax_coupling": lmax,
         "edges": list(bins.edges),
-        "purify_b": purify_b,
+        "weighting": bins.weighting,
+        **how,
         "noise_cl_uk2": {
             f.name: {s: float(np.median(n.of(s[0])[bins.edges[-2] : bins.edges[-1]])) for s in ("tt", "ee")}
             for f, n in zip(fields, noise, strict=True)

@@ -12,6 +12,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap, check_together
 from cmbfit.spectra.master import Transfer
+from cmbfit.spectra.transforms import SPECTRA
 
 AUTO = ("tt", "te", "ee", "eb", "bb", "tb")
 """Spectra of a field with itself: te and et are the same there."""
@@ -120,6 +121,11 @@ class Field:
     survey : str
         Fields of one survey are not crossed in splits of equal index, which may share systematic errors
         (half mission 1 of 100 GHz and of 143 GHz); empty: every split of one field meets every split of another.
+    polarised : bool
+        Whether there are Q and U, where only coefficients are at hand; maps say it themselves.
+    iterations : int
+        Of the transforms of maps. Plain sums over pixels (0) are what the coupling of a mask's own pixel sum is exact
+        for; each iteration takes off what the pixels' quadrature is wrong by, which helps where much of the sky is seen.
     """
 
     name: str
@@ -130,6 +136,8 @@ class Field:
     purify_b: bool = False
     mask_p: Mask | None = None
     survey: str = ""
+    polarised: bool = True
+    iterations: int = 0
 
     def __post_init__(self) -> None:
         if not self.name or not self.splits:
@@ -138,6 +146,11 @@ class Field:
             for split in self.splits:
                 for mask in (self.mask, self.mask_of("e")):
                     check_together(split, mask)
+            if len({split.polarised for split in self.splits}) > 1:
+                raise SpectrumError(f"field {self.name!r}: some splits have Q and U and some do not")
+            object.__setattr__(self, "polarised", self.splits[0].polarised)
+        if self.purify_b and not self.polarised:
+            raise SpectrumError(f"field {self.name!r}: pure B of a map without Q and U")
         if self.purify_b:
             require_apodised(self.mask_of("b"))
         if isinstance(self.noise, Sequence) and len(self.noise) != self.n_splits:
@@ -168,6 +181,13 @@ class Field:
         if self.noise is None:
             raise SpectrumError(f"field {self.name!r} has no noise model, which a covariance needs")
         return self.noise[split] if isinstance(self.noise, Sequence) else self.noise
+
+
+def spectra_of(one: Field, two: Field) -> tuple[str, ...]:
+    """Return the spectra of two fields: six of a field with itself, nine of two, those with T alone of a map of I alone."""
+    known = AUTO if one.name == two.name else SPECTRA
+    letters = ["teb" if f.polarised else "t" for f in (one, two)]
+    return tuple(s for s in known if s[0] in letters[0] and s[1] in letters[1])
 
 
 def equal_splits_meet(one: Field, two: Field) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from cmbfit.spectra.fields import (
     check_fields,
     equal_splits_meet,
     require_common_sky,
+    spectra_of,
     split_pairs,
 )
 from cmbfit.spectra.gradients import mask_derivatives
@@ -61,6 +62,8 @@ class Plan:
         Of all masks, for reuse by the covariance.
     apart : frozenset of (str, str)
         Pairs of different fields whose splits of equal index are not crossed.
+    spectra : mapping (a, b) -> tuple of str
+        What each pair has; all where omitted.
     """
 
     bins: Bins
@@ -68,11 +71,16 @@ class Plan:
     masters: Mapping[Pair, Master]
     couplings: MaskCouplings
     apart: frozenset[Pair] = frozenset()
+    spectra: Mapping[Pair, tuple[str, ...]] = field(default_factory=dict)
+
+    def of_pair(self, a: str, b: str) -> tuple[str, ...]:
+        """Return the spectra of a pair of fields."""
+        return self.spectra.get((a, b), AUTO if a == b else SPECTRA)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Data vector: pairs of fields, then spectra; each entry has bins.n values."""
-        return tuple(Entry(s, a, b) for a, b in self.masters for s in (AUTO if a == b else SPECTRA))
+        return tuple(Entry(s, a, b) for a, b in self.masters for s in self.of_pair(a, b))
 
     def theory(self, dl: Spectra) -> Array:
         """Return the expected data vector of theory D_l (uK^2, from l = 0), shape (entries, bins)."""
@@ -133,13 +141,14 @@ def make_plan(
             pure=(one.purify_b, two.purify_b), mask_coupling=couplings.pair(one, two), nthreads=nthreads,
         )  # fmt: skip
     apart = frozenset((a, b) for a, b in masters if a != b and not equal_splits_meet(by_name[a], by_name[b]))
-    return Plan(bins, lmax, masters, couplings, apart)
+    spectra = {(a, b): spectra_of(by_name[a], by_name[b]) for a, b in masters}
+    return Plan(bins, lmax, masters, couplings, apart, spectra)
 
 
 def mean_alms(alms: Sequence[FieldAlms]) -> FieldAlms:
     """Return the mean of coefficients of several splits."""
     t, e, b = (sum(getattr(x, k) for x in alms) / len(alms) for k in "teb")
-    return FieldAlms(t, e, b, alms[0].lmax)
+    return FieldAlms(t, e, b, alms[0].lmax, alms[0].polarised)
 
 
 def mean_pseudo(
@@ -169,9 +178,15 @@ def mean_pseudo(
 def field_alms(field: Field, lmax: int, *, nthreads: int = 1) -> list[FieldAlms]:
     """Return the coefficients of every split of a field, B pure where the field says so."""
     if not field.purify_b:
-        return [masked_alms(x, field.mask, lmax, nthreads=nthreads, mask_p=field.mask_p) for x in field.maps]
+        return [
+            masked_alms(x, field.mask, lmax, field.iterations, nthreads, mask_p=field.mask_p)
+            for x in field.maps
+        ]
     derivatives = mask_derivatives(field.mask_of("b"))
-    return [pure_alms(x, field.mask, lmax, derivatives, nthreads, field.mask_p) for x in field.maps]
+    return [
+        pure_alms(x, field.mask, lmax, derivatives, nthreads, field.mask_p, field.iterations)
+        for x in field.maps
+    ]
 
 
 def estimate_bandpowers(plan: Plan, alms: Mapping[str, Sequence[FieldAlms]]) -> Array:
@@ -187,7 +202,7 @@ def estimate_bandpowers(plan: Plan, alms: Mapping[str, Sequence[FieldAlms]]) -> 
         found = master.decouple(
             mean_pseudo(alms[a], None if a == b else alms[b], equal=(a, b) not in plan.apart)
         )
-        rows += [found[s] for s in (AUTO if a == b else SPECTRA)]
+        rows += [found[s] for s in plan.of_pair(a, b)]
     return np.array(rows)
 
 

@@ -1,6 +1,8 @@
 """The spectrum product: SACC with bandpowers, covariance and windows, and what reads it back.
 
-Tracers are `<map>_T` (spin 0) and `<map>_P` (spin 2); `cl_0e` of (a_T, b_P) is T of a times E of b.
+Tracers are `<map>_T` (spin 0) and `<map>_P` (spin 2); `cl_0e` of (a_T, b_P) is T of a times E of b. Bandpowers and
+windows are of the sky, so the beam of a tracer, which is what its bandpowers still hold, is one; beam times pixel window
+of the map, which was divided out, is the column "deconvolved" beside it.
 Values are D_b in uK^2 and windows act on D_l, as everywhere in cmbfit; SACC keeps one window per
 point, so the E-B leakage windows lie in a second file beside the product, :func:`leakage_path`.
 """
@@ -26,9 +28,10 @@ from cmbfit.io import atomic_file, atomic_path, parse_json, reading, require_sha
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.estimate import Estimate
 from cmbfit.spectra.master import Spectra, Transfer, spectrum_of
+from cmbfit.spectra.reach import window_reach
+from cmbfit.spectra.sacc_file import FORMAT, load_sacc
 from cmbfit.spectra.transforms import SPECTRA
 
-FORMAT = "cmbfit-spectra-1"
 _LEAKAGE = "leakage_sha256"
 COMBINED = ("tt", "ee", "bb", "te", "eb", "tb")
 _TYPES = {
@@ -71,13 +74,14 @@ class Bandpowers:
     def of(cls, estimate: Estimate) -> Bandpowers:
         """Return the data part of an estimate."""
         m = estimate.master
+        names = tuple(s for s in SPECTRA if s in estimate.bandpowers)
         return cls(
-            SPECTRA,
+            names,
             m.bins.centres,
             m.bins.edges,
             estimate.bandpowers,
             estimate.covariance,
-            m.windows,
+            {key: w for key, w in m.windows.items() if key[0] in names},
             estimate.info,
         )
 
@@ -101,17 +105,20 @@ class Bandpowers:
         return np.sqrt(np.diag(self.block(name)))
 
     def theory(self, dl: Spectra) -> dict[str, Array]:
-        """Return the expected bandpowers of theory D_l from l = 0; missing spectra count as zero."""
+        """Return the expected bandpowers of theory D_l from l = 0; missing spectra count as zero.
+
+        The theory must go as far as windows weigh it (:func:`~cmbfit.spectra.reach.window_reach`).
+        """
         out = {name: np.zeros(self.n) for name in self.names}
         for (to, source), window in self.windows.items():
             values = spectrum_of(dl, source)
             if to in out and values is not None:
-                size = window.shape[1]
-                if values.size < size:
+                size = min(window.shape[1], values.size)
+                if values.size < window.shape[1] and size <= (reach := window_reach(window)):
                     raise SpectrumError(
-                        f"theory {source} up to l = {values.size - 1}, windows reach {size - 1}"
+                        f"theory {source} up to l = {size - 1}, windows of {to} reach {reach}"
                     )
-                out[to] = out[to] + window @ values[:size]
+                out[to] = out[to] + window[:, :size] @ values[:size]
         return out
 
     def chi2(self, name: str, model: Array | None = None) -> tuple[float, int]:
@@ -120,23 +127,25 @@ class Bandpowers:
         return float(delta @ np.linalg.solve(self.block(name), delta)), self.n
 
     def combined(self) -> Bandpowers:
-        """Return six spectra: te, eb, tb become the means of te and et, eb and be, tb and bt."""
-        if self.names == COMBINED:
+        """Return six spectra: te, eb, tb become the means of te and et, eb and be, tb and bt (or the one that there is)."""
+        if set(self.names) <= set(COMBINED):
             return self
-        mix = np.zeros((len(COMBINED), len(self.names)))
-        for k, name in enumerate(COMBINED):
-            for part in (name, name[::-1]):
-                mix[k, self.names.index(part)] += 0.5
+        parts = {n: [s for s in dict.fromkeys((n, n[::-1])) if s in self.names] for n in COMBINED}
+        parts = {n: found for n, found in parts.items() if found}
+        mix = np.zeros((len(parts), len(self.names)))
+        for k, found in enumerate(parts.values()):
+            for part in found:
+                mix[k, self.names.index(part)] = 1 / len(found)
         matrix = np.kron(mix, np.eye(self.n))
-        values = {s: 0.5 * (self.values[s] + self.values[s[::-1]]) for s in COMBINED}
+        values = {n: np.mean([self.values[s] for s in found], axis=0) for n, found in parts.items()}
         windows: dict[tuple[str, str], Array] = {}
         for (to, source), w in self.windows.items():
             # a common theory te = et is assumed, so windows of both sources add up
             key = tuple(s if s in COMBINED else s[::-1] for s in (to, source))
-            share = 1.0 if to == to[::-1] else 0.5
+            share = 1 / len(parts[key[0]])
             windows[key[0], key[1]] = windows.get((key[0], key[1]), 0.0) + share * w
         covariance = matrix @ self.covariance @ matrix.T
-        return Bandpowers(COMBINED, self.centres, self.edges, values, covariance, windows, self.meta)
+        return Bandpowers(tuple(parts), self.centres, self.edges, values, covariance, windows, self.meta)
 
 
 def leakage_path(path: str | Path) -> Path:
@@ -158,7 +167,7 @@ def write_spectra(path: str | Path, estimate: Estimate, settings: Mapping[str, A
     names = {"a": str(data.meta.get("map_a") or "a"), "b": str(data.meta.get("map_b") or "b")}
     if names["a"] == names["b"]:
         raise SpectrumError(f"cross-spectra need two maps of different names, found {names['a']!r} twice")
-    beams = {names["a"]: m.transfer_a, names["b"]: m.transfer_b}
+    beams: dict[str, Transfer | None] = {names["a"]: m.transfer_a, names["b"]: m.transfer_b}
     _write(path, data, (names["a"], names["b"]), beams, settings or {})
 
 
@@ -172,28 +181,29 @@ def write_combined(
     data : Bandpowers
         From :func:`cmbfit.spectra.combination.combine` or :meth:`Bandpowers.combined`.
     name : str
-        Of the tracers, `<name>_T` and `<name>_P`. Their beam is one: bandpowers are of the sky.
+        Of the tracers, `<name>_T` and `<name>_P`.
     """
-    if data.names != COMBINED:
+    if not data.names or not set(data.names) <= set(COMBINED):
         raise SpectrumError(f"combined spectra are {COMBINED}, found {data.names}")
-    size = next(iter(data.windows.values())).shape[1]
-    _write(path, data, (name, name), {name: Transfer(np.ones(size), np.ones(size))}, settings or {})
+    _write(path, data, (name, name), {name: None}, settings or {})
 
 
 def _write(
     path: str | Path,
     data: Bandpowers,
     names: tuple[str, str],
-    beams: Mapping[str, Transfer],
+    beams: Mapping[str, Transfer | None],
     settings: Mapping[str, Any],
 ) -> None:
     out = sacc.Sacc()
     ell = np.arange(next(iter(data.windows.values())).shape[1])
+    polarised = any(set(s) - {"t"} for s in data.names)
     for name, transfer in beams.items():
-        for kind, spin, beam in (("T", 0, transfer.t), ("P", 2, transfer.p)):
+        for kind, spin in (("T", 0), ("P", 2)) if polarised else (("T", 0),):
+            extra = {} if transfer is None else {"deconvolved": transfer.of(kind.lower())}
             out.add_tracer(
                 "Map", f"{name}_{kind}", quantity=f"cmb_{'temperature' if spin == 0 else 'polarization'}",
-                spin=spin, ell=ell, beam=beam, map_unit="uK_CMB",
+                spin=spin, ell=ell, beam=np.ones(ell.size), beam_extra=extra, map_unit="uK_CMB",
             )  # fmt: skip
     for s in data.names:
         window = sacc.BandpowerWindow(ell, data.windows[s, s].T)
@@ -202,6 +212,7 @@ def _write(
     out.add_covariance(data.covariance)
     out.metadata["format"] = FORMAT
     out.metadata["units"] = "D_l = l(l+1)C_l/2pi in uK_CMB^2"
+    out.metadata["beams"] = "deconvolved: bandpowers are of the sky"
     out.metadata["fsky"] = float(data.meta.get("fsky", np.nan))
     hdus = [fits.PrimaryHDU()]
     hdus += [fits.ImageHDU(w, name=f"{to}_{s}".upper()) for (to, s), w in data.windows.items() if to != s]
@@ -241,17 +252,20 @@ def read_spectra(path: str | Path) -> Bandpowers:
         When the file or its leakage windows are missing, damaged or of another format.
     """
     path = Path(path)
-    for file in (path, leakage_path(path)):
-        check_structure(file, kind=SpectrumError)
-    with reading(path, "a SACC file that cmbfit wrote", SpectrumError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # astropy's remarks on units and long keywords
-        return _read(path)
+    data = load_sacc(path)
+    with reading(path, "a SACC file that cmbfit wrote", SpectrumError):
+        return _read(path, data)
 
 
-def _read(path: Path) -> Bandpowers:
-    data = sacc.Sacc.load_fits(str(path))
+def _read(path: Path, data: sacc.Sacc) -> Bandpowers:
     if data.metadata.get("format") != FORMAT:
         raise SpectrumError(f"{path}: format {data.metadata.get('format')!r}, expected {FORMAT!r}")
+    if not leakage_path(path).is_file():
+        raise SpectrumError(
+            f"{path}: its leakage windows (E to B) are missing: expected {leakage_path(path)}, which cmbfit wrote beside it; "
+            "keep both files together"
+        )
+    check_structure(leakage_path(path), kind=SpectrumError)
     text = "".join(str(data.metadata[f"json{k}"])[1:-1] for k in range(int(data.metadata["parts"])))
     meta = parse_json(text)
     # of two files that were published together: a crash between them would leave windows of another product
@@ -265,7 +279,9 @@ def _read(path: Path) -> Bandpowers:
         centres, mean, index = data.get_ell_cl(_TYPES[s], first, second, return_ind=True)
         if mean.size == 0:
             raise SpectrumError(f"{path}: no spectrum {s}")
-        window = data.get_bandpower_windows(index)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            window = data.get_bandpower_windows(index)
         # FITS is big-endian, torch is not
         values[s] = np.asarray(mean, dtype=np.float64)
         windows[s, s] = np.asarray(window.weight, dtype=np.float64).T

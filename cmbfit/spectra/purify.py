@@ -43,6 +43,7 @@ def pure_alms(
     derivatives: Derivatives | None = None,
     nthreads: int = 1,
     mask_p: Mask | None = None,
+    n_iter: int = 0,
 ) -> FieldAlms:
     """Return T and E of a masked map as they are, and pure B; in uK, pure B zero at l = 0 and 1.
 
@@ -54,6 +55,8 @@ def pure_alms(
         Of :func:`~cmbfit.spectra.gradients.mask_derivatives` of the mask of Q and U, to be shared by many maps.
     mask_p : Mask, optional
         Of Q and U; `mask` when omitted.
+    n_iter : int
+        Iterations of every transform.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def pure_alms(
     """
     mask_p = mask if mask_p is None else mask_p
     one, two = mask_derivatives(mask_p) if derivatives is None else derivatives
-    plain = masked_alms(stokes, mask, lmax, 0, nthreads, mask_p)
+    plain = masked_alms(stokes, mask, lmax, n_iter, nthreads, mask_p)
     q, u = (np.where(mask_p.support, np.nan_to_num(x), 0.0) for x in (stokes.q, stokes.u))
 
     def times_conjugate(weight: Array) -> Array:
@@ -72,7 +75,7 @@ def pure_alms(
     ell = np.arange(lmax + 1.0)
     f0 = np.divide(1.0, norm, out=np.zeros(lmax + 1), where=norm > 0)
     f1 = f0 * np.sqrt(ell * (ell + 1))
-    spin1 = map2alm(times_conjugate(one), lmax, 1, 0, nthreads)[1]
-    spin0 = map2alm(times_conjugate(two)[1:], lmax, 0, 0, nthreads)[0]
+    spin1 = map2alm(times_conjugate(one), lmax, 1, n_iter, nthreads)[1]
+    spin0 = map2alm(times_conjugate(two)[1:], lmax, 0, n_iter, nthreads)[0]
     b = scale_alm(plain.b, (norm > 0).astype(np.float64)) - scale_alm(spin1, 2 * f1) + scale_alm(spin0, f0)
     return FieldAlms(plain.t, plain.e, b, lmax)

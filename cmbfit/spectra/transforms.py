@@ -22,12 +22,13 @@ SPECTRA = ("tt", "te", "et", "ee", "eb", "be", "bb", "tb", "bt")
 
 @dataclass(frozen=True, eq=False)
 class FieldAlms:
-    """Coefficients of one masked map, each of shape ((lmax + 1)(lmax + 2) / 2,), in uK."""
+    """Coefficients of one masked map, each of shape ((lmax + 1)(lmax + 2) / 2,), in uK; e and b zero of a map of I alone."""
 
     t: Alm
     e: Alm
     b: Alm
     lmax: int
+    polarised: bool = True
 
 
 def masked_alms(
@@ -47,10 +48,12 @@ def masked_alms(
     """
     mask_p = mask if mask_p is None else mask_p
     require_data(stokes, mask)
-    if mask_p is not mask:
-        require_data(stokes, mask_p)
     i = _times(stokes.i, mask)[None]
     t = map2alm(i, lmax, 0, n_iter, nthreads)
+    if not stokes.polarised:
+        return FieldAlms(t[0], np.zeros_like(t[0]), np.zeros_like(t[0]), lmax, polarised=False)
+    if mask_p is not mask:
+        require_data(stokes, mask_p)
     e, b = map2alm(np.stack([_times(stokes.q, mask_p), _times(stokes.u, mask_p)]), lmax, 2, n_iter, nthreads)
     return FieldAlms(t[0], e, b, lmax)
 

@@ -133,6 +133,7 @@ def analyse(
         "fsky_p": float(np.mean([f.mask_of("e").fsky for f in plain])),
         "fields": [f.name for f in plain],
         "splits": [f.n_splits for f in plain],
+        "weighting": bins.weighting,
         "lmax_coupling": lmax,
         "cleaning_share_of_error": float(np.max(np.sqrt(np.diag(matrix)) / gaussian - 1)),
     }
@@ -165,8 +166,8 @@ def _pair_checks(plan: Plan, table: PairSpectra) -> list[dict[str, Any]]:
         for k, e in enumerate(entries)
     ]
     for spectrum in ("tt", "ee"):
-        first, *others = [k for k, e in enumerate(entries) if e.spectrum == spectrum]
-        for k in others:
+        found = [k for k, e in enumerate(entries) if e.spectrum == spectrum]
+        for first, k in [(found[0], k) for k in found[1:]]:
             matrix = full[first, :, first] + full[k, :, k] - full[first, :, k] - full[k, :, first]
             out.append(
                 _row(

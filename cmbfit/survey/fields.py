@@ -170,7 +170,17 @@ def read_field(files: FieldFiles) -> SurveyField:
         raise SpectrumError(f"field {files.name!r}: coefficients of different lmax {sorted(lmax)}")
     beam = read_beam_table(files.beam)
     transfer = Transfer(beam.t, beam.p, beam.t_to_e, beam.t_to_b)
-    made = Field(files.name, len(files.splits), mask, transfer, mask_p=mask_p, survey=files.survey)
+    if len(kinds := {a.polarised for a in alms}) > 1:
+        raise SpectrumError(f"field {files.name!r}: some splits have Q and U and some do not")
+    made = Field(
+        files.name,
+        len(files.splits),
+        mask,
+        transfer,
+        mask_p=mask_p,
+        survey=files.survey,
+        polarised=kinds.pop(),
+    )
     if not templates:
         return SurveyField(made, alms)
     b, covariance = (np.asarray(files.coefficients[k], dtype=np.float64) for k in ("b", "covariance_b"))

@@ -88,4 +88,5 @@ def survey_checks(
     out = [check for f in split for check in split_checks(f, bins, lmax, couplings)]
     out += [noise_check(f, bins) for f in split if f.pixel_variance > 0]
     out += [check for d in differences for check in channel_checks(d, bins, lmax, couplings)]
-    return [*out, *parity_checks(combined), u_sign_check(combined, dl)]
+    u_sign = [u_sign_check(combined, dl)] if {"ee", "bb"} <= set(combined.names) else []
+    return [*out, *parity_checks(combined), *u_sign]

@@ -45,7 +45,7 @@ def write_alms(path: str | Path, alms: FieldAlms, label: str) -> None:
         Of :func:`mask_label`; coefficients under different masks must not be mixed.
     """
     with atomic_hdf5(path) as f:
-        f.attrs.update({"format": _ALMS, "lmax": alms.lmax, "mask": label})
+        f.attrs.update({"format": _ALMS, "lmax": alms.lmax, "mask": label, "polarised": alms.polarised})
         for key in "teb":
             f.create_dataset(key, data=getattr(alms, key))
 
@@ -56,7 +56,7 @@ def read_alms(path: str | Path, label: str | None = None) -> FieldAlms:
         if label is not None and f.attrs["mask"] != label:
             raise SpectrumError(f"{path}: made under another mask (sha256 {f.attrs['mask']}); make it again")
         t, e, b = (np.asarray(f[key][()], dtype=np.complex128) for key in "teb")
-        return FieldAlms(t, e, b, int(f.attrs["lmax"]))
+        return FieldAlms(t, e, b, int(f.attrs["lmax"]), bool(f.attrs.get("polarised", True)))
 
 
 @dataclass(frozen=True, eq=False)

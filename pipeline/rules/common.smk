@@ -127,18 +127,53 @@ def posterior(**files):
 
 
 def mask_words(wildcards):
-    """The mask: a registered file, or a Galactic cut."""
+    """The mask: a registered file, a Galactic cut, or none."""
     if cut := PLAN.maps.get("galactic_cut"):
         return ["--cut", cut["nside"], cut["latitude_deg"]]
-    name = PLAN.maps["mask"]
     said = {key: PLAN.maps["declare"].get(key) for key in ("coord", "ordering")}
+    said["like"] = band_map(PLAN.spectra["pair"][0])
+    if (name := PLAN.maps["mask"]) is None:
+        return words(**said)
+    said |= {"column": PLAN.maps.get("mask_column")}
     return words(mask=data_file(name), mask_sha256=data_hash(name), **said)
+
+
+def mask_inputs():
+    """What a mask is made of: its file, and a map for what it does not say."""
+    if PLAN.maps.get("galactic_cut"):
+        return []
+    name = PLAN.maps["mask"]
+    return [*([data_file(name)] if name else []), band_map(PLAN.spectra["pair"][0])]
+
+
+def frequency_word(spec):
+    """The frequency of a map with a unit that needs one: GHz, or the file of a bandpass, FILE@GHZ."""
+    ghz, (name, bracket, hdu) = spec.get("frequency_ghz"), spec.get(
+        "bandpass", ""
+    ).partition("[")
+    if not name:
+        return ghz
+    return f"{data_file(name)}{bracket}{hdu}" + ("" if ghz is None else f"@{ghz}")
+
+
+def bandpass_file(spec):
+    """The file of a bandpass, if there is one."""
+    name = spec.get("bandpass", "").partition("[")[0]
+    return [data_file(name)] if name else []
 
 
 def map_words(wildcards):
     """What a map's header does not say, and what its file must be."""
-    name = PLAN.bands[wildcards.band].get("map")
-    return words(**PLAN.maps["declare"], map_sha256=data_hash(name) if name else None)
+    band = PLAN.bands[wildcards.band]
+    said = words(**PLAN.maps["declare"], frequency=frequency_word(band))
+    return said + words(map_sha256=data_hash(band["map"]) if "map" in band else None)
+
+
+def band_map(band):
+    """The map of a band: a registered file, or a simulated one."""
+    if name := PLAN.bands[band].get("map"):
+        return data_file(name)
+    return f"{PLAN.folder}/maps/simulated/{band}.fits"
 
 
 def chain_of(wildcards):

@@ -2,6 +2,9 @@
 
 
 PAIR = PLAN.spectra["pair"]
+HOW = words(
+    weighting=PLAN.spectra.get("weighting"), iterations=PLAN.spectra.get("iterations")
+)
 SIMULATED = {
     name: SECTIONS.path(f"simulate.{name}", band["simulate"])
     for name, band in PLAN.bands.items()
@@ -34,7 +37,7 @@ rule simulate_map:
 
 rule prepare_mask:
     input:
-        [] if PLAN.maps.get("galactic_cut") else data_file(PLAN.maps["mask"]),
+        mask_inputs(),
     output:
         "<results>/maps/mask.fits",
     log:
@@ -54,12 +57,9 @@ rule prepare_mask:
 
 rule prepare_maps:
     input:
-        map=lambda wc: (
-            data_file(PLAN.bands[wc.band]["map"])
-            if "map" in PLAN.bands[wc.band]
-            else f"{PLAN.folder}/maps/simulated/{wc.band}.fits"
-        ),
+        map=lambda wc: band_map(wc.band),
         mask="<results>/maps/mask.fits",
+        bandpass=lambda wc: bandpass_file(PLAN.bands[wc.band]),
     output:
         "<results>/maps/{band}.fits",
     log:
@@ -95,11 +95,12 @@ rule estimate_spectra:
         names=PAIR,
         fwhm=[PLAN.bands[band]["fwhm_arcmin"] for band in PAIR],
         edges=PLAN.edges,
+        how=HOW,
         window_sha256=data_hash(PLAN.maps["pixel_window"]),
         code=code("estimate_spectra"),
     shell:
         "python -m pipeline estimate_spectra --map-a={input.maps[0]:q} --map-b={input.maps[1]:q} --mask={input.mask:q}"
         " --name-a={params.names[0]:q} --name-b={params.names[1]:q} --fiducial={input.fiducial:q}"
         " --pixel-window={input.window:q} --pixel-window-sha256={params.window_sha256:q}"
-        " --fwhm-arcmin-a={params.fwhm[0]:q} --fwhm-arcmin-b={params.fwhm[1]:q} --edges {params.edges:q}"
+        " --fwhm-arcmin-a={params.fwhm[0]:q} --fwhm-arcmin-b={params.fwhm[1]:q} --edges {params.edges:q} {params.how:q}"
         " --output={output.sacc:q} > {log:q} 2>&1"

@@ -3,6 +3,8 @@
 
 
 SURVEY = PLAN.survey
+WEIGHTING = words(weighting=PLAN.spectra.get("weighting"))
+ITERATIONS = words(iterations=PLAN.spectra.get("iterations"))
 
 
 def field_section(name, bands):
@@ -148,6 +150,7 @@ rule gaussian_beam:
 rule prepare_split:
     input:
         maps=lambda wc: [data_file(f) for f in SURVEY.bands[wc.band].maps(wc.split)],
+        bandpass=lambda wc: bandpass_file(SURVEY.bands[wc.band].spec),
     output:
         "<results>/maps/{band}.{split}.fits",
     log:
@@ -162,11 +165,12 @@ rule prepare_split:
         mem_mb=survey_memory(6.1),
     params:
         band=lambda wc: BANDS[wc.band],
+        frequency=lambda wc: frequency_word(SURVEY.bands[wc.band].spec),
         sha256=lambda wc: [data_hash(f) for f in SURVEY.bands[wc.band].maps(wc.split)],
         code=code("prepare_split"),
     shell:
         "python -m pipeline prepare_split --maps {input.maps:q} --sha256 {params.sha256:q} --name={wildcards.band:q}.{wildcards.split:q}"
-        " --band={params.band:q} --output={output:q} > {log:q} 2>&1"
+        " --band={params.band:q} --frequency={params.frequency:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule prepare_survey_mask:
@@ -239,10 +243,11 @@ rule transform_split:
         mem_mb=survey_memory(3.2),
     params:
         lmax=PLAN.spectra["lmax"],
+        iterations=ITERATIONS,
         code=code("transform_split"),
     shell:
         "python -m pipeline transform_split --split={input.split:q} --masks {input.masks:q} --name={wildcards.field:q}.{wildcards.split:q}"
-        " --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
+        " {params.iterations:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule transform_sky:
@@ -286,10 +291,11 @@ rule transform_template:
             [] if SURVEY.templates[wc.template].spec["has_cmb"] else ["--without-cmb"]
         ),
         lmax=PLAN.spectra["lmax"],
+        iterations=ITERATIONS,
         code=code("transform_template"),
     shell:
         "python -m pipeline transform_template --own={input.own:q} --template={input.template:q} --beam={input.beam:q} {params.cmb:q}"
-        " --masks {input.masks:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
+        " --masks {input.masks:q} {params.iterations:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule fit_templates:
@@ -344,6 +350,7 @@ rule estimate_survey:
         fields=FIELDS,
         edges=PLAN.edges,
         lmax=PLAN.spectra["lmax"],
+        weighting=WEIGHTING,
         combine=SECTIONS.path(
             "combine",
             {
@@ -354,7 +361,7 @@ rule estimate_survey:
         code=code("estimate_survey"),
     shell:
         "python -m pipeline estimate_survey --fields={params.fields:q} --fiducial={input.fiducial:q} --edges {params.edges:q} --lmax={params.lmax:q}"
-        " --combine={params.combine:q} --pairs-output={output.pairs:q} --checks={output.checks:q} --output={output.sacc:q}"
+        " {params.weighting:q} --combine={params.combine:q} --pairs-output={output.pairs:q} --checks={output.checks:q} --output={output.sacc:q}"
         " > {log:q} 2>&1"
 
 
@@ -379,7 +386,8 @@ rule check_nulls:
         differences=field_section("differences", SURVEY.differences),
         edges=PLAN.edges,
         lmax=PLAN.spectra["lmax"],
+        weighting=WEIGHTING,
         code=code("check_nulls"),
     shell:
         "python -m pipeline check_nulls --fields={params.fields:q} --differences={params.differences:q} --spectra={input.spectra:q}"
-        " --fiducial={input.fiducial:q} --edges {params.edges:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
+        " --fiducial={input.fiducial:q} --edges {params.edges:q} --lmax={params.lmax:q} {params.weighting:q} --output={output:q} > {log:q} 2>&1"

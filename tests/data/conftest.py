@@ -25,4 +25,5 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "cache"
     monkeypatch.setenv("CMBFIT_CACHE", str(folder))
+    monkeypatch.setenv("CMBFIT_LOCK", str(tmp_path / "user" / "lock.yaml"))
     return folder

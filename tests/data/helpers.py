@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,13 +29,15 @@ class Page:
     ranges: bool = True
     length: bool = True
     content_type: str = "application/octet-stream"
+    etag: str | None = None
     requests: list[str | None] = field(default_factory=list)
 
 
 class Server:
     """Serves `pages` on a free port of 127.0.0.1."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        """Speak http, or https with a certificate and its key in one file."""
         self.pages: dict[str, Page] = {}
         owner = self
 
@@ -54,7 +57,8 @@ class Server:
                     self.end_headers()
                     return
                 start = 0
-                if wanted and page.ranges:
+                same = self.headers.get("If-Range") in {None, page.etag}
+                if wanted and page.ranges and same:
                     start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]
                     if start >= len(page.body):
                         self.send_response(416)
@@ -66,6 +70,8 @@ class Server:
                 else:
                     self.send_response(200)
                 self.send_header("Content-Type", page.content_type)
+                if page.etag:
+                    self.send_header("ETag", page.etag)
                 body = page.body[start:]
                 if page.length:
                     self.send_header("Content-Length", str(len(body)))
@@ -87,7 +93,11 @@ class Server:
 
         self._http = Quiet(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        self.base = f"http://127.0.0.1:{self._http.server_port}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        self.base = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self._http.server_port}"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 

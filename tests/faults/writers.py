@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 import cmbfit
-from cmbfit.cli.spectra import _write_text
 from cmbfit.data import store
 from cmbfit.data.archive import extract_member
 from cmbfit.data.model import EmbeddedSource
@@ -26,6 +25,7 @@ from cmbfit.sky import fits as sky_fits
 from cmbfit.sky import standins
 from cmbfit.sky.beams import Beam
 from cmbfit.sky.maps import StokesMap
+from cmbfit.spectra import text
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.product import COMBINED, Bandpowers, write_combined
 from cmbfit.spectra.transforms import FieldAlms
@@ -207,9 +207,10 @@ def _spectra() -> Spectra:
 
 
 def _bin_text(folder: Path) -> None:
-    bins = Bins(np.arange(2, 402, 2))
+    bins = Bins(np.arange(2, 102, 2))
     values = {s: RNG.normal(size=bins.n) for s in ("tt", "te", "ee", "bb")}
-    _write_text(folder / "x.txt", bins, values, values, in_cl=False)
+    windows = {(s, s): RNG.random((bins.n, 101)) for s in values}
+    text.write_text(folder / "x.txt", bins, values, windows, values)
 
 
 WRITERS: dict[str, Write] = {
@@ -240,7 +241,7 @@ WRITERS: dict[str, Write] = {
     "cmbfit.survey.fields:write_beam_table": lambda d: write_beam_table(
         d / "x.txt", Beam.gaussian(600, 30.0)
     ),
-    "cmbfit.cli.spectra:_write_text": _bin_text,
+    "cmbfit.spectra.text:write_text": _bin_text,
     "cmbfit.data.store:_from_source": _cached,
     "cmbfit.data.archive:extract_member": _archived,
     "cmbfit.theory.cosmopower:write_cosmopower": lambda d: write_cosmopower(d / "x.npz", network(RNG, 900)),

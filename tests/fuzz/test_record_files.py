@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cmbfit import data as data_module
 from cmbfit import trust
-from cmbfit.cli.spectra import _bins
+from cmbfit.cli.spectra_inputs import make_bins
 from cmbfit.config import load_config
 from cmbfit.data import load_registry
 from cmbfit.fit.description import Fit
@@ -127,13 +127,13 @@ def test_small_records(name: str, tmp_path: Path, data: st.DataObject) -> None:
 def test_bin_edges(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "bins.txt"
     path.write_bytes(raw)
-    judge("bin edges", lambda: _bins(64, None, None, path, "dl"))
+    judge("bin edges", lambda: make_bins(64, None, None, path, "dl"))
 
 
 @pytest.mark.parametrize("raw", [b"2\ninf\n", b"-inf\n2\n", b"2\n1e300\n", b"2\nnan\n"])
 def test_edges_that_are_no_multipoles_are_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "bins.txt").write_bytes(raw)
-    assert not judge("bin edges", lambda: _bins(64, None, None, tmp_path / "bins.txt", "dl"))
+    assert not judge("bin edges", lambda: make_bins(64, None, None, tmp_path / "bins.txt", "dl"))
 
 
 @cache

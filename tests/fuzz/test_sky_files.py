@@ -14,7 +14,7 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmbfit.sky.beams import read_beam_fits, read_beam_text
+from cmbfit.sky.beam_files import read_beam
 from cmbfit.sky.fits import (
     column_names,
     read_column,
@@ -89,14 +89,14 @@ FITS_READERS: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = 
     "map of a survey": (survey_map, lambda p: (read_stokes(p), read_column(p, "HITS"), column_names(p))),
     "map product": (good_map, read_product),
     "mask": (good_mask, lambda p: (read_mask(p), read_mask_product(p))),
-    "FITS beam": (beam_table, lambda p: read_beam_fits(p, 10)),
+    "FITS beam": (beam_table, lambda p: read_beam(p, 10)),
     "pixel window": (window_table, lambda p: read_pixel_window(p, 10)),
 }
 _TEXT = b"".join(
     b"%d %.4f %.4f %.4f\n" % (ell, 1 - ell / 99, 1 - ell / 98, 1 - ell / 97) for ell in range(15)
 )
 TEXT_READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
-    "text beam": (b"# l b_l\n" + _TEXT, lambda p: read_beam_text(p, 10)),
+    "text beam": (b"# l b_l e b\n" + _TEXT, lambda p: read_beam(p, 10)),
     "transfer function": (_TEXT, read_beam_table),
 }
 

@@ -170,7 +170,7 @@ def test_act_and_the_whole_of_planck_are_refused_with_the_published_cut() -> Non
         ([{PLIK: {"allow_overlap": True}}], ConfigError, "the reason in words"),
         ([{PLIK: 3}], ConfigError, "expected options such as"),
         ([3], ConfigError, "expected a name"),
-        ([{"sacc": "x.fits"}], ConfigError, "give unit: dl or unit: cl"),
+        ([{"sacc": "x.fits"}], LikelihoodError, "x.fits: expected a SACC file"),
         ([{"candl": "absent.yaml"}], Exception, "absent.yaml: no such file"),
         ([{"sacc": "x.fits", "units": "dl"}], ConfigError, "units"),
     ],

@@ -359,6 +359,9 @@ class Scarce:
             raise self.error
         return -0.5 * spectra.dl["tt"][:, 2:].square().sum(1)
 
+    def settings(self) -> dict[str, object]:
+        return {"fits": self.fits}
+
 
 PLAIN = {"ombh2": Uniform(-3, 3), "ns": Uniform(-3, 3)}
 OUT_OF_MEMORY = [

@@ -8,7 +8,7 @@ from astropy.io import fits
 from cmbfit.data import fetch
 from cmbfit.errors import MapError
 from cmbfit.sky import Mask, StokesMap
-from cmbfit.sky.beams import Beam, beam_ratio, read_beam_fits, read_beam_text
+from cmbfit.sky.beams import Beam, beam_ratio
 from cmbfit.sky.harmonic import alm2stokes, scale_alm, stokes2alm
 from cmbfit.sky.resolution import change_resolution, cosine_beam, cosine_window, degrade_mask
 from tests.sky.test_rotate import random_teb
@@ -16,79 +16,11 @@ from tests.sky.test_rotate import random_teb
 WINDOW = "pixel_windows/pixel_window_n0032.fits"
 
 
-def table(columns: dict[str, np.ndarray], name: str = "") -> fits.BinTableHDU:
-    return fits.BinTableHDU.from_columns(
-        [fits.Column(name=k, format="D", array=v) for k, v in columns.items()], name=name
-    )
-
-
 def test_gaussian_against_healpy() -> None:
     ours, theirs = Beam.gaussian(300, 90.0), healpy.gauss_beam(np.radians(1.5), 300, pol=True)
     np.testing.assert_allclose(ours.t, theirs[:, 0], rtol=1e-12)
     np.testing.assert_allclose(ours.e[2:], theirs[2:, 1], rtol=1e-12)
     np.testing.assert_array_equal(ours.p, ours.e)
-
-
-@pytest.mark.parametrize("start", [0, 1, 2])
-def test_wmap_text(tmp_path, start: int) -> None:
-    b = healpy.gauss_beam(np.radians(0.5), 100)
-    rows = [f"  {l:5d}  {b[l]:.10f}  {1e-3 * b[l]:.6f}" for l in range(start, 101)]
-    path = tmp_path / "wmap_ampl_bl_V1_9yr_v5p1.txt"
-    path.write_text("\n".join(["# WMAP nine-year data", "# l, b_l, error", *rows]))
-    beam = read_beam_text(path, 90)
-    np.testing.assert_allclose(beam.t[start:], b[start:91], atol=1e-10)
-    np.testing.assert_allclose(beam.teb[:, :2], 1, atol=1e-4)
-    assert beam.lmax == 90
-    assert read_beam_text(path, 90, columns=(1, 2)).b[50] == pytest.approx(1e-3 * b[50], rel=1e-2)
-    with pytest.raises(MapError, match="l = 200 is needed"):
-        read_beam_text(path, 200)
-    with pytest.raises(MapError, match="expected rows"):
-        read_beam_text(path, 90, columns=(7,))
-    path.write_text("0 1\n1 1\n3 1\n")
-    with pytest.raises(MapError, match="without gaps"):
-        read_beam_text(path, 2)
-    path.write_text("0 1e6\n1 1e6\n2 1e6\n")
-    with pytest.raises(MapError, match="normalise"):
-        read_beam_text(path, 2)
-
-
-def test_hfi_files(tmp_path) -> None:
-    t, e, b = (healpy.gauss_beam(np.radians(x), 60) for x in (0.5, 0.6, 0.7))
-    bl, wl = tmp_path / "Bl_TEB_R3.01_fullsky_143x143.fits", tmp_path / "Wl_R3.01_plikmask_143x143.fits"
-    fits.HDUList([fits.PrimaryHDU(), table({"T": t, "E": e, "B": b})]).writeto(bl)
-    beam = read_beam_fits(bl, 50)
-    for ours, wanted in zip(beam.teb, (t, e, b), strict=True):
-        np.testing.assert_allclose(ours, wanted[:51])
-    hdus = [
-        table({f"{x}_2_{x}": v**2, f"{x}_2_TE": 1e-4 * v, f"{x}_2_TB": 2e-5 * v}, x)
-        for x, v in (("TT", t), ("EE", e), ("BB", b))
-    ]
-    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(wl)
-    squared = read_beam_fits(wl, 50, hdus=("TT", "EE", "BB"))
-    np.testing.assert_allclose(squared.teb, beam.teb, rtol=1e-12)
-    assert squared.t_to_e is None
-    leaky = read_beam_fits(wl, 50, hdus=("TT", "EE", "BB"), leakage=True)
-    np.testing.assert_allclose(leaky.t_to_e, 1e-4, rtol=1e-12)  # TT_2_TE = b^T times it
-    windowed, p = leaky.times_pixel_window(fetch(WINDOW)), Beam.unit(50).times_pixel_window(fetch(WINDOW)).e
-    np.testing.assert_allclose(windowed.t_to_e, 1e-4 * p, rtol=1e-12)
-    np.testing.assert_allclose(windowed.cut(20).t_to_b, 2e-5 * p[:21], rtol=1e-12)
-    np.testing.assert_allclose(leaky.cut(20).t_to_e, 1e-4, rtol=1e-12)
-    with pytest.raises(MapError, match="without leakage"):
-        Beam.unit(50) * leaky
-    with pytest.raises(MapError, match="no column TT_2_TE"):
-        read_beam_fits(bl, 50, leakage=True)
-    only_t = tmp_path / "Bl_T.fits"
-    fits.HDUList([fits.PrimaryHDU(), table({"TEMPERATURE": t})]).writeto(only_t)
-    np.testing.assert_allclose(read_beam_fits(only_t, 50).e, t[:51])
-    with pytest.raises(MapError, match="l = 61 is needed"):
-        read_beam_fits(bl, 61)
-    bad = tmp_path / "bad.fits"
-    fits.HDUList([fits.PrimaryHDU(), table({"E": e})]).writeto(bad)
-    with pytest.raises(MapError, match="no temperature beam"):
-        read_beam_fits(bad, 5)
-    fits.HDUList([fits.PrimaryHDU(), table({"TT_2_TT": -t})]).writeto(bad, overwrite=True)
-    with pytest.raises(MapError, match="below zero"):
-        read_beam_fits(bad, 5)
 
 
 def test_beam_refuses() -> None:

@@ -183,7 +183,7 @@ def test_contradictory_ordering(tmp_path, iqu) -> None:
 @pytest.mark.parametrize(
     ("card", "value", "message"),
     [("ORDERING", "SPIRAL", "expected RING or NESTED"), ("POLCCONV", "LEFT", "expected COSMO or IAU"),
-     ("COORDSYS", "MARS", "expected one of"), ("NSIDE", 16, "make nside 8"), ("INDXSCHM", "EXPLICIT", "full sky"),
+     ("COORDSYS", "MARS", "expected one of"), ("NSIDE", 16, "make nside 8"), ("INDXSCHM", "EXPLICIT", "one column of pixels"), ("INDXSCHM", "SPARSE", "IMPLICIT or EXPLICIT"),
      ("PIXTYPE", "CAR", "expected HEALPIX")],
 )  # fmt: skip
 def test_unknown_header_value(tmp_path, iqu, card, value, message) -> None:
@@ -215,10 +215,10 @@ def test_not_fits_and_missing(tmp_path) -> None:
             read_stokes(tmp_path / name)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_wrong_column_count(tmp_path, iqu, count) -> None:
-    path = healpix_file(tmp_path / "m.fits", iqu[:count], column_names=["I_STOKES", "Q_STOKES"][:count])
-    with pytest.raises(MapError, match=f"among the {count} columns"):
+@pytest.mark.parametrize("names", [("I_STOKES", "Q_STOKES"), ("Q_STOKES", "U_STOKES"), ("SKY",)])
+def test_wrong_columns(tmp_path, iqu, names) -> None:
+    path = healpix_file(tmp_path / "m.fits", iqu[: len(names)], column_names=names)
+    with pytest.raises(MapError, match=f"among the {len(names)} columns"):
         read_stokes(path)
 
 

@@ -24,7 +24,7 @@ def content(rng: np.random.Generator) -> Content:
 def test_wmap_layout(tmp_path: Path, content: Content) -> None:
     path = tmp_path / "wmap_iqumap_r9_yr1_V1_v5.fits"
     write_wmap_map(path, content)
-    stokes, weight = read_detector(path, name="V1", sigma0_uk=50.0, coord="G", frequency_ghz=60.8)
+    stokes, weight = read_detector(path, name="V1", sigma0_uk=50.0, coord="G", frequency=60.8)
     # single precision of a number in mK
     np.testing.assert_allclose(stokes.iqu, content.iqu, atol=1e-4)
     np.testing.assert_allclose(weight, content.hits / 2500.0, rtol=1e-6)

@@ -9,7 +9,7 @@ from cmbfit.sky.units import factor_to_uk_cmb, rj_to_cmb
 @pytest.mark.parametrize(
     ("unit", "factor"),
     [("K", 1e6), ("mK", 1e3), ("uK", 1.0), ("K_CMB", 1e6), ("Kcmb", 1e6), ("mK_CMB", 1e3), ("uK_CMB", 1.0),
-     ("K (CMB)", 1e6), ("mK,thermodynamic", 1e3), ("mK, counts", None), ("mK_thermo", 1e3), (" uK ", 1.0), ("microK", 1.0), ("muK", None),
+     ("K (CMB)", 1e6), ("mK,thermodynamic", 1e3), ("mK, counts", None), ("mK_thermo", 1e3), (" uK ", 1.0), ("microK", 1.0), ("muK", 1.0), ("muK_CMB", 1.0), ("MuK", None),
      ("counts", None), ("", None), ("unknown", None), ("MK", None), ("mJy/sr", None), ("K^2", None)],
 )  # fmt: skip
 def test_units(unit: str, factor: float | None) -> None:

@@ -27,6 +27,7 @@ _BAND = {
     "declare": _DECLARED,
     "calibration": _CALIBRATION,
     "max_variance_uk2": 1.0e6,
+    "bandpass": "planck_pr3/beams/HFI_RIMO_BEAMS_R3.01.tar.gz[1]",
     "pixel_window": "pixel_windows/pixel_window_n0512.fits",
 }
 _NETWORK = {"width": 8, "depth": 2, "learning_rate": 0.01, "weight_decay": 0.1, "batch": 64, "patience": 3}
@@ -37,6 +38,7 @@ RIMO = {
     "file": "planck_pr3/beams/HFI_RIMO_BEAMS_R3.01.tar.gz",
     "member": "x.fits",
     "hdus": ["TT", "EE"],
+    "columns": {"t": 2, "e": 3, "b": 4, "p": 5},
     "leakage": True,
 }
 
@@ -49,7 +51,7 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "default": (
         "default",
         {
-            "maps": {"declare": _DECLARED},
+            "maps": {"declare": _DECLARED, "bands": {"V": {"frequency_ghz": 60.8}}},
             "likelihood": {"reference": {"camb": _CAMB | _BOOST}},
             "comparison": {"evidence": _NESTED},
         },
@@ -73,7 +75,15 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         },
         (),
     ),
-    "planck2018": ("planck2018", {"maps": {"channels": {"f100": {**_BAND, **_detector("100", {})}}}}, ()),
+    "planck2018": (
+        "planck2018",
+        {
+            "maps": {
+                "channels": {"f100": {**_BAND, **_detector("100", {"beam": {"columns": RIMO["columns"]}})}}
+            }
+        },
+        (),
+    ),
     "train": (
         "train",
         {"theory": {"emulator": {"train": {"network": _NETWORK | {"seed": 1}}}}},
@@ -101,6 +111,13 @@ HFI = "planck_pr3/maps/HFI_SkyMap_{detector}_2048_R3.01_halfmission-2.fits"
 VALUES: dict[str, tuple[str, str, Any]] = {
     "run.fits": ("early", "run.fits", ["power_law"]),
     "maps.mask": ("default", "maps.mask", V7.format("V")),
+    "maps.mask_column": ("default", "maps.mask_column", 1),
+    "maps.bands.*.bandpass": ("default", "maps.bands.V.bandpass", V7.format("V")),
+    "maps.fields.*.bandpass": ("wmap9", "maps.fields.V.bandpass", V7.format("V")),
+    "maps.channels.*.bandpass": ("planck2018", "maps.channels.f100.bandpass", V7.format("V")),
+    "maps.templates.*.bandpass": ("wmap9", "maps.templates.K.bandpass", V7.format("V")),
+    "spectra.weighting": ("default", "spectra.weighting", "uniform"),
+    "spectra.iterations": ("default", "spectra.iterations", 3),
     "maps.declare.unit": ("default", "maps.declare.unit", "uK_CMB"),
     "maps.pixel_window": ("default", "maps.pixel_window", WINDOW),
     "maps.fields.*.maps": ("wmap9", "maps.fields.V.maps", "wmap9/maps/wmap_iqumap_r9_yr1_{detector}_v5.fits"),
@@ -208,6 +225,11 @@ REACHES: dict[str, set[str]] = {
     "maps.cleaning.nside": {"fit_templates"},
     "maps.bands.*.simulate.*": {"simulate_map"},
     "spectra.edges": {"estimate_spectra"},
+    "maps.mask_column": {"prepare_mask"},
+    "maps.bands.*.bandpass": {"prepare_maps"},
+    "maps.fields.*.bandpass": {"prepare_split"},
+    "spectra.weighting": {"estimate_spectra"},
+    "spectra.iterations": {"estimate_spectra"},
     "spectra.signal": {"check_spectra", "plot_spectra"},
     "spectra.lmax": {"transform_split", "estimate_survey", "check_nulls"},
     "spectra.likelihood.*": {"sample_posterior"},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cmbfit.data import load_registry
 from cmbfit.errors import ConfigError
 from pipeline.make_standins import merged
 from pipeline.plan import Plan
@@ -29,6 +30,26 @@ def test_the_default_run_has_its_fit_its_maps_and_their_checks() -> None:
     assert plan.lowl
     assert {f"{plan.folder}/checks/{n}.json" for n in ("spectra", "lowl", "likelihood")} < set(plan.checks)
     assert len(plan.checks) == 3 + 3 * len(fits)
+
+
+@pytest.mark.parametrize("name", ["wmap9", "planck2018"])
+def test_files_without_a_published_sum_ask_for_one_command(name: str) -> None:
+    """The command brings all that the run's maps need and is not pinned, and nothing else."""
+    plan = Plan(config(name))
+    with pytest.raises(ConfigError) as stop:
+        plan.require_pinned()
+    (command,) = [x for x in str(stop.value).splitlines() if x.startswith("cmbfit ")]
+    start, *words = command.split("cmbfit data fetch --trust-first ")
+    assert start == ""
+    registry = load_registry()
+    brought = {e.name for word in words[0].split() for e in registry.select(word).values()}
+    assert {n for n in brought if registry[n].sha256 is None} == {
+        n for n in plan.map_files if registry[n].sha256 is None
+    }
+
+
+def test_files_with_sums_ask_for_nothing() -> None:
+    Plan(config()).require_pinned()
 
 
 def test_a_survey_has_its_own_checks_and_figures() -> None:
