@@ -21,6 +21,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from cmbfit.errors import MissingCodeError, ParameterError, SolverError
+from cmbfit.theory.class_code import class_lmax
 from cmbfit.theory.hawking.black_hole import YEAR
 from cmbfit.theory.hawking.history import injection_rate
 from cmbfit.theory.spectra import CMB_PAIRS
@@ -112,7 +113,7 @@ def evaporation_spectra(
     settings: dict[str, float | str] = {
         "output": "tCl,pCl,lCl",
         "lensing": "yes",
-        "l_max_scalars": lmax,
+        "l_max_scalars": class_lmax(lmax),
         **(cosmology or FIDUCIAL),
     }
     if "N_ur" not in settings:
