@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
 
@@ -132,6 +130,8 @@ class _Draws:
         seed: int,
     ) -> None:
         self._rng = np.random.default_rng(seed)
+        from scipy.stats import qmc  # noqa: PLC0415 (a second; most posteriors need no mass)
+
         self._sobol = qmc.Sobol(len(parameters), rng=self._rng)
         column = {p: i for i, p in enumerate(parameters)}
         jointly = {name for prior in joint for name in prior.names}
@@ -147,7 +147,7 @@ class _Draws:
             theta[:, i] = quantiles(cube[:, i], self._rng)
         for columns, prior in self._joint:
             factor = np.linalg.cholesky(np.array(prior.covariance))
-            theta[:, columns] = np.array(prior.mean) + ndtri(cube[:, columns]) @ factor.T
+            theta[:, columns] = np.array(prior.mean) + _normal_quantile(cube[:, columns]) @ factor.T
         return theta
 
 
@@ -159,8 +159,8 @@ def _quantiles(
         first, last = max(prior.low, low), min(prior.high, high)
         return lambda u, _: first + (last - first) * u
     if isinstance(prior, Gaussian):
-        first, last = (float(ndtr((x - prior.mean) / prior.std)) for x in (low, high))
-        return lambda u, _: prior.mean + prior.std * ndtri(first + (last - first) * u)
+        first, last = (0.5 * math.erfc((prior.mean - x) / (prior.std * math.sqrt(2))) for x in (low, high))
+        return lambda u, _: prior.mean + prior.std * _normal_quantile(first + (last - first) * u)
 
     def rejected(u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         x = prior.sample(rng, len(u))
@@ -171,3 +171,7 @@ def _quantiles(
         return x
 
     return rejected
+
+
+def _normal_quantile(u: np.ndarray) -> np.ndarray:
+    return torch.special.ndtri(torch.from_numpy(np.ascontiguousarray(u))).numpy()
