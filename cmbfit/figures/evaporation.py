@@ -18,6 +18,8 @@ from cmbfit.theory.parameters import LCDM
 EXCLUDED = ((3e13, 2.5e16), "all dark matter: Stöcker et al. 2018, arXiv:1801.01871")
 """Masses [g] that cannot be all of the dark matter by the CMB, as the abstract says; its curve is not published as numbers."""
 
+_SHOWN = 6e13, 6e17  # masses [g]
+
 _PROBES = {
     "CMB": "0.1",
     "gas": "tab:green",
@@ -55,26 +57,37 @@ def plot_limits(
     table = limits_table(limits)
     mass, good = table["mass_g"], table["informative"].astype(bool)
     with style():
-        fig = new_figure(8.0, 5.6)
+        fig = new_figure(10.5 if published else 8.0, 5.6)
         ax = fig.subplots()
+        own = []
         for key, colour, label in (
             ("flat", THEORY, "flat in $f$"),
             ("log_uniform", SECOND, "flat in $\\ln f$"),
         ):
             low, high = (np.minimum(table[key] / e, 1.0) for e in (efficiency[1], efficiency[0]))
             ax.fill_between(mass[good], low[good], high[good], color=colour, alpha=0.25, lw=0)
-            ax.plot(mass[good], low[good], "o-", ms=4, color=colour, label=f"95%, prior {label}")
-        for curve in published:
-            line = "-" if curve.probe == "CMB" else "--"
-            ax.plot(curve.mass_g, np.minimum(curve.fraction, 1.0), line, lw=0.9, color=_PROBES[curve.probe])
+            own += ax.plot(mass[good], low[good], "o-", ms=4, color=colour, label=f"95%, prior {label}")
+        lines = []
+        for number, curve in enumerate(published, 1):
+            inside = curve.fraction <= 1.0  # a fraction above one excludes nothing
+            x, y, colour = curve.mass_g[inside], curve.fraction[inside], _PROBES[curve.probe]
+            lines += ax.plot(
+                x,
+                y,
+                "-" if curve.probe == "CMB" else "--",
+                lw=0.9,
+                color=colour,
+                label=f"{number}  {curve.label}",
+            )
+            # where a curve begins there is more room than where all end, at f = 1
             ax.annotate(
-                curve.label, (curve.mass_g[-1], min(curve.fraction[-1], 1.0)), xytext=(2, 0),
-                textcoords="offset points", fontsize=5, color=_PROBES[curve.probe], va="center",
+                str(number), (x[0], y[0]), xytext=(-2, 0), textcoords="offset points", ha="right", va="center",
+                fontsize=7, color=colour,
             )  # fmt: skip
         ax.plot(EXCLUDED[0], (1.0, 1.0), color=DATA, lw=2)
         ax.annotate(
             EXCLUDED[1],
-            (EXCLUDED[0][0], 1.0),
+            (max(EXCLUDED[0][0], _SHOWN[0]), 1.0),
             xytext=(0, 4),
             textcoords="offset points",
             fontsize=6,
@@ -88,12 +101,16 @@ def plot_limits(
             xlabel="mass [g]",
             ylabel=r"$f_\mathrm{PBH}$",
             ylim=(None, 10),
-            xlim=(6e13, 6e17),
+            xlim=_SHOWN,
         )
         ax.set_title(
             f"deposited share {efficiency[0]:g} (upper edge) to {efficiency[1]:g} (line)", fontsize=9
         )
-        ax.legend(loc="lower right", fontsize=8)
+        ax.legend(handles=own, loc="lower right", fontsize=8)
+        if lines:
+            fig.legend(
+                handles=lines, loc="outside right upper", fontsize=6.5, title="published", title_fontsize=7
+            )
     return fig
 
 
