@@ -23,6 +23,11 @@ class PriorTable(OnDevice):
         Replace the priors of the parameters that they name.
     box : mapping of str to (low, high)
         Where the theory is valid, for the parameters that it has.
+
+    Attributes
+    ----------
+    middle : torch.Tensor, shape (n_parameters,)
+        A point inside support and box, which stands for points that are outside.
     """
 
     def __init__(
@@ -44,6 +49,11 @@ class PriorTable(OnDevice):
         self._offset, self._weight = torch.zeros(2, len(parameters), dtype=torch.float64)
         for i, prior in normal.items():
             self._offset[i], self._weight[i] = -prior.mean / prior.std, 1 / prior.std
+        low, high = torch.maximum(self._low, self._box_low), torch.minimum(self._high, self._box_high)
+        means = [
+            getattr(priors[p], "mean", float(x)) for p, x in zip(parameters, low / 2 + high / 2, strict=True)
+        ]
+        self.middle = torch.tensor(means, dtype=torch.float64).clamp(low, high)
         flat = [prior for prior in single.values() if isinstance(prior, Uniform)]
         constant = -sum(math.log(x.high - x.low) for x in flat)
         constant -= sum(math.log(x.std * math.sqrt(2 * math.pi)) for x in normal.values())

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, ParameterError
 
 Solver = Callable[[torch.Tensor], torch.Tensor]
@@ -38,7 +39,7 @@ class SurrogateSettings:
 
 
 @dataclass
-class Surrogate:
+class Surrogate(OnDevice):
     """A trained network with its measured error.
 
     Attributes
