@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from cmbfit.device import OnDevice
+
 if TYPE_CHECKING:
     from cmbfit.likelihood.posterior import Posterior
 
@@ -33,7 +35,7 @@ class EvaluationCounts:
 
 
 @dataclass
-class UnreadCounts:
+class UnreadCounts(OnDevice):
     """The same where a look would wait: on a GPU.
 
     Attributes

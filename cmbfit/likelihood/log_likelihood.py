@@ -66,6 +66,15 @@ def split_columns(
     return theta.narrow(1, 0, n), dict(zip(names, theta.unbind(1)[n:], strict=True))
 
 
+def _spectra(theory: Theory, point: torch.Tensor) -> Spectra:
+    """Return a theory's spectra on the points' device; a theory that cannot move (no `to`) computes on the host."""
+    if hasattr(theory, "to") or point.device.type == "cpu":
+        return theory.spectra(point)
+    got = theory.spectra(point.cpu())
+    dl, parameters = ({p: x.to(point.device) for p, x in part.items()} for part in (got.dl, got.parameters))
+    return Spectra(dl, parameters)
+
+
 def _differentiable(spectra: Spectra) -> bool:
     return any(x.requires_grad for x in (*spectra.dl.values(), *spectra.parameters.values()))
 
@@ -99,7 +108,7 @@ class Unfolded(OnDevice):
             If gradients are wanted and the theory's spectra have none.
         """
         point, nuisance = split_columns(theta, len(self.theory.parameters), self.nuisances)
-        spectra = self.theory.spectra(point)
+        spectra = _spectra(self.theory, point)
         if theta.requires_grad and torch.is_grad_enabled() and not _differentiable(spectra):
             raise LikelihoodError(
                 f"{type(self.theory).__name__} computes outside torch, so that ln L has no gradient; sample with emcee or "

@@ -382,7 +382,7 @@ class Posterior(OnDevice):
             log.warning("out of memory with %d points at once: going on with %d", rows, self.chunk)
         elif self.device.type != "cpu":
             log.warning("%s has no memory for a single point: going on with the CPU", self.device)
-            vars(self).update(vars(self.to("cpu")) | {"_counts": self.counts})
+            vars(self).update(vars(self.to("cpu")) | {"_counts": self.counts, "_unread": None})
         else:
             raise LikelihoodError(
                 "no memory for a single point of this posterior; free memory or fit fewer data sets at once"

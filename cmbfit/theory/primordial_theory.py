@@ -118,7 +118,7 @@ class PrimordialTheory(OnDevice):
         if lent := {"logA", NS.name} & set(new):
             raise ParameterError(f"{model.name}: the tensors' {min(lent)} is nowhere given")
         self.parameters = (*BACKGROUND, *model.parameter_names, *new)
-        self._tensor_columns = [self.parameters.index(p.name) for p in waves]
+        self._tensor_columns = torch.tensor([self.parameters.index(p.name) for p in waves], dtype=torch.int64)
         own = {p.name: (p.prior.low, p.prior.high) for p in (*waves, *model.parameters)}
         limits = [emulator.box, expansion.box, own]
         self.box = {

@@ -12,6 +12,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -19,6 +20,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+import cmbfit
 
 GPU = torch.device("cuda", 0)
 
@@ -73,6 +76,18 @@ _CHECKED = {"linalg_cholesky", "_linalg_eigh", "_linalg_svd", "linalg_inv", "_li
 """Operations whose result's shape, or whose error code, is read back."""
 
 
+NOT_DETERMINISTIC = {
+    "index_add",
+    "index_add_",
+    "scatter_add",
+    "scatter_add_",
+    "scatter_reduce",
+    "put_",
+    "histc",
+}
+"""Sums whose order a GPU chooses anew each time."""
+
+
 class Usage:
     """What was done on the device while :func:`watched`, by the line of cmbfit that did it."""
 
@@ -86,11 +101,16 @@ class _State:
     room: int | None = None
 
 
+_PACKAGE = str(Path(cmbfit.__file__).parent)
+
+
 def _here() -> str:
     frame: Any = sys._getframe(2)
-    while frame is not None and "/cmbfit/" not in frame.f_code.co_filename:
+    while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return "?" if frame is None else f"{frame.f_code.co_filename.split('/cmbfit/')[-1]}:{frame.f_lineno}"
+    if frame is None:
+        return "outside"
+    return f"{frame.f_code.co_filename.removeprefix(_PACKAGE)[1:]}:{frame.f_lineno}"
 
 
 def _waited(what: str) -> None:

@@ -243,7 +243,6 @@ def test_hamiltonian_chains_start_on_the_device_as_on_the_cpu(
     want = _Hmc(compiled, start, factor, settings, 1).prepare()
     with pretend.machine(monkeypatch):
         sampler = _Hmc(compiled.to("cuda"), start, factor, settings, 1)
-        assert {t.device.type for t in (sampler._low, sampler._high)} == {"cuda"}
         got = sampler.prepare()
         sampler.advance(got, 1)
     np.testing.assert_array_equal(got.state["position"], want.state["position"])

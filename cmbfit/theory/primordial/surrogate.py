@@ -97,7 +97,7 @@ class Surrogate(OnDevice):
     ) -> torch.Tensor:  # shape: (batch, n_k)
         """Return P(k): of the network inside the box, of the solver outside."""
         inside = self.inside(theta)
-        out = torch.empty((len(theta), len(self.k)), dtype=torch.float64)
+        out = torch.empty((len(theta), len(self.k)), dtype=torch.float64, device=theta.device)
         if bool(inside.any()):
             out[inside] = torch.exp(self.log_power(theta[inside]))
         if not bool(inside.all()):
