@@ -161,8 +161,8 @@ def _log_prob(posterior: Posterior, theta: np.ndarray) -> np.ndarray:
 
 def _value_and_gradient(posterior: Posterior, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ln (L prior), shape (n,), and its gradient, shape (n, n_parameters); zero outside."""
-    value, gradient = posterior.log_prob_and_gradient(torch.from_numpy(theta).to(posterior.device))
-    value, gradient = value.cpu().numpy(), gradient.cpu().numpy()
+    at = torch.from_numpy(theta).to(posterior.device)
+    value, gradient = (x.cpu().numpy() for x in posterior.log_prob_and_gradient(at))
     if (bad := np.isfinite(value) & ~np.isfinite(gradient).all(1)).any():
         point = dict(zip(posterior.parameters, theta[bad][0].tolist(), strict=True))
         raise SamplerError(

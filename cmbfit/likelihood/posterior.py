@@ -147,7 +147,8 @@ class Posterior(OnDevice):
 
     @counts.setter
     def counts(self, counts: EvaluationCounts) -> None:
-        self._counts, self._unread = counts, None
+        self._counts = counts
+        self._unread: Counts | None = None
 
     def _count(self, counts: Counts) -> None:
         if isinstance(counts, EvaluationCounts):

@@ -51,8 +51,8 @@ class PriorTable(OnDevice):
             self._offset[i], self._weight[i] = -prior.mean / prior.std, 1 / prior.std
         low, high = torch.maximum(self._low, self._box_low), torch.minimum(self._high, self._box_high)
         means = [
-            prior.mean if isinstance(prior := priors[p], Gaussian) else float(x)
-            for p, x in zip(parameters, low / 2 + high / 2, strict=True)
+            p.mean if isinstance(p, Gaussian) else float(x)
+            for p, x in zip((priors[name] for name in parameters), low / 2 + high / 2, strict=True)
         ]
         self.middle = torch.tensor(means, dtype=torch.float64).clamp(low, high)
         flat = [prior for prior in single.values() if isinstance(prior, Uniform)]
