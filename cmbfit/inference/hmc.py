@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, ResumeError
 from cmbfit.inference.chain import Chain, check_stopping, run_sampler
 from cmbfit.inference.chain_store import Block
 from cmbfit.inference.maximum import find_maximum, laplace_factor
@@ -211,6 +211,11 @@ class _Hmc:
     def advance(self, last: Block, steps: int) -> Block:
         """Run `steps` trajectories."""
         state = last.state
+        if "block" not in state:
+            raise ResumeError(
+                "HMC: this checkpoint holds a generator's state, which one kind of device and version of torch alone can read; "
+                "remove its folder to start again"
+            )
         number = int(state["block"])
         generator = self._generator(number)
         names = ("position", "log_prob", "gradient")

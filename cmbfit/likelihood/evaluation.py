@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from cmbfit.device import OnDevice
+from cmbfit.theory.base import allowed_by
 
 if TYPE_CHECKING:
     from cmbfit.likelihood.posterior import Posterior
@@ -119,7 +120,7 @@ def evaluate_masked(
     middle = posterior.prior_table.middle
     safe = torch.where(use[:, None], theta, middle)
     if hasattr(posterior.theory, "allowed"):
-        use = use & posterior.theory.allowed(safe[:, : len(posterior.theory.parameters)])
+        use = use & allowed_by(posterior.theory, safe[:, : len(posterior.theory.parameters)])
         safe = torch.where(use[:, None], theta, middle)
     found = torch.where(use, prior + posterior.log_like(safe), -torch.inf)
     # NaN is bad, and +inf, as on a CPU

@@ -183,7 +183,9 @@ class PolynomialRows(OnDevice):
         Bonnet's (d+1) P_{d+1} = (2d+1) x P_d - d P_{d-1} in that scale is one fused operation a degree.
         """
         x = torch.addcmul(self._offset, theta, self._slope).T
-        ladder, k = [self._one.expand_as(x), x], self._norms
+        # a view needs no launch, but a CPU copies it slowly
+        one = torch.ones_like(x) if x.device.type == "cpu" else self._one.expand_as(x)
+        ladder, k = [one, x], self._norms
         for d in range(1, self._max_degree):
             weight = (2 * d + 1) * k[d] / ((d + 1) * k[d + 1])
             ladder.append(torch.addcmul(ladder[d - 1], x, ladder[d], value=weight))

@@ -27,7 +27,7 @@ from cmbfit.likelihood.log_likelihood import LogLikelihood, Unfolded, insert_col
 from cmbfit.likelihood.points import Points, as_points
 from cmbfit.likelihood.prior_mass import PriorMass, prior_mass
 from cmbfit.likelihood.prior_table import PriorTable
-from cmbfit.likelihood.priors import Gaussian, Prior
+from cmbfit.likelihood.priors import Gaussian, Prior, require_density
 from cmbfit.likelihood.shared_priors import shared_priors
 from cmbfit.likelihood.threads import one_core_threads
 from cmbfit.theory.base import Checked, Theory
@@ -102,6 +102,8 @@ class Posterior(OnDevice):
         self.priors: dict[str, Prior] = {
             p: priors[p] if p in priors else self.nuisances[p] for p in self.parameters
         }
+        for name, prior in self.priors.items():
+            require_density(name, prior)
         for like in likelihoods:
             if like.lmax > theory.lmax:
                 raise LikelihoodError(
@@ -188,7 +190,7 @@ class Posterior(OnDevice):
         if self._prior_mass is None:
             args = self.parameters, self.priors, self.joint_priors, self.theory, self.device
             self._prior_mass = prior_mass(*args)
-            self._prior_table.normalise(self._prior_mass.log_mass)
+            self.prior_table.normalise(self._prior_mass.log_mass)
         return self._prior_mass
 
     @property
@@ -291,6 +293,7 @@ class Posterior(OnDevice):
             If the theory computes outside torch, so that nothing is known of its derivatives.
         """
         theta = as_points(theta, self.parameters).detach()
+        _ = self.prior_mass
         (value, gradient), counts = self._in_turn(theta, self._differentiate_chunk)
         self._count(counts)
         return value, gradient

@@ -101,6 +101,16 @@ def check_box(
             )
 
 
+def allowed_by(
+    theory: Any,
+    theta: torch.Tensor,  # shape: (batch, n_parameters)
+) -> torch.Tensor:  # shape: (batch,), bool
+    """Return what a theory's `allowed` says; a theory that cannot move (no `to`) is asked on the host."""
+    if hasattr(theory, "to"):
+        return theory.allowed(theta)
+    return theory.allowed(theta.cpu()).to(theta.device)
+
+
 def point_from_values(theory: Theory, values: Mapping[str, float]) -> torch.Tensor:
     """Turn named values into the one-row `theta` of a theory.
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cmbfit.device import OnDevice, free_memory, moved, pick_device, usable
-from cmbfit.errors import DeviceError, LikelihoodError, SamplerError
+from cmbfit.errors import ConfigError, DeviceError, LikelihoodError, ResumeError, SamplerError
 from cmbfit.inference.hmc import HmcSettings, _Hmc, run_hmc
 from cmbfit.inference.linear_model import linearise
 from cmbfit.inference.maximum import find_maximum
@@ -206,6 +206,24 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu_and_back(
     # the pretended GPU draws the CPU's numbers
     np.testing.assert_allclose(back.chain, alone.chain, rtol=1e-9)
     assert not np.array_equal(back.chain[-1], last.chain[-1])
+
+
+def test_a_checkpoint_with_a_generator_s_state_is_refused(line: Posterior, first: np.ndarray) -> None:
+    """As earlier versions wrote them."""
+    sampler = _Hmc(line, first, 0.1 * np.eye(2), HmcSettings(walkers=16, warmup_steps=10), 1)
+    old = sampler.prepare()
+    old.state["generator"] = torch.Generator().get_state().numpy()
+    del old.state["block"]
+    with pytest.raises(ResumeError, match=r"version of torch.*remove its folder"):
+        sampler.advance(old, 1)
+
+
+def test_a_prior_without_density_is_refused_by_name(rng: np.random.Generator) -> None:
+    class Range:
+        support = (-1.0, 1.0)
+
+    with pytest.raises(ConfigError, match="prior of ns: Range has no log_prob, mass_outside"):
+        Posterior(LineTheory(rng), [toy_likelihood(rng)], FLAT | {"ns": Range()})  # type: ignore[dict-item]
 
 
 def test_a_posterior_without_gradients_is_refused_by_what_needs_them(
