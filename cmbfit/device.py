@@ -50,6 +50,17 @@ def free_memory(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
+def take(x: torch.Tensor, dim: int, index: torch.Tensor) -> torch.Tensor:
+    """Return `x.index_select(dim, index)`, dim 0 or 1, of which the gradient is summed in a fixed order on any device.
+
+    Where an index comes twice, a GPU sums the gradient of `index_select` in another order each time; that of
+    indexing it sorts.
+    """
+    if x.device.type == "cpu":
+        return x.index_select(dim, index)
+    return x[index] if dim == 0 else x[:, index]
+
+
 def moved(thing: T, device: torch.device | str, memo: dict[int, Any] | None = None) -> T:
     """Return a shallow copy of a thing with everything in it on a device.
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.device import OnDevice
+from cmbfit.device import OnDevice, take
 
 _SCRATCH = threading.local()
 
@@ -248,9 +248,9 @@ class PolynomialRows(OnDevice):
                 of_products = torch.addmm(of_products, sums, weighted)
         columns: dict[int, torch.Tensor] = {}
         for k, rows in enumerate(self._factors):
-            change = of_products * slopes.index_select(0, rows)
+            change = of_products * take(slopes, 0, rows)
             for other in (r for j, r in enumerate(self._factors) if j != k):
-                change = change * table.index_select(0, other)
+                change = change * take(table, 0, other)
             for part, piece in zip(self._halves, change.split(self._lengths), strict=True):
                 if k < len(part):
                     columns[part[k]] = piece.sum(0)

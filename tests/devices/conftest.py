@@ -68,8 +68,7 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 if not line.startswith("outside") and not (binds and binds in line)
             }
             assert not waits, f"the host waits: {waits}"
-            random = [line for line in usage.launches if line.split()[-1] in pretend.NOT_DETERMINISTIC]
-            assert not random, f"another result each time: {random}"
+            assert not usage.random, f"another result each time: {dict(usage.random)}"
             if slope is not None:
                 # sums over terms run in a fixed order of their own there: rounding
                 torch.testing.assert_close(

@@ -76,16 +76,8 @@ _CHECKED = {"linalg_cholesky", "_linalg_eigh", "_linalg_svd", "linalg_inv", "_li
 """Operations whose result's shape, or whose error code, is read back."""
 
 
-NOT_DETERMINISTIC = {
-    "index_add",
-    "index_add_",
-    "scatter_add",
-    "scatter_add_",
-    "scatter_reduce",
-    "put_",
-    "histc",
-}
-"""Sums whose order a GPU chooses anew each time."""
+_ATOMIC = {"index_add", "index_add_", "scatter_add", "scatter_add_", "scatter_reduce", "put_", "histc"}
+"""Sums whose order a GPU chooses anew each time, where two numbers meet in one place."""
 
 
 class Usage:
@@ -94,6 +86,7 @@ class Usage:
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
         self.launches: Counter[str] = Counter()
+        self.random: Counter[str] = Counter()
 
 
 class _State:
@@ -196,6 +189,8 @@ class GpuTensor(torch.Tensor):
 def _note(name: str, args: Any) -> None:
     """Count what an operation of the device costs the host."""
     _launched(name)
+    if _State.watch is not None and name in _ATOMIC and _meet(args[2] if name != "put_" else args[1]):
+        _State.watch.random[f"{_here()} {name}"] += 1
     if name == "_local_scalar_dense":
         _waited("a number is read")
     masked = name in _INDEXING and any(
@@ -209,6 +204,10 @@ def _note(name: str, args: Any) -> None:
         isinstance(x, torch.Tensor) and not isinstance(x, GpuTensor) for x in args[:2]
     ):
         _waited("copy_")
+
+
+def _meet(index: torch.Tensor) -> bool:
+    return index.ndim > 1 or len(_inner(index).unique()) < len(index)
 
 
 def _inner(x: Any) -> Any:

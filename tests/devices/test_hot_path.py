@@ -35,7 +35,7 @@ def outside(points: torch.Tensor) -> torch.Tensor:
 def check(usage: pretend.Usage, launches: int) -> None:
     assert not usage.waits
     assert sum(usage.launches.values()) <= launches, usage.launches
-    assert not [line for line in usage.launches if line.split()[-1] in pretend.NOT_DETERMINISTIC]
+    assert not usage.random
 
 
 @pytest.mark.usefixtures("gpu")
