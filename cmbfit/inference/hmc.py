@@ -28,6 +28,7 @@ import torch
 from cmbfit.errors import ConfigError, ResumeError
 from cmbfit.inference.chain import Chain, check_stopping, run_sampler
 from cmbfit.inference.chain_store import Block
+from cmbfit.inference.gradients import log_prob_and_gradient
 from cmbfit.inference.maximum import find_maximum, laplace_factor
 from cmbfit.inference.samplers import Start
 from cmbfit.inference.starts import draw_starts
@@ -123,7 +124,7 @@ class _Hmc:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self._posterior.device)
 
     def _at(self, theta: torch.Tensor) -> _Points:
-        log_prob, gradient = self._posterior.log_prob_and_gradient(theta)
+        log_prob, gradient = log_prob_and_gradient(self._posterior, theta)
         force = gradient.nan_to_num(0.0, 0.0, 0.0)
         self._lost = self._lost + (force != gradient).any(1).sum()
         return _Points(theta, log_prob, force)

@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import minimize
 
 from cmbfit.errors import SamplerError
+from cmbfit.inference.gradients import log_prob_and_gradient
 from cmbfit.likelihood.posterior import Posterior
 
 _LOOK_AT = 20_000
@@ -162,7 +163,7 @@ def _log_prob(posterior: Posterior, theta: np.ndarray) -> np.ndarray:
 def _value_and_gradient(posterior: Posterior, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ln (L prior), shape (n,), and its gradient, shape (n, n_parameters); zero outside."""
     at = torch.from_numpy(theta).to(posterior.device)
-    value, gradient = (x.cpu().numpy() for x in posterior.log_prob_and_gradient(at))
+    value, gradient = (x.cpu().numpy() for x in log_prob_and_gradient(posterior, at))
     if (bad := np.isfinite(value) & ~np.isfinite(gradient).all(1)).any():
         point = dict(zip(posterior.parameters, theta[bad][0].tolist(), strict=True))
         raise SamplerError(

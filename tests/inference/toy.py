@@ -48,13 +48,6 @@ class GaussianToy:
         x = theta - torch.from_numpy(MEAN)
         return -0.5 * ((x @ self.precision) * x).sum(1)
 
-    def log_prob_and_gradient(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        theta = theta.detach().requires_grad_(True)
-        value = self.log_prob(theta)
-        if not value.requires_grad:
-            return value, torch.zeros_like(theta)
-        return value.detach(), torch.autograd.grad(value.sum(), theta)[0]
-
     def log_likelihoods(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"toy": self.log_prob(theta)}
 
