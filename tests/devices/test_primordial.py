@@ -24,7 +24,13 @@ def test_bessel_functions_of_a_device_are_scipys(kind: str, order: int) -> None:
     assert (error < 2e-15 * np.maximum(1, x)).all()
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+TABULATED = ("bounce_lqc", "starobinsky", "tensor_starobinsky")
+"""They solve their modes first."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in TABULATED else n for n in MODELS]
+)
 def test_a_model_computes_on_a_device_without_waiting(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     model = MODELS[name]
     k = torch.logspace(-4, -0.5, 40, dtype=torch.float64)
