@@ -11,7 +11,7 @@ from cmbfit.likelihood import Posterior
 from tests.devices import pretend
 
 VALUE, GRADIENT, LEAPFROG = 83, 273, 297
-"""Launches that the default fit may cost: 83 microseconds at the 1 microsecond of a replayed graph, 0.4 ms without."""
+"""Launches that the default fit may cost; the host pays for each, at any batch."""
 
 
 @pytest.fixture(scope="module")
