@@ -29,10 +29,10 @@ import numpy as np
 import torch
 
 from benchmarks.peers import clipy_plik_lite, cosmopower_jax_log_like
+from cmbfit.device import pick_device
 from cmbfit.fit.build import load_data
 from cmbfit.likelihood import Posterior, Uniform, load_likelihood
 from cmbfit.likelihood.compiled import compile_posterior
-from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.extrapolation import extrapolate_to
 

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from scipy.stats import multivariate_normal
 
+from cmbfit.device import pick_device
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.pixel import CompressedPixelLikelihood, pixel_likelihood, white_noise
 from cmbfit.likelihood.pixel.bandpowers import LowlBandpowers
 from cmbfit.likelihood.pixel.build import data_vector, pixel_set, signal_covariance
 from cmbfit.likelihood.pixel.wmap7 import fiducial_spectra, lowl_sky, read_wmap7
-from cmbfit.likelihood.posterior import pick_device
 from cmbfit.sky import StokesMap, galactic_cut
 from cmbfit.theory.spectra import Spectra
 

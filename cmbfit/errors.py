@@ -109,6 +109,10 @@ class ComparisonError(CmbfitError):
     """Fits that cannot be held against each other (other data, other priors of the same calibration)."""
 
 
+class DeviceError(CmbfitError):
+    """A device is not there, lacks float64, or something cannot be moved to it."""
+
+
 class ResumeError(CmbfitError):
     """A checkpoint was made from other inputs than the ones at hand."""
 

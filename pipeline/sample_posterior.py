@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
+from cmbfit.device import pick_device
 from cmbfit.fit import Fit, build_posterior
 from cmbfit.inference.sampling import sample_and_publish
-from cmbfit.likelihood.posterior import pick_device
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from cmbfit.device import pick_device
 from cmbfit.errors import ConfigError
 from cmbfit.fit import Fit, build_posterior, start_point
 from cmbfit.inference.linear_model import linearise, power_response
 from cmbfit.inference.look_elsewhere import FrequencySearch, search_record
 from cmbfit.inference.maximum import find_maximum
 from cmbfit.io import publish_record, read_json, write_json
-from cmbfit.likelihood.posterior import pick_device
 from cmbfit.theory.primordial import get_model
 from cmbfit.theory.transfer.expansion import TransferExpansion
 from cmbfit.theory.transfer.store import read_transfer

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmbfit.device import pick_device
 from cmbfit.errors import ConfigError, LikelihoodError
 from cmbfit.fit.defaults import default_start
 from cmbfit.fit.description import Fit
 from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
-from cmbfit.likelihood.posterior import Posterior, pick_device
+from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Uniform, prior_from_config
 from cmbfit.likelihood.selection import Selection, select
 from cmbfit.registry import THEORIES

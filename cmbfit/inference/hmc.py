@@ -20,14 +20,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from cmbfit.errors import ConfigError
+from cmbfit.errors import ConfigError, ResumeError
 from cmbfit.inference.chain import Chain, check_stopping, run_sampler
 from cmbfit.inference.chain_store import Block
+from cmbfit.inference.gradients import log_prob_and_gradient
 from cmbfit.inference.maximum import find_maximum, laplace_factor
 from cmbfit.inference.samplers import Start
 from cmbfit.inference.starts import draw_starts
@@ -37,7 +38,9 @@ log = logging.getLogger(__name__)
 
 _JITTER = 0.2
 _MAX_REFLECTIONS = 20
-"""In one leapfrog step; a trajectory that needs more ends outside and is refused."""
+_BLIND_REFLECTIONS = 2
+"""In one leapfrog step; a trajectory that needs more ends outside and is refused. On a GPU, where a look whether
+any is left to reflect would wait, this many are computed in any case: a step is shorter than the posterior is wide."""
 _WARMUP_SHARES = (0.3, 0.3, 0.4)
 """Of the warm-up's steps; after each but the last the covariance is measured again."""
 
@@ -94,6 +97,15 @@ class _Points:
     gradient: torch.Tensor
 
 
+class _Metric(NamedTuple):
+    """The mass matrix, as the covariance's `factor`, and the walls: their unit `normals` in whitened momenta, and where."""
+
+    factor: torch.Tensor
+    normals: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+
+
 class _Hmc:
     """Chains that go from block to block."""
 
@@ -105,45 +117,49 @@ class _Hmc:
         self._posterior, self._settings = posterior, settings
         self._start, self._first_factor = start, factor
         self._seed = seed
-        walls = np.array(list(posterior.support.values()))
-        self._low, self._high = self._tensor(walls[:, 0]), self._tensor(walls[:, 1])
+        self._walls = np.array(list(posterior.support.values()))
+        self._lost: torch.Tensor | int = 0
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self._posterior.device)
 
     def _at(self, theta: torch.Tensor) -> _Points:
-        theta = theta.detach().requires_grad_(True)
-        log_prob = self._posterior.log_prob(theta)
-        if not log_prob.requires_grad:  # every point is outside
-            return _Points(theta.detach(), log_prob, torch.zeros_like(theta))
-        (gradient,) = torch.autograd.grad(log_prob.sum(), theta)
-        return _Points(theta.detach(), log_prob.detach(), gradient.nan_to_num(0.0, 0.0, 0.0))
+        log_prob, gradient = log_prob_and_gradient(self._posterior, theta)
+        force = gradient.nan_to_num(0.0, 0.0, 0.0)
+        self._lost = self._lost + (force != gradient).any(1).sum()
+        return _Points(theta, log_prob, force)
 
     def _drift(
-        self, theta: torch.Tensor, momentum: torch.Tensor, step: torch.Tensor, factor: torch.Tensor
+        self, theta: torch.Tensor, momentum: torch.Tensor, step: torch.Tensor, metric: _Metric
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Move with constant momentum for a time `step`, shape (n, 1), reflected at the walls."""
+        look = theta.device.type == "cpu"
         remaining = step
-        for _ in range(_MAX_REFLECTIONS):
-            velocity = momentum @ factor.T
-            end = theta + remaining * velocity
-            out = (end < self._low) | (end > self._high)
-            if not bool(out.any()):
-                break
-            wall = torch.where(velocity > 0, self._high, self._low)
-            time, which = torch.where(out, (wall - theta) / velocity, torch.inf).min(1, keepdim=True)
-            time = time.clamp(min=0)  # rounding may have put a point past its wall
-            hit = torch.isfinite(time)
-            touch = (theta + time * velocity).scatter(1, which, wall.gather(1, which))
-            normal = factor[which[:, 0]]
-            along = (momentum * normal).sum(1, keepdim=True) / normal.square().sum(1, keepdim=True)
-            theta = torch.where(hit, touch, theta)
-            momentum = torch.where(hit, momentum - 2 * along * normal, momentum)
-            remaining = torch.where(hit, remaining - time, remaining)
-        return theta + remaining * (momentum @ factor.T), momentum
+        for _ in range(_MAX_REFLECTIONS if look else _BLIND_REFLECTIONS):
+            velocity = momentum @ metric.factor.T
+            if look:
+                end = torch.addcmul(theta, remaining, velocity)
+                if not bool(((end < metric.low) | (end > metric.high)).any()):
+                    return end, momentum
+            wall = torch.where(velocity > 0, metric.high, metric.low)
+            # a time below zero is rounding that has put a point past its wall
+            time, which = ((wall - theta) / velocity).clamp(min=0).min(1, keepdim=True)
+            hit = time < remaining
+            time = torch.minimum(time, remaining)
+            theta = torch.addcmul(theta, time, velocity).clamp(metric.low, metric.high)
+            normal = metric.normals[which[:, 0]]
+            along = (momentum * normal).sum(1, keepdim=True) * hit
+            momentum = torch.addcmul(momentum, along, normal, value=-2)
+            remaining = remaining - time
+        return torch.addcmul(theta, remaining, momentum @ metric.factor.T), momentum
+
+    def _metric(self, factor: torch.Tensor) -> _Metric:
+        """Put the walls where the chains are: on the CPU, once a GPU without memory has handed over to it."""
+        low, high = torch.from_numpy(self._walls.T.copy()).to(factor.device)
+        return _Metric(factor, factor / factor.square().sum(1, keepdim=True).sqrt(), low, high)
 
     def _step(
-        self, points: _Points, factor: torch.Tensor, size: float, generator: torch.Generator
+        self, points: _Points, metric: _Metric, size: float, generator: torch.Generator
     ) -> tuple[_Points, torch.Tensor, torch.Tensor]:
         """One trajectory of every chain; also who moved and the acceptance probabilities."""
         n, d = points.theta.shape
@@ -153,12 +169,12 @@ class _Hmc:
         uniform = torch.rand(n, **drawn)  # type: ignore[call-overload]
         energy = points.log_prob - 0.5 * momentum.square().sum(1)
         here = points
-        momentum = momentum + 0.5 * step * (here.gradient @ factor)
+        momentum = momentum + 0.5 * step * (here.gradient @ metric.factor)
         for i in range(self._settings.leapfrog):
-            theta, momentum = self._drift(here.theta, momentum, step, factor)
+            theta, momentum = self._drift(here.theta, momentum, step, metric)
             here = self._at(theta)
             last = i == self._settings.leapfrog - 1
-            momentum = momentum + (0.5 if last else 1.0) * step * (here.gradient @ factor)
+            momentum = momentum + (0.5 if last else 1.0) * step * (here.gradient @ metric.factor)
         gain = here.log_prob - 0.5 * momentum.square().sum(1) - energy
         moved = gain > torch.log(uniform)
         points = _Points(
@@ -171,9 +187,9 @@ class _Hmc:
     def prepare(self) -> Block:
         """Warm up: find step size and mass matrix."""
         settings = self._settings
-        generator = torch.Generator(device=self._posterior.device).manual_seed(self._seed)
+        generator = self._generator(0)
         points = self._at(self._tensor(self._start))
-        factor = self._tensor(self._first_factor)
+        metric = self._metric(self._tensor(self._first_factor))
         largest = math.pi / 2 / settings.leapfrog
         size = largest
         for round_number, share in enumerate(_WARMUP_SHARES):
@@ -181,33 +197,54 @@ class _Hmc:
             tuner = _DualAveraging(size, settings.target_acceptance, largest)
             positions = []
             for i in range(steps):
-                points, _, probability = self._step(points, factor, tuner.size, generator)
+                points, _, probability = self._step(points, metric, tuner.size, generator)
                 tuner.update(float(probability.mean()))
                 if i >= steps // 2:
                     positions.append(points.theta)
             size = tuner.average
             drawn = torch.cat(positions)
             if round_number < len(_WARMUP_SHARES) - 1 and len(drawn) > 20 * drawn.shape[1]:
-                factor = torch.linalg.cholesky(torch.cov(drawn.T))
+                metric = self._metric(torch.linalg.cholesky(torch.cov(drawn.T)))
         log.info("warm-up done: step size %.2f, acceptance %.2f", size, float(probability.mean()))
-        return self._block([], [], torch.zeros(len(self._start)), points, factor, size, generator)
+        self._say_what_was_lost()
+        return self._block([], [], torch.zeros(len(self._start)), points, metric.factor, size, 1)
 
     def advance(self, last: Block, steps: int) -> Block:
         """Run `steps` trajectories."""
         state = last.state
-        generator = torch.Generator(device=self._posterior.device)
-        generator.set_state(torch.from_numpy(state["generator"]))
+        if "block" not in state:
+            raise ResumeError(
+                "HMC: this checkpoint holds a generator's state, which one kind of device and version of torch alone can read; "
+                "remove its folder to start again"
+            )
+        number = int(state["block"])
+        generator = self._generator(number)
         names = ("position", "log_prob", "gradient")
         points = _Points(*(self._tensor(state[name]) for name in names))
-        factor, size = self._tensor(state["factor"]), float(state["step_size"])
+        metric, size = self._metric(self._tensor(state["factor"])), float(state["step_size"])
         accepted = torch.zeros(len(points.theta), dtype=torch.int64, device=points.theta.device)
         samples, log_prob = [], []
         for _ in range(steps):
-            points, moved, _ = self._step(points, factor, size, generator)
+            points, moved, _ = self._step(points, metric, size, generator)
             accepted += moved
             samples.append(points.theta)
             log_prob.append(points.log_prob)
-        return self._block(samples, log_prob, accepted, points, factor, size, generator)
+        self._say_what_was_lost()
+        return self._block(samples, log_prob, accepted, points, metric.factor, size, number + 1)
+
+    def _generator(self, block: int) -> torch.Generator:
+        """Return the generator of a block, of its own seed: a generator's state is of one kind of device alone."""
+        seed = int(
+            np.random.SeedSequence([self._seed, block]).generate_state(1, np.uint64)[0] >> np.uint64(1)
+        )
+        return torch.Generator(device=self._posterior.device).manual_seed(seed)
+
+    def _say_what_was_lost(self) -> None:
+        if lost := int(self._lost):
+            log.warning(
+                "%d gradients were not finite and taken as zero: the chain is right, and slower", lost
+            )
+        self._lost = 0
 
     def _block(
         self,
@@ -217,7 +254,7 @@ class _Hmc:
         points: _Points,
         factor: torch.Tensor,
         size: float,
-        generator: torch.Generator,
+        number: int,
     ) -> Block:
         n, d = self._start.shape
         return Block(
@@ -230,7 +267,7 @@ class _Hmc:
                 "gradient": points.gradient.cpu().numpy(),
                 "factor": factor.cpu().numpy(),
                 "step_size": np.array(size),
-                "generator": generator.get_state().numpy(),
+                "block": np.array(number),
             },
         )
 
@@ -279,7 +316,8 @@ def run_hmc(
         Approximate covariance = factor factor^T: the first mass matrix.
     settings : HmcSettings
     seed : int
-        Seeds the generator; the same seed on the same kind of device gives the same chain.
+        Seeds the generators, one a block; the same seed on the same kind of device gives the same chain. A
+        checkpoint goes on on any device, there with that device's random numbers.
     checkpoint, identity, progress
         See :func:`~cmbfit.inference.chain.run_sampler`, which also says when it stops and raises.
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.bandpower_model import calibrated
 from cmbfit.likelihood.base import Likelihood
@@ -28,7 +30,7 @@ LENSING_MARGIN = 300
 
 
 @dataclass(frozen=True)
-class LinearModel:
+class LinearModel(OnDevice):
     """A posterior near its best fit, in units of the data's errors.
 
     Attributes
@@ -57,7 +59,7 @@ class LinearModel:
 
 
 def linearise(posterior: Posterior, point: Mapping[str, float]) -> LinearModel:
-    """Expand a posterior of Gaussian data at `point`, its best fit.
+    """Expand a posterior of Gaussian data at `point`, its best fit; the model is on the posterior's device.
 
     Flat priors add no rows: the fits are not bounded by them.
 
@@ -67,7 +69,8 @@ def linearise(posterior: Posterior, point: Mapping[str, float]) -> LinearModel:
         If a data set or a prior is not Gaussian.
     """
     names = posterior.parameters
-    theta = torch.tensor([point[p] for p in names], dtype=torch.float64)
+    here: dict[str, Any] = {"dtype": torch.float64, "device": posterior.device}
+    theta = torch.tensor([point[p] for p in names], **here)
     bandpowers = tuple(like for like in posterior.likelihoods if isinstance(like, GaussianBandpowers))
     measured = [like for like in posterior.likelihoods if isinstance(like, ParameterGaussian)]
     for like in posterior.likelihoods:
@@ -98,18 +101,17 @@ def linearise(posterior: Posterior, point: Mapping[str, float]) -> LinearModel:
         parts += [((mean - x[i]) / std)[None] for i, mean, std in rows]
         for prior in posterior.joint_priors:
             index = [names.index(p) for p in prior.names]
-            cholesky = torch.linalg.cholesky(torch.tensor(prior.covariance, dtype=torch.float64))
-            shift = torch.tensor(prior.mean, dtype=torch.float64) - x[index]
+            cholesky = torch.linalg.cholesky(torch.tensor(prior.covariance, **here))
+            shift = torch.tensor(prior.mean, **here) - x[index]
             parts.append(torch.linalg.solve_triangular(cholesky, shift[:, None], upper=False)[:, 0])
         return torch.cat(parts)
 
     columns = [
-        torch.autograd.functional.jvp(residual, theta, unit)[1]
-        for unit in torch.eye(len(names), dtype=torch.float64)
+        torch.autograd.functional.jvp(residual, theta, unit)[1] for unit in torch.eye(len(names), **here)
     ]
     with torch.no_grad():
-        here = residual(theta)
-    return LinearModel(here, -torch.stack(columns, 1), names, dict(point), bandpowers)
+        left = residual(theta)
+    return LinearModel(left, -torch.stack(columns, 1), names, dict(point), bandpowers)
 
 
 def _require_gaussian(like: Likelihood, parameters: tuple[str, ...]) -> None:
@@ -155,14 +157,12 @@ def power_response(
             f"{operator.lmax}; cut the data or compute a longer one"
         )
     fiducial = {p: x[0, : top + 1] for p, x in operator.unlensed(power[None]).items()}
-    zero = {
-        p: torch.zeros(len(model.residual), top + 1, dtype=torch.float64, requires_grad=True)
-        for p in fiducial
-    }
-    lensed = LensingResponse(Lensing(top, lmax), fiducial)(zero)
-    total, start = torch.zeros((), dtype=torch.float64), 0
+    here: dict[str, Any] = {"dtype": torch.float64, "device": model.residual.device}
+    zero = {p: torch.zeros(len(model.residual), top + 1, requires_grad=True, **here) for p in fiducial}
+    lensed = LensingResponse(Lensing(top, lmax).to(model.residual.device), fiducial)(zero)
+    total, start = torch.zeros((), **here), 0
     for like in model.bandpowers:
-        nuisance = {p: torch.tensor([model.point[p]], dtype=torch.float64) for p in like.info.nuisance}
+        nuisance = {p: torch.tensor([model.point[p]], **here) for p in like.info.nuisance}
         rows = slice(start, start + len(like.data))
         start = rows.stop
         for (pair, powers), window in like.whitened()[0].items():
@@ -174,5 +174,5 @@ def power_response(
     matrices = operator.matrices
     return sum(
         (g[:, 2:] @ matrices[p][: top - 1].double() for p, g in zip(zero, gradients, strict=True)),
-        torch.zeros(len(model.residual), len(power), dtype=torch.float64),
+        torch.zeros(len(model.residual), len(power), **here),
     )

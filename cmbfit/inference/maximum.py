@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import minimize
 
 from cmbfit.errors import SamplerError
+from cmbfit.inference.gradients import log_prob_and_gradient
 from cmbfit.likelihood.posterior import Posterior
 
 _LOOK_AT = 20_000
@@ -161,12 +162,15 @@ def _log_prob(posterior: Posterior, theta: np.ndarray) -> np.ndarray:
 
 def _value_and_gradient(posterior: Posterior, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ln (L prior), shape (n,), and its gradient, shape (n, n_parameters); zero outside."""
-    x = torch.from_numpy(theta).to(posterior.device).requires_grad_(True)
-    value = posterior.log_prob(x)
-    if not value.requires_grad:
-        return value.cpu().numpy(), np.zeros_like(theta)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach().cpu().numpy(), gradient.cpu().numpy()
+    at = torch.from_numpy(theta).to(posterior.device)
+    value, gradient = (x.cpu().numpy() for x in log_prob_and_gradient(posterior, at))
+    if (bad := np.isfinite(value) & ~np.isfinite(gradient).all(1)).any():
+        point = dict(zip(posterior.parameters, theta[bad][0].tolist(), strict=True))
+        raise SamplerError(
+            f"the gradient of ln P is not finite at {point}, so that no optimiser can go on from there; narrow the prior or "
+            "sample with emcee or nested, which need no gradients"
+        )
+    return value, gradient
 
 
 def _ascend(posterior: Posterior, origin: np.ndarray, width: np.ndarray, first: np.ndarray) -> Any:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from cmbfit._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from cmbfit.device import pick_device
     from cmbfit.likelihood.datasets.load import dataset_names, load_likelihood
     from cmbfit.likelihood.gaussian import GaussianBandpowers
-    from cmbfit.likelihood.posterior import Posterior, pick_device
+    from cmbfit.likelihood.posterior import Posterior
     from cmbfit.likelihood.priors import Gaussian, Uniform, prior_from_config
     from cmbfit.likelihood.simall import TabulatedSpectrum
 
@@ -26,7 +27,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     dict.fromkeys(("dataset_names", "load_likelihood"), "cmbfit.likelihood.datasets.load")
-    | dict.fromkeys(("Posterior", "pick_device"), "cmbfit.likelihood.posterior")
+    | {"Posterior": "cmbfit.likelihood.posterior", "pick_device": "cmbfit.device"}
     | dict.fromkeys(("Gaussian", "Uniform", "prior_from_config"), "cmbfit.likelihood.priors")
     | {
         "GaussianBandpowers": "cmbfit.likelihood.gaussian",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cmbfit.device import OnDevice
+from cmbfit.device import OnDevice, take
 from cmbfit.likelihood.steps.base import Add, AddBinned, Derivative, Measured, Nuisance, Rescale, Step
 from cmbfit.likelihood.steps.local_sky import derivative_matrix
 from cmbfit.theory.spectra import Spectra
@@ -189,7 +189,7 @@ class DataModel(OnDevice):
             product = factors[i][which] if product is None else product * factors[i][which]
         if product is None or product.shape[1] == 1:
             return product
-        return product.index_select(1, self.owner)
+        return take(product, 1, self.owner)
 
     def foregrounds(self, nuisance: Nuisance, factors: list[tuple[torch.Tensor, ...]]) -> torch.Tensor | None:
         """Return the sum of what is added, shape (batch, n_bins) or (n_bins,); None if nothing is."""
@@ -220,7 +220,7 @@ class DataModel(OnDevice):
             binned = shape @ term.windows.T
         else:
             owner = self.owner.index_select(0, term.rows)
-            binned = torch.einsum("bnl,nl->bn", shape.index_select(1, owner), term.windows)
+            binned = torch.einsum("bnl,nl->bn", take(shape, 1, owner), term.windows)
         return binned.new_zeros(len(binned), len(self.owner)).index_copy(1, term.rows, binned)
 
     def bandpowers(self, spectra: Spectra, nuisance: Nuisance) -> torch.Tensor:  # shape: (batch, n_bins)

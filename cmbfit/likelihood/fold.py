@@ -14,6 +14,7 @@ components can reach; what is orthogonal to them is a constant. All of this is e
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -94,6 +95,11 @@ class Folded(OnDevice):
     matrix: torch.Tensor | None
     target: torch.Tensor
     constant: torch.Tensor
+
+    @functools.cached_property
+    def norm(self) -> torch.Tensor:  # shape: ()
+        """Ln L where the residual is zero."""
+        return -0.5 * self.constant
 
     def residual(
         self, components: Mapping[str, torch.Tensor], scales: Mapping[Group, torch.Tensor]

@@ -20,7 +20,7 @@ from cmbfit.likelihood.fold import (
     varying,
 )
 from cmbfit.likelihood.folded_model import FoldedModel
-from cmbfit.likelihood.log_likelihood import split_columns
+from cmbfit.likelihood.log_likelihood import points_that_fit, split_columns
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -122,7 +122,7 @@ class FoldedLogLikelihood(OnDevice):
         if device.type == "cpu":
             return _CPU_CHUNK
         n_rows, n_terms = self._rows.n_rows, self._rows.n_terms
-        return max(1, torch.cuda.mem_get_info(device)[0] // (4 * 8 * (4 * n_terms + 6 * n_rows)))
+        return points_that_fit(device, 8 * (4 * n_terms + 6 * n_rows))
 
     def __call__(
         self,
@@ -142,7 +142,7 @@ class FoldedLogLikelihood(OnDevice):
             residual = part.residual(components, scales)
             if added is not None:
                 residual = residual - added.parts[i]
-            terms.append(-0.5 * (residual.square().sum(0) + part.constant))
+            terms.append(torch.sub(part.norm, residual.square().sum(0), alpha=0.5))
         for folded in self._multi:
             own = {name: nuisance[name] for name in folded.like.info.nuisance}
             terms.append(folded.log_prob(components, amplitudes, own))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from cmbfit.device import OnDevice
+from cmbfit.device import OnDevice, take
 from cmbfit.likelihood.binned_power_law import BinnedPowerLaw
 from cmbfit.likelihood.data_model import Added, Chain
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
@@ -111,7 +111,7 @@ class FoldedModel(OnDevice):
         model = self.like.model
         power_law, step = self.power_laws[i], model.steps[term.step]
         if power_law is not None and term.rows is not None and isinstance(step, AddPowerLaw):
-            scale = factors[term.step][0].T.index_select(0, model.owner.index_select(0, term.rows))
+            scale = take(factors[term.step][0].T, 0, model.owner.index_select(0, term.rows))
             shape = power_law(step.exponent(own)) * scale
             add(term.chain, shape.new_zeros(len(model.owner), shape.shape[1]).index_copy(0, term.rows, shape))
         elif term.binned is not None:

@@ -16,6 +16,7 @@ from cmbfit.device import OnDevice
 from cmbfit.likelihood.bandpower_model import Powers, calibrated
 from cmbfit.likelihood.fold import Foldable
 from cmbfit.likelihood.folded import Added
+from cmbfit.likelihood.log_likelihood import points_that_fit
 from cmbfit.theory.parameters import BACKGROUND
 from cmbfit.theory.primordial.powerlaw import MODEL as POWER_LAW
 from cmbfit.theory.primordial_theory import FIDUCIAL, PrimordialTheory
@@ -82,7 +83,12 @@ class PrimordialImprint(OnDevice):
 
     def chunk(self, device: torch.device) -> int:
         """Return how many points to compute at once on a device."""
-        return _CHUNK if device.type == "cpu" else 16 * _CHUNK
+        # some thirty copies of P(k) are in flight
+        return (
+            _CHUNK
+            if device.type == "cpu"
+            else points_that_fit(device, 30 * 8 * len(self._theory.expansion.k))
+        )
 
     def emulator_point(
         self,

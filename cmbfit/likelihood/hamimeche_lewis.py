@@ -251,9 +251,8 @@ class HamimecheLewis(OnDevice):
             stacked = stacked + self._foregrounds.bandpowers(nuisance or {}, spectra.batch)
         model = stacked[..., place]
         for name, powers in self._calibration.items():
-            factor = (nuisance or {})[name][:, None] ** torch.tensor(
-                powers, dtype=model.dtype, device=model.device
-            )
+            value = (nuisance or {})[name]
+            factor = torch.stack([value**power for power in powers], dim=1)
             model = model * (factor[:, :, None] * factor[:, None, :])[:, None]
         return model + self._arrays["offset"]
 

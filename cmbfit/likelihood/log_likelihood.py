@@ -7,13 +7,20 @@ from typing import Protocol, Self
 
 import torch
 
-from cmbfit.device import OnDevice
+from cmbfit.device import OnDevice, free_memory
+from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.theory.base import Theory
 from cmbfit.theory.spectra import Spectra
 
 _CHUNK_BYTES = 2**29
-"""Memory that one chunk of points may take."""
+"""Memory that one chunk of points may take on a CPU, or on a device that does not say what it has."""
+
+
+def points_that_fit(device: torch.device, bytes_of_one: int) -> int:
+    """Return how many points to compute at once: on a GPU those that a quarter of its free memory holds."""
+    free = free_memory(device)
+    return max(1, (_CHUNK_BYTES if free is None else free // 4) // bytes_of_one)
 
 
 class LogLikelihood(Protocol):
@@ -59,6 +66,19 @@ def split_columns(
     return theta.narrow(1, 0, n), dict(zip(names, theta.unbind(1)[n:], strict=True))
 
 
+def _spectra(theory: Theory, point: torch.Tensor) -> Spectra:
+    """Return a theory's spectra on the points' device; a theory that cannot move (no `to`) computes on the host."""
+    if hasattr(theory, "to") or point.device.type == "cpu":
+        return theory.spectra(point)
+    got = theory.spectra(point.cpu())
+    dl, parameters = ({p: x.to(point.device) for p, x in part.items()} for part in (got.dl, got.parameters))
+    return Spectra(dl, parameters)
+
+
+def _differentiable(spectra: Spectra) -> bool:
+    return any(x.requires_grad for x in (*spectra.dl.values(), *spectra.parameters.values()))
+
+
 class Unfolded(OnDevice):
     """Full spectra of the theory, then every data set for itself.
 
@@ -80,9 +100,21 @@ class Unfolded(OnDevice):
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
-        """Return ln L of each data set."""
+        """Return ln L of each data set.
+
+        Raises
+        ------
+        LikelihoodError
+            If gradients are wanted and the theory's spectra have none.
+        """
         point, nuisance = split_columns(theta, len(self.theory.parameters), self.nuisances)
-        return self.terms_of_spectra(self.theory.spectra(point), nuisance)
+        spectra = _spectra(self.theory, point)
+        if theta.requires_grad and torch.is_grad_enabled() and not _differentiable(spectra):
+            raise LikelihoodError(
+                f"{type(self.theory).__name__} computes outside torch, so that ln L has no gradient; sample with emcee or "
+                "nested, or train an emulator of this theory"
+            )
+        return self.terms_of_spectra(spectra, nuisance)
 
     def terms_of_spectra(
         self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]
@@ -97,9 +129,9 @@ class Unfolded(OnDevice):
         """Return the sum of :meth:`terms`."""
         return torch.stack(list(self.terms(theta).values())).sum(0)
 
-    def chunk(self, device: torch.device) -> int:  # noqa: ARG002  the same on all
+    def chunk(self, device: torch.device) -> int:
         """Return how many points' spectra, with some ten copies in flight, fill the memory of one chunk."""
-        return max(1, _CHUNK_BYTES // (10 * 4 * 8 * (self.theory.lmax + 1)))
+        return points_that_fit(device, 10 * 4 * 8 * (self.theory.lmax + 1))
 
 
 class Restricted(OnDevice):

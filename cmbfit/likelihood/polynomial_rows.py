@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.device import OnDevice
+from cmbfit.device import OnDevice, take
 
 _SCRATCH = threading.local()
 
@@ -51,6 +51,16 @@ def _norms(max_degree: int) -> list[float]:
     for d in range(1, max_degree):
         k.append(-d / (d + 1) * k[d - 1])
     return k
+
+
+def _slopes(max_degree: int, norms: list[float]) -> torch.Tensor:  # shape: (max_degree + 1, max_degree + 1)
+    """d(P_d / norm_d)/dx in terms of the P_d / norm_d: P'_{d+1} = P'_{d-1} + (2d + 1) P_d."""
+    out = torch.zeros(max_degree + 1, max_degree + 1, dtype=torch.float64)
+    for d in range(max_degree):
+        if d:
+            out[d + 1] = out[d - 1] * norms[d - 1] / norms[d + 1]
+        out[d + 1, d] = (2 * d + 1) * norms[d] / norms[d + 1]
+    return out
 
 
 def _halves(degrees: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -133,6 +143,13 @@ class PolynomialRows(OnDevice):
         inverse = [np.asarray(index).ravel() for _, index in tables]
         self._first = torch.from_numpy(inverse[0]).to(device)
         self._second = torch.from_numpy(inverse[1] + self._lengths[0]).to(device)
+        # both halves' sums over the terms of each product as one matrix of zeros and ones
+        ones = torch.zeros(2, sum(self._lengths), len(degrees), dtype=torch.float64)
+        for half, index in zip(ones, (self._first, self._second), strict=True):
+            half[index.cpu(), torch.arange(len(degrees))] = 1
+        self._sums = ones.to(device)
+        self._one = torch.ones(1, 1, dtype=torch.float64, device=device)
+        self._slopes = _slopes(self._max_degree, self._norms).to(device)
 
     def _tile(self, matrix: torch.Tensor, used: np.ndarray) -> None:
         """Cut the matrix into what each block of rows needs, and what each run of features needs."""
@@ -166,20 +183,17 @@ class PolynomialRows(OnDevice):
         Bonnet's (d+1) P_{d+1} = (2d+1) x P_d - d P_{d-1} in that scale is one fused operation a degree.
         """
         x = torch.addcmul(self._offset, theta, self._slope).T
-        ladder, k = [torch.ones_like(x), x], self._norms
+        # a view needs no launch, but a CPU copies it slowly
+        one = torch.ones_like(x) if x.device.type == "cpu" else self._one.expand_as(x)
+        ladder, k = [one, x], self._norms
         for d in range(1, self._max_degree):
             weight = (2 * d + 1) * k[d] / ((d + 1) * k[d + 1])
             ladder.append(torch.addcmul(ladder[d - 1], x, ladder[d], value=weight))
         return torch.cat(ladder)
 
     def _legendre_slopes(self, table: torch.Tensor) -> torch.Tensor:
-        """d(P_d / norm_d)/dx for every row: P'_{d+1} = P'_{d-1} + (2d + 1) P_d."""
-        values, k = table.view(self._max_degree + 1, -1, table.shape[1]), self._norms
-        slopes = [torch.zeros_like(values[0]), torch.ones_like(values[0])]
-        for d in range(1, self._max_degree):
-            before = slopes[d - 1] * (k[d - 1] / k[d + 1])
-            slopes.append(torch.add(before, values[d], alpha=(2 * d + 1) * k[d] / k[d + 1]))
-        return torch.cat(slopes)
+        """d(P_d / norm_d)/dx for every row of the table."""
+        return (self._slopes @ table.view(self._max_degree + 1, -1)).view_as(table)
 
     def _products(self, table: torch.Tensor) -> torch.Tensor:  # shape: (n_products, batch)
         """Both halves' distinct products, one below the other."""
@@ -190,8 +204,8 @@ class PolynomialRows(OnDevice):
             out = torch.mul(out, factor, out=_scratch("products", shape, device))
         return out
 
-    def _value(self, theta: torch.Tensor) -> torch.Tensor:
-        products = self._products(self._legendre(theta))
+    def _value(self, theta: torch.Tensor, table: torch.Tensor | None = None) -> torch.Tensor:
+        products = self._products(self._legendre(theta) if table is None else table)
         shape = (len(self._first), len(theta))
         first = torch.index_select(products, 0, self._first, out=_scratch("first", shape, theta.device))
         second = torch.index_select(products, 0, self._second, out=_scratch("second", shape, theta.device))
@@ -214,23 +228,29 @@ class PolynomialRows(OnDevice):
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
         gradient: torch.Tensor,  # shape: (n_rows, batch)
+        table: torch.Tensor | None = None,  # shape: ((max_degree + 1) n_parameters, batch)
     ) -> torch.Tensor:  # shape: (batch, n_parameters)
-        """Return d(sum gradient . rows)/d theta."""
-        table = self._legendre(theta)
+        """Return d(sum gradient . rows)/d theta; `table`, if given, is that of the Legendre polynomials at theta."""
+        table = self._legendre(theta) if table is None else table
         slopes = self._legendre_slopes(table)
         products = self._products(table)
         shape = (len(self._first), len(theta))
         of_terms = self._back(gradient)
         of_products = torch.zeros_like(products)
-        for mine, other in ((self._first, self._second), (self._second, self._first)):
+        halves = (self._first, self._second), (self._second, self._first)
+        for (mine, other), sums in zip(halves, self._sums, strict=True):
             partner = torch.index_select(products, 0, other, out=_scratch("second", shape, theta.device))
             weighted = torch.mul(of_terms, partner, out=_scratch("second", shape, theta.device))
-            of_products = of_products.index_add(0, mine, weighted)
+            if theta.device.type == "cpu":
+                of_products = of_products.index_add(0, mine, weighted)
+            else:
+                # a GPU's index_add sums in another order each time: the same seed would not give the same chain
+                of_products = torch.addmm(of_products, sums, weighted)
         columns: dict[int, torch.Tensor] = {}
         for k, rows in enumerate(self._factors):
-            change = of_products * slopes.index_select(0, rows)
+            change = of_products * take(slopes, 0, rows)
             for other in (r for j, r in enumerate(self._factors) if j != k):
-                change = change * table.index_select(0, other)
+                change = change * take(table, 0, other)
             for part, piece in zip(self._halves, change.split(self._lengths), strict=True):
                 if k < len(part):
                     columns[part[k]] = piece.sum(0)
@@ -242,11 +262,13 @@ class _WithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta: torch.Tensor, rows: PolynomialRows) -> torch.Tensor:
-        ctx.save_for_backward(theta)
+        table = rows._legendre(theta)
+        ctx.save_for_backward(theta, table)
         ctx.rows = rows
-        return rows._value(theta)
+        return rows._value(theta, table)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (theta,) = ctx.saved_tensors
-        return ctx.rows.pull_back(theta, grads[0]), None
+        theta, table = ctx.saved_tensors
+        # a gradient of this gradient must see how the table follows from theta
+        return ctx.rows.pull_back(theta, grads[0], None if torch.is_grad_enabled() else table), None

@@ -7,23 +7,30 @@ import functools
 import logging
 import math
 import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 
-from cmbfit.device import OnDevice, moved
+from cmbfit.device import OnDevice, moved, usable
 from cmbfit.errors import LikelihoodError, ParameterError, unknown_name
 from cmbfit.likelihood.base import Likelihood, described, refuse_double_counting
+from cmbfit.likelihood.evaluation import (
+    Counts,
+    Evaluation,
+    EvaluationCounts,
+    evaluate_chosen,
+    evaluate_masked,
+    out_of_memory,
+)
 from cmbfit.likelihood.log_likelihood import LogLikelihood, Unfolded, insert_columns
 from cmbfit.likelihood.points import Points, as_points
 from cmbfit.likelihood.prior_mass import PriorMass, prior_mass
 from cmbfit.likelihood.prior_table import PriorTable
-from cmbfit.likelihood.priors import Gaussian, Prior
+from cmbfit.likelihood.priors import Gaussian, Prior, require_density
 from cmbfit.likelihood.shared_priors import shared_priors
 from cmbfit.likelihood.threads import one_core_threads
-from cmbfit.theory.base import Theory
+from cmbfit.theory.base import Checked, Theory
 
 log = logging.getLogger(__name__)
 
@@ -33,37 +40,6 @@ _SMALLEST_SHARE = 256
 _CUT_REFUSED = 0.05
 _CUT_RECORDED = 1e-4
 """Share of a prior's mass outside the theory's box that is refused, or said and recorded."""
-
-
-@dataclass
-class EvaluationCounts:
-    """How many points were evaluated and why some had probability zero.
-
-    `outside_box` counts points outside the theory's box and those that the theory's `allowed` refuses.
-    """
-
-    evaluations: int = 0
-    outside_prior: int = 0
-    outside_box: int = 0
-    not_a_number: int = 0
-
-    def __add__(self, other: EvaluationCounts) -> EvaluationCounts:
-        return EvaluationCounts(
-            *(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
-        )
-
-
-class Evaluation(NamedTuple):
-    """ln (L prior) of a batch, and why points among it had probability zero.
-
-    Attributes
-    ----------
-    log_prob : torch.Tensor, shape (batch,)
-    counts : EvaluationCounts
-    """
-
-    log_prob: torch.Tensor
-    counts: EvaluationCounts
 
 
 class Posterior(OnDevice):
@@ -126,6 +102,8 @@ class Posterior(OnDevice):
         self.priors: dict[str, Prior] = {
             p: priors[p] if p in priors else self.nuisances[p] for p in self.parameters
         }
+        for name, prior in self.priors.items():
+            require_density(name, prior)
         for like in likelihoods:
             if like.lmax > theory.lmax:
                 raise LikelihoodError(
@@ -158,9 +136,27 @@ class Posterior(OnDevice):
         table = PriorTable(self.parameters, self.priors, self.joint_priors, self.theory.box)
         if self._prior_mass is not None:
             table.normalise(self._prior_mass.log_mass)
-        self._prior_table = table.to(self.device)
+        self.prior_table = table.to(self.device)
         self.counts = EvaluationCounts()
         self.chunk = self.log_like.chunk(self.device)
+
+    @property
+    def counts(self) -> EvaluationCounts:
+        """Running totals; to look at them waits for the device."""
+        if self._unread is not None:
+            self.counts = self._counts + self._unread
+        return self._counts
+
+    @counts.setter
+    def counts(self, counts: EvaluationCounts) -> None:
+        self._counts = counts
+        self._unread: Counts | None = None
+
+    def _count(self, counts: Counts) -> None:
+        if isinstance(counts, EvaluationCounts):
+            self._counts += counts
+        else:
+            self._unread = counts if self._unread is None else self._unread + counts
 
     def replace(self, log_like: LogLikelihood, **changes: Any) -> Posterior:
         """Return a posterior with another ln L, and other attributes by name; it counts for itself."""
@@ -173,7 +169,7 @@ class Posterior(OnDevice):
 
     def to(self, device: torch.device | str) -> Self:
         """Return a copy that computes on `device`; it counts for itself."""
-        out = moved(self, device)
+        out = moved(self, usable(device))
         out.whole._start_over()
         out._start_over()
         return out
@@ -194,7 +190,7 @@ class Posterior(OnDevice):
         if self._prior_mass is None:
             args = self.parameters, self.priors, self.joint_priors, self.theory, self.device
             self._prior_mass = prior_mass(*args)
-            self._prior_table.normalise(self._prior_mass.log_mass)
+            self.prior_table.normalise(self._prior_mass.log_mass)
         return self._prior_mass
 
     @property
@@ -253,7 +249,7 @@ class Posterior(OnDevice):
         """Return the log prior density, normalised by :attr:`prior_mass`; -inf outside the priors' support."""
         theta = as_points(theta, self.parameters)
         _ = self.prior_mass
-        value, allowed, _ = self._prior_table(theta.to(self.device))
+        value, allowed, _ = self.prior_table(theta.to(self.device))
         return torch.where(allowed, value, -torch.inf).to(theta.device)
 
     def log_likelihoods(
@@ -279,9 +275,28 @@ class Posterior(OnDevice):
 
         Points of any device are taken; the result is float64 and on theirs.
         """
-        value, counts = self.evaluate(theta)
-        self.counts += counts
+        value, counts = self._evaluate(theta)
+        self._count(counts)
         return value
+
+    def log_prob_and_gradient(
+        self,
+        theta: Points,  # shape: (batch, n_parameters)
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # shapes: (batch,), (batch, n_parameters)
+        """Return :meth:`log_prob` and its gradient, zero where the probability is; chunk after chunk, both ways.
+
+        Where ln L is no smooth function the gradient may be infinite or NaN.
+
+        Raises
+        ------
+        LikelihoodError
+            If the theory computes outside torch, so that nothing is known of its derivatives.
+        """
+        theta = as_points(theta, self.parameters).detach()
+        _ = self.prior_mass
+        (value, gradient), counts = self._in_turn(theta, self._differentiate_chunk)
+        self._count(counts)
+        return value, gradient
 
     def evaluate(
         self,
@@ -299,6 +314,11 @@ class Posterior(OnDevice):
         LikelihoodError
             If the CPU has no memory for a single point.
         """
+        value, counts = self._evaluate(theta)
+        return Evaluation(value, counts.read())
+
+    def _evaluate(self, theta: Points) -> tuple[torch.Tensor, Counts]:
+        """Evaluate without a look at the counts."""
         theta = as_points(theta, self.parameters)
         _ = self.prior_mass  # before threads ask for it
         alone = self.device.type != "cpu" or (torch.is_grad_enabled() and theta.requires_grad)
@@ -309,55 +329,55 @@ class Posterior(OnDevice):
         share = -(-len(theta) // torch.get_num_threads())
         parts = theta.split(min(self.chunk, max(_SMALLEST_SHARE, share)))
         done = list(threads.map(torch.no_grad()(self._evaluate_in_turn), parts))
-        counts = functools.reduce(operator.add, (part.counts for part in done))
-        return Evaluation(torch.cat([part.log_prob for part in done]), counts)
+        return torch.cat([value for value, _ in done]), functools.reduce(operator.add, (n for _, n in done))
 
-    def _evaluate_in_turn(self, theta: torch.Tensor) -> Evaluation:
-        """Evaluate chunk after chunk.
+    def _evaluate_in_turn(self, theta: torch.Tensor) -> tuple[torch.Tensor, Counts]:
+        (value,), counts = self._in_turn(theta, self._evaluate_chunk)
+        return value, counts
+
+    def _in_turn(
+        self,
+        theta: torch.Tensor,
+        compute: Callable[[torch.Tensor], tuple[tuple[torch.Tensor, ...], Counts]],
+    ) -> tuple[tuple[torch.Tensor, ...], Counts]:
+        """Compute chunk after chunk.
 
         When memory runs out, the chunk is halved and the points are computed again; when a GPU has no room for a
         single point, the CPU takes over.
         """
-        parts: list[torch.Tensor] = []
-        counts, start = EvaluationCounts(), 0
+        parts: list[tuple[torch.Tensor, ...]] = []
+        counts: list[Counts] = []
+        start = 0
         while start < len(theta) or not parts:
             rows = (theta if len(theta) <= self.chunk else theta[start : start + self.chunk]).to(self.device)
             try:
-                value, more = self._evaluate_chunk(rows)
+                done, more = compute(rows)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 self._shrink(len(rows), error)
                 continue
-            parts.append(value.to(theta.device))
-            counts += more
+            parts.append(tuple(x.to(theta.device) for x in done))
+            counts.append(more)
             start += len(rows)
-        return Evaluation(parts[0] if len(parts) == 1 else torch.cat(parts), counts)
+        out = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+        return out, functools.reduce(operator.add, counts)
 
-    def _evaluate_chunk(self, theta: torch.Tensor) -> Evaluation:
-        prior, allowed, inside = self._prior_table(theta)
-        use = allowed if inside is allowed else allowed & inside
-        if hasattr(self.theory, "allowed") and bool(use.any()):
-            # a domain that is no box: primordial spectra that are not positive, bounds of a model
-            inside = inside.clone()
-            inside[use] = self.theory.allowed(theta[use][:, : len(self.theory.parameters)])
-            use = allowed & inside
-        counts = EvaluationCounts(len(theta))
-        if bool(use.all()):
-            value = prior + self.log_like(theta)
-        else:
-            # -inf, not NaN * 0, for rows that are skipped: the gradient of the rest stays clean
-            value = torch.full_like(prior, -torch.inf)
-            if bool(use.any()):
-                value = value.masked_scatter(use, prior[use] + self.log_like(theta[use]))
-            counts.outside_prior = int((~allowed).sum())
-            counts.outside_box = int((allowed & ~inside).sum())
-        # written so that NaN is bad, and +inf, which comes from overflow as NaN does; the sum shows either
-        if not float(value.detach().sum()) < torch.inf:
-            bad = ~(value < torch.inf)
-            counts.not_a_number = int(bad.sum())
-            value = torch.where(bad, -torch.inf, value)
-        return Evaluation(value, counts)
+    def _differentiate_chunk(self, rows: torch.Tensor) -> tuple[tuple[torch.Tensor, torch.Tensor], Counts]:
+        with torch.enable_grad():
+            rows = rows.detach().requires_grad_(True)
+            (value,), counts = self._evaluate_chunk(rows)
+            if not value.requires_grad:  # every point is outside
+                return (value, torch.zeros_like(rows)), counts
+            (gradient,) = torch.autograd.grad(value.sum(), rows)
+        return (value.detach(), gradient), counts
+
+    def _evaluate_chunk(self, theta: torch.Tensor) -> tuple[tuple[torch.Tensor], Counts]:
+        prior, allowed, inside = self.prior_table(theta)
+        with Checked(self.whole.theory.box):
+            if theta.device.type != "cpu":
+                return evaluate_masked(self, theta, prior, allowed, inside)
+            return evaluate_chosen(self, theta, prior, allowed, inside)
 
     def _shrink(self, rows: int, error: BaseException) -> None:
         """Halve the chunk; below one point leave the GPU for the CPU, or give up."""
@@ -366,35 +386,10 @@ class Posterior(OnDevice):
             log.warning("out of memory with %d points at once: going on with %d", rows, self.chunk)
         elif self.device.type != "cpu":
             log.warning("%s has no memory for a single point: going on with the CPU", self.device)
-            vars(self).update(vars(self.to("cpu")) | {"counts": self.counts})
+            vars(self).update(vars(self.to("cpu")) | {"_counts": self.counts, "_unread": None})
         else:
             raise LikelihoodError(
                 "no memory for a single point of this posterior; free memory or fit fewer data sets at once"
             ) from error
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Tell torch's and Python's ways to say that memory ran out from other failures."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in text for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the torch device for `auto`, `cpu` or `cuda`.
-
-    `auto` takes CUDA when there is one. `cuda` without a GPU falls back to the CPU with a warning, so
-    that a configuration made for a cluster still runs on a laptop.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ParameterError(f"device: expected auto, cpu or cuda, found {name!r}")
-    if name == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if name == "cuda":
-        log.warning("CUDA was asked for, but torch finds no GPU: computing on the CPU")
-    return torch.device("cpu")

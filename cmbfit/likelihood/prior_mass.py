@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
+from cmbfit.theory.base import allowed_by
 
 _SCRAMBLES = 8
 """Independent sets of points: their scatter is the error."""
@@ -86,7 +87,7 @@ def prior_mass(
         )
         if hasattr(theory, "allowed"):
             rows = torch.from_numpy(theta[inside][:, : len(theory.parameters)]).to(device)
-            return sum(int(theory.allowed(part).sum()) for part in rows.split(_CHUNK) if len(part))
+            return sum(int(allowed_by(theory, part).sum()) for part in rows.split(_CHUNK) if len(part))
         return int(inside.sum())
 
     found, drawn, size = np.zeros(_SCRAMBLES), 0, _POINTS[0]

@@ -23,6 +23,11 @@ class PriorTable(OnDevice):
         Replace the priors of the parameters that they name.
     box : mapping of str to (low, high)
         Where the theory is valid, for the parameters that it has.
+
+    Attributes
+    ----------
+    middle : torch.Tensor, shape (n_parameters,)
+        A point inside support and box, which stands for points that are outside.
     """
 
     def __init__(
@@ -44,12 +49,25 @@ class PriorTable(OnDevice):
         self._offset, self._weight = torch.zeros(2, len(parameters), dtype=torch.float64)
         for i, prior in normal.items():
             self._offset[i], self._weight[i] = -prior.mean / prior.std, 1 / prior.std
+        low, high = torch.maximum(self._low, self._box_low), torch.minimum(self._high, self._box_high)
+        means = [
+            p.mean if isinstance(p, Gaussian) else float(x)
+            for p, x in zip((priors[name] for name in parameters), low / 2 + high / 2, strict=True)
+        ]
+        self.middle = torch.tensor(means, dtype=torch.float64).clamp(low, high)
         flat = [prior for prior in single.values() if isinstance(prior, Uniform)]
         constant = -sum(math.log(x.high - x.low) for x in flat)
         constant -= sum(math.log(x.std * math.sqrt(2 * math.pi)) for x in normal.values())
-        self._constant = torch.tensor(constant, dtype=torch.float64)
         self._other = {i: x for i, x in single.items() if not isinstance(x, Gaussian | Uniform)}
-        self._joint = [([list(parameters).index(n) for n in x.names], x) for x in joint]
+        self._joint = []
+        for together in joint:
+            columns = torch.tensor([list(parameters).index(n) for n in together.names])
+            mean = torch.tensor(together.mean, dtype=torch.float64)
+            factor = torch.linalg.cholesky(torch.tensor(together.covariance, dtype=torch.float64))
+            unit = torch.eye(len(mean), dtype=torch.float64)
+            self._joint.append((columns, mean, torch.linalg.solve_triangular(factor, unit, upper=False).T))
+            constant -= float(factor.diagonal().log().sum()) + len(mean) / 2 * math.log(2 * math.pi)
+        self._constant = torch.tensor(constant, dtype=torch.float64)
 
     def normalise(self, log_mass: float) -> None:
         """Divide the density by the mass that is left of it."""
@@ -72,8 +90,9 @@ class PriorTable(OnDevice):
         value = torch.add(self._constant, white.square().sum(1), alpha=-0.5)
         for column, prior in self._other.items():
             value = value + prior.log_prob(theta[:, column])
-        for columns, together in self._joint:
-            value = value + together.log_prob(theta[:, columns])
+        for columns, mean, whitening in self._joint:
+            residual = (theta[:, columns] - mean) @ whitening
+            value = torch.sub(value, residual.square().sum(1), alpha=0.5)
         if self._other or self._joint:
             allowed = allowed & torch.isfinite(value)
         return value, allowed, inside

@@ -45,6 +45,16 @@ class Prior(Protocol):
         ...
 
 
+def require_density(name: str, prior: Prior) -> None:
+    """Raise :class:`ConfigError` for a prior of which no density is known: no posterior and no evidence can use it."""
+    parts = ("support", "log_prob", "mass_outside", "sample", "describe")
+    if missing := [part for part in parts if not hasattr(prior, part)]:
+        raise ConfigError(
+            f"prior of {name}: {type(prior).__name__} has no {', '.join(missing)}; expected a normalised density as in "
+            "cmbfit.likelihood.priors.Prior"
+        )
+
+
 @dataclass(frozen=True)
 class Uniform:
     """Flat density on [low, high]."""

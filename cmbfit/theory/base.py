@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -49,6 +50,31 @@ class Theory(Protocol):
         ...
 
 
+_CHECKED = threading.local()
+
+
+class Checked:
+    """Within it, the points given to theories of this very `box` are known to lie in it.
+
+    What was checked once is not checked again: each look at numbers makes the host wait for a GPU.
+    """
+
+    def __init__(self, box: Mapping[str, tuple[float, float]]) -> None:
+        self._box = box
+
+    def __enter__(self) -> None:
+        self._before = getattr(_CHECKED, "box", None)
+        _CHECKED.box = self._box
+
+    def __exit__(self, *_: object) -> None:
+        _CHECKED.box = self._before
+
+
+def checked_before() -> bool:
+    """Return whether whoever gives the points has looked at them."""
+    return getattr(_CHECKED, "box", None) is not None
+
+
 def check_box(
     theta: torch.Tensor,  # shape: (batch, n_parameters)
     parameters: Sequence[str],
@@ -60,15 +86,29 @@ def check_box(
             f"theta: expected shape (batch, {len(parameters)}) for {', '.join(parameters)}, "
             f"found {tuple(theta.shape)}"
         )
-    for column, name in enumerate(parameters):
-        low, high = box[name]
-        x = theta[:, column]
-        # written so that NaN counts as outside
-        if bad := (~((x >= low) & (x <= high))).nonzero().flatten().tolist():
+    if getattr(_CHECKED, "box", None) is box:
+        return
+    columns = list(zip(parameters, theta.unbind(1), (box[name] for name in parameters), strict=True))
+    # written so that NaN counts as outside; the host looks once
+    inside = torch.stack([(x >= low) & (x <= high) for _, x, (low, high) in columns])
+    if bool(inside.all()):
+        return
+    for (name, x, (low, high)), good in zip(columns, inside, strict=True):
+        if bad := (~good).nonzero().flatten().tolist():
             raise OutsideBoxError(
                 f"{name} = {x[bad[0]].item():.6g} (row {bad[0]}) lies outside the range [{low:g}, {high:g}] "
                 "in which this theory is valid; use a Boltzmann code or a wider emulator there"
             )
+
+
+def allowed_by(
+    theory: Any,
+    theta: torch.Tensor,  # shape: (batch, n_parameters)
+) -> torch.Tensor:  # shape: (batch,), bool
+    """Return what a theory's `allowed` says; a theory that cannot move (no `to`) is asked on the host."""
+    if hasattr(theory, "to"):
+        return theory.allowed(theta)
+    return theory.allowed(theta.cpu()).to(theta.device)
 
 
 def point_from_values(theory: Theory, values: Mapping[str, float]) -> torch.Tensor:

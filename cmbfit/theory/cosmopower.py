@@ -322,6 +322,12 @@ class CosmoPowerTheory(OnDevice):
         self.ell = first.ell
         self.lmax = int(first.ell.max())
         self._sha256 = {pair: sha256_file(path) for pair, path in files.items()}
+        self._columns = torch.from_numpy(np.asarray(first.ell, dtype=np.int64))
+        x = self._columns.double()
+        power = dl_over_cl(x)
+        self._factors = {
+            pair: power * x * (x + 1) if pair == "pp" else power * T_CMB_UK**2 for pair in arrays
+        }
         self._networks = {pair: _Network(network) for pair, network in arrays.items()}
 
     @property
@@ -336,13 +342,9 @@ class CosmoPowerTheory(OnDevice):
     ) -> Spectra:
         """Return the networks' spectra; multipoles below their first are zero."""
         check_box(theta, self.parameters, self.box)
-        ell = torch.from_numpy(self.ell).to(theta.device)
-        x = ell.to(theta.dtype)
         dl = {}
         for pair, network in self._networks.items():
-            power = dl_over_cl(x)
-            factor = power * x * (x + 1) if pair == "pp" else power * T_CMB_UK**2
             full = torch.zeros(len(theta), self.lmax + 1, dtype=theta.dtype, device=theta.device)
-            full[:, ell] = factor * network(theta)
+            full[:, self._columns] = self._factors[pair] * network(theta)
             dl[pair] = full
         return Spectra(dl, {p: theta[:, i] for i, p in enumerate(self.parameters)})

@@ -42,6 +42,12 @@ def extrapolation_template() -> tuple[int, dict[str, torch.Tensor]]:
         return int(f["lmin"]), {p: torch.from_numpy(f[p].astype("f8")) for p in f.files if p != "lmin"}
 
 
+@cache
+def _template_on(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the template on a device: no copy at each call."""
+    return {p: x.to(device) for p, x in extrapolation_template()[1].items()}
+
+
 def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
     """Continue spectra to a larger lmax by the template, scaled to meet each model.
 
@@ -61,7 +67,7 @@ def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
     end = spectra.lmax
     if lmax <= end:
         return spectra
-    first, template = extrapolation_template()
+    first, template = extrapolation_template()[0], _template_on(next(iter(spectra.dl.values())).device)
     last = first + len(template["tt"]) - 1
     if end - BLEND + 1 < first or lmax > last:
         raise SpectrumError(
@@ -74,7 +80,7 @@ def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
 
     def ratio(pair: str) -> torch.Tensor:  # shape: (batch, 1)
         dl = spectra.dl[pair][:, -BLEND:]
-        return (dl / template[pair][shared].to(dl.device)).mean(1, keepdim=True)
+        return (dl / template[pair][shared]).mean(1, keepdim=True)
 
     out = {}
     for pair, dl in spectra.dl.items():
@@ -84,7 +90,7 @@ def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
             scale = (ratio("tt") + ratio("ee")) / 2
         else:
             raise SpectrumError("te is continued by the levels of tt and ee, which are not here")
-        out[pair] = torch.cat([dl, scale * template[pair][beyond].to(dl.device)], dim=1)
+        out[pair] = torch.cat([dl, scale * template[pair][beyond]], dim=1)
     return Spectra(out, spectra.parameters)
 
 

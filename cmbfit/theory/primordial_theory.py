@@ -19,7 +19,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import ParameterError, SpectrumError
-from cmbfit.theory.base import check_box
+from cmbfit.theory.base import Checked, check_box
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.lensing import Lensing
 from cmbfit.theory.lensing_response import LensingResponse
@@ -118,7 +118,7 @@ class PrimordialTheory(OnDevice):
         if lent := {"logA", NS.name} & set(new):
             raise ParameterError(f"{model.name}: the tensors' {min(lent)} is nowhere given")
         self.parameters = (*BACKGROUND, *model.parameter_names, *new)
-        self._tensor_columns = [self.parameters.index(p.name) for p in waves]
+        self._tensor_columns = torch.tensor([self.parameters.index(p.name) for p in waves], dtype=torch.int64)
         own = {p.name: (p.prior.low, p.prior.high) for p in (*waves, *model.parameters)}
         limits = [emulator.box, expansion.box, own]
         self.box = {
@@ -271,7 +271,8 @@ class PrimordialTheory(OnDevice):
         """
         check_box(theta, self.parameters, self.box)
         _, _, of_emulator = self.split(theta)
-        smooth, imprint = self.emulator.spectra(of_emulator), self.imprint(theta)
+        with Checked(self.emulator.box):  # it is no narrower, and the tilt is kept in it
+            smooth, imprint = self.emulator.spectra(of_emulator), self.imprint(theta)
         dl = {p: x[:, : self.lmax + 1] + imprint[p] for p, x in smooth.dl.items()}
         return Spectra(dl, self._table(theta, smooth.parameters))
 
@@ -281,7 +282,8 @@ class PrimordialTheory(OnDevice):
     ) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
         """Return sampled and derived parameters without spectra."""
         check_box(theta, self.parameters, self.box)
-        return self._table(theta, self.emulator.derived(self.split(theta)[2]))
+        with Checked(self.emulator.box):
+            return self._table(theta, self.emulator.derived(self.split(theta)[2]))
 
     def _table(self, theta: torch.Tensor, of_emulator: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         derived = {

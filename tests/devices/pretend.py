@@ -1,14 +1,18 @@
 """A pretended GPU on a build of torch without CUDA: real numbers behind tensors that say cuda:0.
 
-Operations that mix it with the CPU raise as CUDA's do, and what leaves it must ask. It sees no kernels, no races and
-no speed. (torch's own FakeTensorMode refuses `.to("cuda")` on a CPU build; `meta` stops at the first `.item()`.)
+Operations that mix it with the CPU raise as CUDA's do, and what leaves it must ask. Waits (the host reads a number, a
+shape that depends on data, a copy either way) and launches are counted with the line that did them; memory can be made
+to run out. It sees no kernels, no races and no speed. (torch's own FakeTensorMode refuses `.to("cuda")` on a CPU build;
+`meta` stops at the first `.item()`.)
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -16,6 +20,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+import cmbfit
 
 GPU = torch.device("cuda", 0)
 
@@ -35,6 +41,105 @@ _NEW: Mapping[str, Callable[..., torch.Tensor]] = {
     "new_empty": torch.empty,
     "new_tensor": torch.tensor,
 }
+
+_VIEWS = {
+    *(
+        "view",
+        "_unsafe_view",
+        "t",
+        "transpose",
+        "permute",
+        "expand",
+        "slice",
+        "select",
+        "unsqueeze",
+        "squeeze",
+    ),
+    *(
+        "detach",
+        "alias",
+        "as_strided",
+        "unbind",
+        "split",
+        "split_with_sizes",
+        "diagonal",
+        "lift_fresh",
+        "narrow",
+    ),
+    *("_reshape_alias", "unfold", "view_as_real", "view_as_complex", "_conj", "empty", "empty_like"),
+    *("empty_strided", "new_empty", "new_empty_strided", "_local_scalar_dense", "real", "imag"),
+}
+"""Operations without a kernel."""
+
+_DATA_SHAPED = {"nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount"}
+_CHECKED = {"linalg_cholesky", "_linalg_eigh", "_linalg_svd", "linalg_inv", "_linalg_solve_ex"}
+"""Operations whose result's shape, or whose error code, is read back."""
+
+
+_ATOMIC = {"index_add", "index_add_", "scatter_add", "scatter_add_", "scatter_reduce", "put_", "histc"}
+"""Sums whose order a GPU chooses anew each time, where two numbers meet in one place."""
+
+
+class Usage:
+    """What was done on the device while :func:`watched`, by the line of cmbfit that did it."""
+
+    def __init__(self) -> None:
+        self.waits: Counter[str] = Counter()
+        self.launches: Counter[str] = Counter()
+        self.random: Counter[str] = Counter()
+
+
+class _State:
+    watch: Usage | None = None
+    room: int | None = None
+
+
+_PACKAGE = str(Path(cmbfit.__file__).parent)
+
+
+def _here() -> str:
+    frame: Any = sys._getframe(2)
+    while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return "outside"
+    return f"{frame.f_code.co_filename.removeprefix(_PACKAGE)[1:]}:{frame.f_lineno}"
+
+
+def _waited(what: str) -> None:
+    if _State.watch is not None:
+        _State.watch.waits[f"{_here()} {what}"] += 1
+
+
+def _launched(name: str) -> None:
+    if _State.watch is not None and name not in _VIEWS:
+        _State.watch.launches[f"{_here()} {name}"] += 1
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Usage]:
+    """Count waits and launches; one operation is one launch."""
+    _State.watch = usage = Usage()
+    try:
+        yield usage
+    finally:
+        _State.watch = None
+
+
+@contextlib.contextmanager
+def memory(room: int) -> Iterator[None]:
+    """A device on which nothing larger than `room` bytes can be made."""
+    _State.room = room
+    try:
+        yield
+    finally:
+        _State.room = None
+
+
+def _made(out: torch.Tensor) -> None:
+    if _State.room is not None and out.numel() * out.element_size() > _State.room:
+        message = f"CUDA out of memory. Tried to allocate {out.numel() * out.element_size()} bytes"
+        raise torch.OutOfMemoryError(message)
 
 
 class GpuTensor(torch.Tensor):
@@ -66,14 +171,43 @@ class GpuTensor(torch.Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         flat, _ = tree_flatten((args, kwargs or {}))
         _refuse_mixing(func, args, flat)
+        _note(_name(func), args)
         mine = [x for x in flat if isinstance(x, GpuTensor)]
 
         def wrap(x: Any) -> Any:
             if not isinstance(x, torch.Tensor) or _name(func) == "_local_scalar_dense":
                 return x
-            return next((m for m in mine if m.inner is x), GpuTensor(x))  # in place: the same tensor
+            if (same := next((m for m in mine if m.inner is x), None)) is not None:
+                return same  # in place
+            if _name(func) not in _VIEWS:
+                _made(x)
+            return GpuTensor(x)
 
         return tree_map(wrap, func(*tree_map(_inner, args), **tree_map(_inner, kwargs or {})))
+
+
+def _note(name: str, args: Any) -> None:
+    """Count what an operation of the device costs the host."""
+    _launched(name)
+    if _State.watch is not None and name in _ATOMIC and _meet(args[2] if name != "put_" else args[1]):
+        _State.watch.random[f"{_here()} {name}"] += 1
+    if name == "_local_scalar_dense":
+        _waited("a number is read")
+    masked = name in _INDEXING and any(
+        isinstance(i, torch.Tensor) and i.dtype == torch.bool for i in args[1] or ()
+    )
+    if masked or name in _DATA_SHAPED:
+        _waited(f"the shape of {name} depends on data")
+    if name in _CHECKED:
+        _waited(f"{name} reads its error code")
+    if name == "copy_" and any(
+        isinstance(x, torch.Tensor) and not isinstance(x, GpuTensor) for x in args[:2]
+    ):
+        _waited("copy_")
+
+
+def _meet(index: torch.Tensor) -> bool:
+    return index.ndim > 1 or len(_inner(index).unique()) < len(index)
 
 
 def _inner(x: Any) -> Any:
@@ -93,6 +227,8 @@ def _refuse_mixing(func: Any, args: Any, flat: list[Any]) -> None:
             message = "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
             raise RuntimeError(message)
         index = name in _INDEXING and any(x is y for y in args[1])  # CUDA takes indices from the CPU
+        if index:
+            _waited("an index comes from the CPU")
         if index or name == "copy_" or (x.ndim == 0 and name not in _NO_SCALARS):
             continue
         message = (
@@ -104,12 +240,14 @@ def _refuse_mixing(func: Any, args: Any, flat: list[Any]) -> None:
 def up(x: torch.Tensor) -> torch.Tensor:
     if isinstance(x, GpuTensor):
         return x
+    _waited("a copy to the device")
     return _Up.apply(x) if x.requires_grad else GpuTensor(x)
 
 
 def down(x: torch.Tensor) -> torch.Tensor:
     if not isinstance(x, GpuTensor):
         return x
+    _waited("a copy to the host")
     return _Down.apply(x) if x.requires_grad else x.inner.clone()
 
 
@@ -153,6 +291,7 @@ class _Calls(TorchFunctionMode):
                 message = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first."
                 raise TypeError(message)
             if name == "tolist":
+                _waited("tolist")
                 return first.inner.tolist()
             if name.endswith("_like"):
                 kwargs.pop("device", None)
@@ -168,7 +307,13 @@ class _Calls(TorchFunctionMode):
         on_gpu = _on_gpu(kwargs.get("device"))
         kwargs = {k: x for k, x in kwargs.items() if k != "device"} if on_gpu else kwargs
         out = func(*args, **kwargs)
-        return up(out.detach()).requires_grad_(out.requires_grad) if on_gpu else out
+        if not on_gpu or isinstance(out, GpuTensor):
+            return out
+        if func in (torch.tensor, torch.as_tensor):
+            _waited("a copy to the device")
+        _launched(func.__name__)
+        _made(out)
+        return GpuTensor(out.detach()).requires_grad_(out.requires_grad)
 
 
 def _move(name: str, x: torch.Tensor, args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
@@ -213,6 +358,7 @@ class _Zeros(TorchDispatchMode):
         made = _name(func) in ("zeros", "ones", "full", "empty", "new_zeros", "empty_strided")
         flat, _ = tree_flatten((args, kwargs or {}))
         if made and not any(isinstance(x, GpuTensor) for x in flat) and _called_by_the_engine():
+            _launched("zeros of autograd")
             return GpuTensor(out)
         return out
 

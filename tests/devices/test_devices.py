@@ -16,8 +16,8 @@ from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, Tabulated
 from cmbfit.likelihood.bandpower_model import pair_blocks
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.compiled import compile_posterior
+from cmbfit.likelihood.evaluation import Counts
 from cmbfit.likelihood.folded import FoldedLogLikelihood
-from cmbfit.likelihood.posterior import Evaluation
 from cmbfit.theory.emulator.design import LCDM_BOX
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.train import fit_emulator
@@ -224,9 +224,9 @@ def test_a_value_that_stays_on_the_posterior_s_device_is_caught(
     """As if evaluate did not bring its values back to the points' device."""
     real = Posterior._evaluate_in_turn
 
-    def forgetful(self: Posterior, x: torch.Tensor) -> Evaluation:
+    def forgetful(self: Posterior, x: torch.Tensor) -> tuple[torch.Tensor, Counts]:
         value, counts = real(self, x)
-        return Evaluation(value.to(self.device), counts)
+        return value.to(self.device), counts
 
     monkeypatch.setattr(Posterior, "_evaluate_in_turn", forgetful)
     with pytest.raises(AssertionError):
@@ -243,7 +243,6 @@ def test_hamiltonian_chains_start_on_the_device_as_on_the_cpu(
     want = _Hmc(compiled, start, factor, settings, 1).prepare()
     with pretend.machine(monkeypatch):
         sampler = _Hmc(compiled.to("cuda"), start, factor, settings, 1)
-        assert {t.device.type for t in (sampler._low, sampler._high)} == {"cuda"}
         got = sampler.prepare()
         sampler.advance(got, 1)
     np.testing.assert_array_equal(got.state["position"], want.state["position"])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.device import OnDevice
+from cmbfit.device import OnDevice, take
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.steps.base import Add, AddPowerLaw, Nuisance, Setting, power_law
 from cmbfit.likelihood.steps.sed import Band
@@ -32,7 +32,7 @@ def _scale(terms: Sequence[_Terms], beta: torch.Tensor) -> torch.Tensor:  # shap
     return torch.stack([torch.exp(beta[:, None] * log_nu) @ weights for weights, log_nu in terms], dim=1)
 
 
-class _Bands:
+class _Bands(OnDevice):
     """Both maps' bands of each spectrum."""
 
     def __init__(self, setting: Setting) -> None:
@@ -55,11 +55,11 @@ class _Bands:
                 distinct.setdefault(id(table), Band(table))
             self.index.append([list(distinct).index(id(table)) for table in pair])
         self.bands = list(distinct.values())
+        self._first, self._second = torch.tensor(self.index).T
 
     def of_maps(self, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the first and the second map's factor of each spectrum from those of the bands, (batch, n_spectra)."""
-        first, second = zip(*self.index, strict=True)
-        return scale[:, list(first)], scale[:, list(second)]
+        return take(scale, 1, self._first), take(scale, 1, self._second)
 
     def centres(self) -> list[tuple[float, float]]:
         """Return the mean frequencies of both maps of each spectrum [GHz]."""

@@ -77,7 +77,8 @@ class LinearEmulator(OnDevice):
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> torch.Tensor:  # shape: (batch,)
         """Return the factor on the cmb block, exp(logA - 2 tau) up to a constant."""
-        return torch.exp(theta[:, self._logA] - LOGA_PIVOT - 2 * (theta[:, self._tau] - TAU_PIVOT))
+        at_pivot = LOGA_PIVOT - 2 * TAU_PIVOT
+        return torch.exp(torch.sub(theta[:, self._logA], theta[:, self._tau], alpha=2) - at_pivot)
 
     def scalar_amplitude(
         self,

@@ -30,7 +30,7 @@ from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
 from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.shipped import read_shipped
-from cmbfit.theory.base import Theory, check_box
+from cmbfit.theory.base import Checked, Theory, check_box
 from cmbfit.theory.parameters import LCDM
 from cmbfit.theory.spectra import CMB_PAIRS, Spectra
 
@@ -81,9 +81,11 @@ class Response:
 
 def _terms(theta: torch.Tensor, box: Mapping[str, tuple[float, float]]) -> torch.Tensor:
     """Return 1, u, u^2, t_i, u t_i and the optical depth's t^2, shape (batch, n_terms)."""
-    low, high = torch.tensor(list(box.values()), dtype=torch.float64, device=theta.device).T
-    t = (2 * (theta - low) / (high - low) - 1)[:, _ACTING]
-    u = torch.log(theta[:, -1:] / high[-1] + _LINEAR)
+    limits = list(box.values())
+    t = torch.stack(
+        [2 * (theta[:, i] - limits[i][0]) / (limits[i][1] - limits[i][0]) - 1 for i in _ACTING], dim=1
+    )
+    u = torch.log(theta[:, -1:] / limits[-1][1] + _LINEAR)
     return torch.cat([torch.ones_like(u), u, u**2, t, u * t, t[:, -1:] ** 2], dim=1)
 
 
@@ -335,7 +337,8 @@ class EvaporationTheory(OnDevice):
             If a point lies outside the box.
         """
         check_box(theta, self.parameters, self.box)
-        got = self._base.spectra(theta[:, : len(LCDM)])
+        with Checked(self._base.box):  # it is no narrower
+            got = self._base.spectra(theta[:, : len(LCDM)])
         return self.put_on(got, theta)
 
     def put_on(

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from cmbfit.errors import ParameterError
+from cmbfit.theory.base import checked_before
 
 PIVOT = 0.05
 """Pivot wavenumber k* [1/Mpc] of all amplitudes, tilts and phases."""
@@ -160,7 +161,11 @@ class PrimordialModel:
                 f"{', '.join(self.parameter_names)}, found {theta.dtype} {tuple(theta.shape)}"
             )
         own = k.ndim == 2 and len(k) == len(theta)
-        if not (k.ndim == 1 or own) or k.dtype != torch.float64 or not bool((k > 0).all()):
+        if (
+            not (k.ndim == 1 or own)
+            or k.dtype != torch.float64
+            or not (checked_before() or bool((k > 0).all()))
+        ):
             raise ParameterError(
                 f"{self.name}: expected float64 k of positive 1/Mpc, a vector or one row for each point of theta, "
                 f"found {k.dtype} {tuple(k.shape)}"

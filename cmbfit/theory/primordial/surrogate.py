@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, ParameterError
 
 Solver = Callable[[torch.Tensor], torch.Tensor]
@@ -38,7 +39,7 @@ class SurrogateSettings:
 
 
 @dataclass
-class Surrogate:
+class Surrogate(OnDevice):
     """A trained network with its measured error.
 
     Attributes
@@ -96,7 +97,7 @@ class Surrogate:
     ) -> torch.Tensor:  # shape: (batch, n_k)
         """Return P(k): of the network inside the box, of the solver outside."""
         inside = self.inside(theta)
-        out = torch.empty((len(theta), len(self.k)), dtype=torch.float64)
+        out = torch.empty((len(theta), len(self.k)), dtype=torch.float64, device=theta.device)
         if bool(inside.any()):
             out[inside] = torch.exp(self.log_power(theta[inside]))
         if not bool(inside.all()):

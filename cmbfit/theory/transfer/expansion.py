@@ -114,7 +114,7 @@ class TransferExpansion(OnDevice):
     parameters = BACKGROUND
 
     def __init__(self, arrays: ExpansionArrays, settings: Mapping[str, Any]) -> None:
-        require_every_multipole(torch.from_numpy(arrays.ell))
+        require_every_multipole(arrays.ell)
         self.settings = dict(settings)
         self.pairs = tuple(arrays.base)
         # one copy of the large arrays: what `arrays` shows are views of what is computed with

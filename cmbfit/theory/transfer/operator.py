@@ -51,7 +51,10 @@ class TransferOperator(OnDevice):
         settings: Mapping[str, Any],
     ) -> None:
         self.k = torch.from_numpy(np.asarray(k, dtype=np.float64))
-        self.ell = torch.from_numpy(np.asarray(ell, dtype=np.int64))
+        self._own_ell = np.asarray(ell, dtype=np.int64)  # to look at without a wait for a GPU
+        self.ell = torch.from_numpy(self._own_ell)
+        self.lmax = int(self.ell[-1])
+        """Largest multipole."""
         self.pairs = tuple(matrices)
         self.settings = dict(settings)
         self._stacked = torch.from_numpy(np.concatenate([matrices[p] for p in self.pairs]))
@@ -89,11 +92,6 @@ class TransferOperator(OnDevice):
             full_matrices(transfer) if nodes is None else compressed_matrices(transfer, k, transfer.distance)
         )
         return cls(k, transfer.ell, matrices, record)
-
-    @property
-    def lmax(self) -> int:
-        """Largest multipole."""
-        return int(self.ell[-1])
 
     @property
     def matrices(self) -> dict[str, torch.Tensor]:
@@ -146,15 +144,15 @@ class TransferOperator(OnDevice):
         SpectrumError
             If the operator does not hold every multipole from 2 up.
         """
-        require_every_multipole(self.ell)
+        require_every_multipole(self._own_ell)
         return {p: torch.nn.functional.pad(x, (2, 0)) for p, x in self.at_ell(power).items()}
 
 
-def require_every_multipole(ell: torch.Tensor) -> None:
+def require_every_multipole(ell: np.ndarray) -> None:
     """Raise :class:`SpectrumError` unless `ell` runs from 2 in steps of one."""
-    if int(ell[0]) != 2 or len(ell) != int(ell[-1]) - 1:
+    if ell[0] != 2 or len(ell) != ell[-1] - 1:
         raise SpectrumError(
-            f"this operator holds {len(ell)} of the multipoles 2..{int(ell[-1])}; ask for `at_ell`, or "
+            f"this operator holds {len(ell)} of the multipoles 2..{ell[-1]}; ask for `at_ell`, or "
             "compute it with l_sampling = 50"
         )
 
