@@ -12,6 +12,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap, check_together
 from cmbfit.spectra.master import Transfer
+from cmbfit.spectra.templates import Templates, filtered_steps
 
 AUTO = ("tt", "te", "ee", "eb", "bb", "tb")
 """Spectra of a field with itself: te and et are the same there."""
@@ -120,6 +121,9 @@ class Field:
     survey : str
         Fields of one survey are not crossed in splits of equal index, which may share systematic errors
         (half mission 1 of 100 GHz and of 143 GHz); empty: every split of one field meets every split of another.
+    filters : Templates, optional
+        What was fitted to every split and taken off, :func:`~cmbfit.spectra.templates.monopole_dipole` for one: windows
+        hold the sky that went with it.
     """
 
     name: str
@@ -130,6 +134,7 @@ class Field:
     purify_b: bool = False
     mask_p: Mask | None = None
     survey: str = ""
+    filters: Templates | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.splits:
@@ -138,6 +143,12 @@ class Field:
             for split in self.splits:
                 for mask in (self.mask, self.mask_of("e")):
                     check_together(split, mask)
+                if self.filters is None and (steps := filtered_steps(split)):
+                    raise SpectrumError(
+                        f"field {self.name!r}: map {split.name!r} went through {sorted(steps)}, which took modes of the sky "
+                        "away, and windows would not know: give the field its filters, monopole_dipole(mask) with the mask of "
+                        "the fit, or the map as it was"
+                    )
         if self.purify_b:
             require_apodised(self.mask_of("b"))
         if isinstance(self.noise, Sequence) and len(self.noise) != self.n_splits:

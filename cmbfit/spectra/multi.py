@@ -27,6 +27,7 @@ from cmbfit.spectra.fields import (
     require_common_sky,
     split_pairs,
 )
+from cmbfit.spectra.filters import filter_response
 from cmbfit.spectra.gradients import mask_derivatives
 from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, prepare
@@ -128,12 +129,22 @@ def make_plan(
     masters: dict[Pair, Master] = {}
     for a, b in pairs:
         one, two = by_name[a], by_name[b]
-        masters[a, b] = prepare(
-            one.mask, bins, one.transfer, two.transfer, lmax,
-            pure=(one.purify_b, two.purify_b), mask_coupling=couplings.pair(one, two), nthreads=nthreads,
-        )  # fmt: skip
+        masters[a, b] = prepare_pair(one, two, bins, lmax, couplings, nthreads)
     apart = frozenset((a, b) for a, b in masters if a != b and not equal_splits_meet(by_name[a], by_name[b]))
     return Plan(bins, lmax, masters, couplings, apart)
+
+
+def prepare_pair(
+    one: Field, two: Field, bins: Bins, lmax: int, couplings: MaskCouplings | None = None, nthreads: int = 1
+) -> Master:
+    """Return operators and windows of two fields: masks, beams, pure B and filters as they say."""
+    couplings = MaskCouplings(lmax, nthreads) if couplings is None else couplings
+    response = filter_response(one, two, lmax, nthreads)
+    return prepare(
+        one.mask, bins, one.transfer, two.transfer, lmax,
+        pure=(one.purify_b, two.purify_b), mask_coupling=couplings.pair(one, two),
+        filtering=None if response is None else response.rows, nthreads=nthreads,
+    )  # fmt: skip
 
 
 def mean_alms(alms: Sequence[FieldAlms]) -> FieldAlms:
