@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import Beam, read_mask_product, read_pixel_window, read_product
-from cmbfit.spectra import Bins, Transfer, cross_spectra, write_spectra
+from cmbfit.spectra import Bins, Transfer, cross_spectra, monopole_dipole, write_spectra
 from cmbfit.theory.textfile import read_arrays
 from pipeline.record import recorded
 
@@ -29,9 +29,9 @@ def estimate_spectra(
     Parameters
     ----------
     map_a
-        Product of prepare_maps.
+        Product of prepare_maps: without monopole and dipole of I under `mask`.
     map_b
-        Product of prepare_maps.
+        The same.
     mask
         Product of prepare_mask.
     fiducial
@@ -68,6 +68,8 @@ def estimate_spectra(
         transfer_a=transfer_a,
         transfer_b=transfer_b,
         fiducial_dl=read_arrays(fiducial),
+        filters_a=monopole_dipole(sky),
+        filters_b=monopole_dipole(sky),
     )
     write_spectra(output, estimate, settings=given)
     inputs = [map_a, map_b, mask, fiducial, pixel_window]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from cmbfit.sky.maps import Array, Mask, StokesMap
     from cmbfit.spectra.binning import Bins
     from cmbfit.spectra.estimate import Estimate
+    from cmbfit.spectra.fields import Noise
     from cmbfit.spectra.master import Transfer
+    from cmbfit.spectra.templates import Templates
 
 _AUTO = ("tt", "te", "ee", "bb", "tb", "eb")
 _CROSS = (*_AUTO, "et", "bt", "be")
@@ -61,6 +63,12 @@ def spectra(
             help="Text file of D_l (`cmbfit theory` writes one): gives errors and, in SACC, the covariance."
         ),
     ] = None,
+    noise_uk_arcmin: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="White noise of I (that of Q and U is sqrt 2 of it), once or for MAP and MAP2; measured if omitted."
+        ),
+    ] = None,
     unit: Annotated[
         str | None, typer.Option(help="Unit of the maps where their headers do not say: K, mK, uK.")
     ] = None,
@@ -98,6 +106,8 @@ def spectra(
         )
     if as_sacc and (theory is None or cl):
         raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
+    if noise_uk_arcmin and theory is None:
+        raise SpectrumError("--noise-uk-arcmin is for errors: give --theory FILE as well")
     weights = _masks(mask, mask_p, mask2, mask2_p, two=map_b is not None, coord=coord, ordering=ordering)
     maps: list[StokesMap] = []
     for k, path in enumerate(p for p in (map_a, map_b) if p is not None):
@@ -120,13 +130,19 @@ def spectra(
         )
         errors, estimate = None, None
     else:
-        estimate = _estimate(maps, weights, edges, transfers, theory, purify_b=purify_b, threads=threads)
+        noise = _noise(noise_uk_arcmin, nside) if noise_uk_arcmin else None
+        estimate = _estimate(
+            maps, weights, edges, transfers, theory, purify_b=purify_b, noise=noise, threads=threads
+        )
+        for note in estimate.info["notes"]:
+            typer.echo(f"note: {note}", err=True)
         values, windows_lmax = dict(estimate.bandpowers), estimate.master.lmax
         sd = np.sqrt(np.diag(estimate.covariance)).reshape(len(values), -1)
         errors = dict(zip(values, sd, strict=True))
     settings = {
         "lmax_coupling": windows_lmax, "edges": list(edges.edges), "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
         "beam": [str(b) for b in beam or ()], "purify_b": purify_b, "keep_dipole": keep_dipole,
+        "noise_uk_arcmin": noise_uk_arcmin,
         "steps": [list(m.history) for m in maps],
     }  # fmt: skip
     if as_sacc and estimate is not None:
@@ -223,6 +239,18 @@ def _transfers(
     return out
 
 
+def _noise(levels: list[float], nside: int) -> tuple[Noise, Noise]:
+    """Return white noise of both maps."""
+    import numpy as np  # noqa: PLC0415
+
+    from cmbfit.spectra.fields import Noise  # noqa: PLC0415
+
+    if len(levels) > 2 or min(levels) < 0:
+        raise SpectrumError(f"--noise-uk-arcmin: expected one or two levels from zero, found {levels}")
+    cl = [np.full(3 * nside, (x * np.pi / 10800) ** 2) for x in levels]
+    return Noise(cl[0], 2 * cl[0]), Noise(cl[-1], 2 * cl[-1])
+
+
 def _beam_columns(path: Path) -> tuple[int, ...]:
     """Return the columns of T and, where the header names one, of E and B: a third column may be an error."""
     try:
@@ -245,30 +273,26 @@ def _bandpowers(
 ) -> tuple[dict[str, Array], int]:
     """Return the bandpowers without errors, and the lmax of the coupling."""
     from cmbfit.spectra.fields import Field, require_common_sky  # noqa: PLC0415
-    from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
-    from cmbfit.spectra.master import prepare  # noqa: PLC0415
-    from cmbfit.spectra.multi import coupling_lmax, field_alms  # noqa: PLC0415
+    from cmbfit.spectra.multi import coupling_lmax, field_alms, prepare_pair  # noqa: PLC0415
     from cmbfit.spectra.transforms import pseudo_spectra  # noqa: PLC0415
 
     lmax = coupling_lmax(masks[0][0].nside, bins)
     fields = [
-        Field(str(k), [m], of_t, transfer, purify_b=purify_b, mask_p=of_p)
+        Field(str(k), [m], of_t, transfer, purify_b=purify_b, mask_p=of_p, filters=_filters(m, of_t))
         for k, (m, (of_t, of_p), transfer) in enumerate(zip(maps, masks, transfers, strict=True))
     ]
     one, two = fields[0], fields[-1]
     require_common_sky(one, two)
-    master = prepare(
-        one.mask,
-        bins,
-        one.transfer,
-        two.transfer,
-        lmax,
-        pure=(purify_b, purify_b),
-        mask_coupling=MaskCouplings(lmax, threads).pair(one, two),
-        nthreads=threads,
-    )
+    master = prepare_pair(one, two, bins, lmax, nthreads=threads)
     alms = [field_alms(f, lmax, nthreads=threads)[0] for f in fields]
     return master.decouple(pseudo_spectra(alms[0], alms[-1])), lmax
+
+
+def _filters(stokes: StokesMap, mask: Mask) -> Templates | None:
+    """Return what was taken off a map under its own mask."""
+    from cmbfit.spectra.templates import filtered_steps, monopole_dipole  # noqa: PLC0415
+
+    return monopole_dipole(mask) if filtered_steps(stokes) else None
 
 
 def _estimate(
@@ -279,6 +303,7 @@ def _estimate(
     theory: Path,
     *,
     purify_b: bool,
+    noise: tuple[Noise, Noise] | None,
     threads: int,
 ) -> Estimate:
     from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
@@ -288,7 +313,7 @@ def _estimate(
     return cross_spectra(
         maps[0], maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=bins,
         transfer_a=transfers[0], transfer_b=transfers[1], fiducial_dl=read_arrays(theory), purify_b=purify_b,
-        nthreads=threads,
+        filters_a=_filters(maps[0], mask_a), filters_b=_filters(maps[1], mask_b), noise=noise, nthreads=threads,
     )  # fmt: skip
 
 

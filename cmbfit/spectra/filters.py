@@ -21,6 +21,7 @@ symmetry TE answers to TB, and such windows are kept.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,14 @@ from cmbfit.spectra.gradients import eth_norm
 from cmbfit.spectra.grid import Grid
 from cmbfit.spectra.master import Spectra, seen, spectrum_of
 
-_EXACT = 0.003
+_EXACT = 3e-3
 """Share of a multipole's power taken by the fit above which its response is kept multipole by multipole."""
+
+_LARGE = 64
+"""Templates lie at large scales: their sky does below about this multipole."""
+
+_NEGLIGIBLE = 3e-4
+"""Share below which it is left out; between the two the total for a flat D_l is kept."""
 
 
 def _group(letter: str) -> str:
@@ -81,14 +88,17 @@ class FilterResponse:
         At least one with `filters`.
     lmax : int
         Of the mode coupling.
+    shared : dict, optional
+        Results that pairs of the same fields share.
     """
 
-    def __init__(self, one: Field, two: Field, lmax: int, nthreads: int = 1) -> None:
+    def __init__(
+        self, one: Field, two: Field, lmax: int, nthreads: int = 1, shared: dict[Any, Any] | None = None
+    ) -> None:
         self.fields = one, two
         self.lmax = lmax
         self._nthreads = nthreads
-        self._modes: dict[tuple[int, str], FilteredModes | None] = {}
-        self._touched: dict[tuple[int, str, tuple[str, ...]], Array] = {}
+        self._shared: dict[Any, Any] = {} if shared is None else shared
         for f in (one, two):
             if f.filters is not None and f.purify_b and len(f.filters.p):
                 raise SpectrumError(
@@ -98,19 +108,18 @@ class FilterResponse:
 
     def modes(self, side: int, letter: str) -> FilteredModes | None:
         """Return the templates of one side, None where that field kept everything."""
-        key = side, _group(letter)
-        if key not in self._modes:
-            f = self.fields[side]
-            used = f.filters is not None and len(f.filters.of(letter)[0]) > 0
-            made = FilteredModes(f, letter, self.lmax, self._nthreads) if used else None
-            if side and used and self._modes.get((0, key[1])) is not None and self._alike(letter):
-                made = self._modes[0, key[1]]
-            self._modes[key] = made
-        return self._modes[key]
+        f = self.fields[side]
+        if f.filters is None or not len(f.filters.of(letter)[0]):
+            return None
+        key = "modes", *self._key(side, letter)
+        if key not in self._shared:
+            self._shared[key] = FilteredModes(f, letter, self.lmax, self._nthreads)
+        found: FilteredModes = self._shared[key]
+        return found
 
-    def _alike(self, letter: str) -> bool:
-        a, b = self.fields
-        return a.filters is b.filters and a.mask_of(letter) is b.mask_of(letter)
+    def _key(self, side: int, letter: str) -> tuple[Any, ...]:
+        f = self.fields[side]
+        return id(f.filters), id(f.mask_of(letter)), _group(letter)
 
     def _operator(self, side: int, letter: str) -> tuple[int, Array, Array]:
         """Return spin, and the factors before and after the mask, of the masked field of one side."""
@@ -208,21 +217,40 @@ class FilterResponse:
                 for y in b.letters:
                     out[z + y] = np.einsum("bij,ijl->bl", g, modes * a.power("u", z, b, y))
         share = self.share(name, plain)
-        exact = np.array([share[row > 0].max(initial=0) > _EXACT for row in binning])
+        worst = np.array([share[row > 0].max(initial=0) for row in binning])
+        exact, partly = worst > _EXACT, (worst > _NEGLIGIBLE) & (worst <= _EXACT)
         for side in (0, 1):
-            if (own := self.modes(side, name[side])) is not None:
-                self._add_exact(out, name, side, own, np.where(exact[:, None], binning, 0.0))
-        rest = np.where(exact[:, None], 0.0, binning)
-        if rest.any():
-            total = rest @ self._one_sided(name, {name: self._flat})
-            shape = modes * sum(
-                (own.power("u", x, own, x).trace() for side, x in enumerate(name)
-                 if (own := self.modes(side, x)) is not None),
-                start=np.zeros(self.lmax + 1),
-            )  # fmt: skip
-            out[name] = out.get(name, 0.0) - np.outer(total, shape / (shape @ self._flat))
+            if (own := self.modes(side, name[side])) is None:
+                continue
+            self._add_exact(out, name, side, own, np.where(exact[:, None], binning, 0.0))
+            if partly.any():
+                rest = np.where(partly[:, None], binning, 0.0)
+                total = rest @ self._flat_total(name, side, own, int(np.flatnonzero(rest.any(axis=0)).max()))
+                x = name[side]
+                shape = modes * own.power("u", x, own, x).trace()
+                out[name] = out.get(name, 0.0) - np.outer(total, shape / (shape @ self._flat))
         largest = max(np.abs(v).max() for v in out.values())
         return {s: v for s, v in out.items() if np.abs(v).max() > 1e-9 * largest}
+
+    def _flat_total(self, name: str, side: int, own: FilteredModes, top: int) -> Array:
+        """Return <(g c) (K s)*> of one side up to `top` for a flat D_l, shape (lmax + 1,)."""
+        x, y, other = name[side], name[1 - side], 1 - side
+        spin, up, down = self._operator(other, y)
+        like = "e" if spin == 2 and own.letters == "t" else y  # T x B answers to TB as T x E to TE
+        key = "flat", *self._key(side, x), x, like, spin, id(self.fields[other].mask_of(y)), top
+        if key not in self._shared:
+            low = min(self.lmax, 2 * _LARGE)
+            grid, total = self._grid(other, y, low, top), np.zeros(self.lmax + 1)
+            u = change_lmax(own.u[:, own.letters.index(like if like in own.letters else x)], low)
+            g = change_lmax(own.g[:, own.letters.index(x)], top)
+            for one, two in zip(u, g, strict=True):
+                alm = np.zeros((1 if spin == 0 else 2, one.size), dtype=np.complex128)
+                n = 0 if spin == 0 else "eb".index(like)
+                alm[n] = scale_alm(one, (self._flat * up)[: low + 1])
+                total[: top + 1] += alm2cl(two, scale_alm(grid.apply(alm, spin, top)[n], down[: top + 1]))
+            self._shared[key] = total
+        found: Array = self._shared[key]
+        return found
 
     def _add_exact(
         self, out: dict[str, Array], name: str, side: int, own: FilteredModes, binning: Array
@@ -233,7 +261,7 @@ class FilterResponse:
             return
         x, y, other = name[side], name[1 - side], 1 - side
         top = int(np.flatnonzero(binning[used].any(axis=0)).max())
-        reach = min(self.lmax, max(3 * top, 64))
+        reach = min(self.lmax, max(3 * top, _LARGE))
         spin, up, down = self._operator(other, y)
         grid = self._grid(other, y, top, reach)
         sources = _group(y) if spin == 2 else y
@@ -259,11 +287,13 @@ class FilterResponse:
         return Grid(map2alm(weights[None], top, 0, 0, self._nthreads)[0], l1, l2, self._nthreads)
 
 
-def filter_response(one: Field, two: Field, lmax: int, nthreads: int = 1) -> FilterResponse | None:
+def filter_response(
+    one: Field, two: Field, lmax: int, nthreads: int = 1, shared: dict[Any, Any] | None = None
+) -> FilterResponse | None:
     """Return how the pseudo-spectra of two fields answer to their filters; None where neither has any."""
     if one.filters is None and two.filters is None:
         return None
-    return FilterResponse(one, two, lmax, nthreads)
+    return FilterResponse(one, two, lmax, nthreads, shared)
 
 
 def deprojection_bias(one: Field, two: Field, cl: Spectra, lmax: int) -> dict[str, Array]:

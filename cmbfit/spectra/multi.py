@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -127,19 +128,32 @@ def make_plan(
     if couplings.lmax != lmax:
         raise SpectrumError(f"couplings of masks up to l = {couplings.lmax}, this plan has lmax {lmax}")
     masters: dict[Pair, Master] = {}
+    shared: dict[Any, Any] = {}
     for a, b in pairs:
         one, two = by_name[a], by_name[b]
-        masters[a, b] = prepare_pair(one, two, bins, lmax, couplings, nthreads)
+        masters[a, b] = prepare_pair(one, two, bins, lmax, couplings, nthreads, shared)
     apart = frozenset((a, b) for a, b in masters if a != b and not equal_splits_meet(by_name[a], by_name[b]))
     return Plan(bins, lmax, masters, couplings, apart)
 
 
 def prepare_pair(
-    one: Field, two: Field, bins: Bins, lmax: int, couplings: MaskCouplings | None = None, nthreads: int = 1
+    one: Field,
+    two: Field,
+    bins: Bins,
+    lmax: int,
+    couplings: MaskCouplings | None = None,
+    nthreads: int = 1,
+    shared: dict[Any, Any] | None = None,
 ) -> Master:
-    """Return operators and windows of two fields: masks, beams, pure B and filters as they say."""
+    """Return operators and windows of two fields: masks, beams, pure B and filters as they say.
+
+    Parameters
+    ----------
+    couplings, shared : optional
+        What pairs of the same masks, and of the same filters, share.
+    """
     couplings = MaskCouplings(lmax, nthreads) if couplings is None else couplings
-    response = filter_response(one, two, lmax, nthreads)
+    response = filter_response(one, two, lmax, nthreads, shared)
     return prepare(
         one.mask, bins, one.transfer, two.transfer, lmax,
         pure=(one.purify_b, two.purify_b), mask_coupling=couplings.pair(one, two),

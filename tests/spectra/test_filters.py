@@ -72,7 +72,8 @@ def test_windows_are_those_of_exact_linear_algebra(kernels, name, kept) -> None:
     for source in {"tt": ("tt",), "et": ("et", "bt")}.get(name, ("te", "tb")):
         wanted = sum(master.operators[name, s] @ mean_response(without, other, s, source) for s in group)
         found = np.zeros_like(wanted)
-        found[:, 2:] = master.windows[name, source][:, 2:] * FACTOR[2:]
+        if (name, source) in master.windows:  # none where all is rounding
+            found[:, 2:] = master.windows[name, source][:, 2:] * FACTOR[2:]
         # 1e-3 of the largest is the quadrature of nside 16; rows whose share is below 0.003 are kept in total only
         scale = np.abs(wanted).max() if source == name else 3e-3
         np.testing.assert_allclose(found[:, 2:], wanted[:, 2:], atol=1e-2 * scale, err_msg=source)
