@@ -12,10 +12,13 @@ from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap
 from cmbfit.spectra.binning import Bins, dl_factor
 from cmbfit.spectra.covariance import multi_covariance
-from cmbfit.spectra.fields import Field, Noise
+from cmbfit.spectra.fields import Field, Noise, same_mask
+from cmbfit.spectra.filters import deprojection_bias
+from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, Transfer, couple
 from cmbfit.spectra.multi import Plan, coupling_lmax, estimate_bandpowers, field_alms, make_plan
-from cmbfit.spectra.noise import noise_from_auto
+from cmbfit.spectra.noise import Levels, noise_levels, seen_noise
+from cmbfit.spectra.templates import Templates
 from cmbfit.spectra.transforms import FieldAlms, pseudo_spectra
 
 
@@ -57,27 +60,43 @@ def cl_from_dl(dl: Spectra, lmax: int) -> dict[str, Array]:
 
 
 def measure_noise(
-    fields: Sequence[Field], alms: Sequence[FieldAlms], plan: Plan, signal: Spectra
-) -> list[Noise]:
-    """Return the noise of each of two maps, E and B of one level.
+    fields: Sequence[Field], alms: Sequence[FieldAlms], plan: Plan, signal: Spectra, nthreads: int = 1
+) -> tuple[list[Noise], list[str]]:
+    """Return the noise of each of two maps, E and B of one level, and what is to be said of it.
 
-    T: auto- minus cross-spectrum, which holds this sky's own signal. E and B: auto-spectrum minus the
-    coupled theory, since the scatter of noisy polarisation is as large as the noise; E alone where B is pure.
+    See :mod:`cmbfit.spectra.noise`. Where masks differ both maps are transformed once more under the product of the
+    masks, where they hold one sky. Of pure maps E alone is used.
     """
-    one, two = fields
-    cross = pseudo_spectra(*alms)["tt"] / np.mean(one.mask.weights * two.mask.weights)
-    bins = plan.bins.padded(plan.lmax)
-    out = []
-    for f, a in zip(fields, alms, strict=True):
-        own = plan.couplings.pair(f, f)
-        expected = couple(signal, own, f.transfer, f.transfer)
-        auto, w2 = pseudo_spectra(a, a), f.mask_of("e").moment(2)
-        t = noise_from_auto(auto["tt"] / f.mask.moment(2), cross, bins, 1.0)
-        p = [
-            noise_from_auto(auto[s], expected[s], bins, w2) for s in (("ee",) if f.purify_b else ("ee", "bb"))
-        ]
-        out.append(Noise(t, np.mean(p, axis=0)))
-    return out
+    lmax, bins = plan.lmax, plan.bins.padded(plan.lmax)
+    couplings, (one, two) = plan.couplings, fields
+    if not all(same_mask(one.mask_of(x), two.mask_of(x)) for x in "te"):
+        t, p = (Mask(one.mask_of(x).weights * two.mask_of(x).weights, one.mask.coord) for x in "te")
+        one, two = (replace(f, mask=t, mask_p=p, purify_b=False) for f in fields)
+        alms = [field_alms(f, lmax, nthreads=nthreads)[0] for f in (one, two)]
+        couplings = MaskCouplings(lmax, nthreads)
+    letters = "te" if one.purify_b or two.purify_b else "teb"
+    pairs = {"aa": (0, 0), "bb": (1, 1), "ab": (0, 1)}
+    measured, expected = {}, {}
+    for key, (i, j) in pairs.items():
+        f, g = (one, two)[i], (one, two)[j]
+        measured[key] = pseudo_spectra(alms[i], alms[j])
+        expected[key] = couple(signal, couplings.pair(f, g), f.transfer, g.transfer, (f.purify_b, g.purify_b))
+        for name, bias in deprojection_bias(f, g, signal, lmax, [x + x for x in letters]).items():
+            expected[key][name] = expected[key][name] + bias
+    found = {}
+    for x in letters:
+        mask, name = one.mask_of(x), x + x
+        both = [{k: v[name] / mask.moment(2) for k, v in y.items()} for y in (measured, expected)]
+        beams = one.transfer.of(x)[: lmax + 1], two.transfer.of(x)[: lmax + 1]
+        found[x] = noise_levels(both[0], both[1], beams, bins, mask.fsky_modes)
+    out, notes = [], []
+    for k, f in enumerate(fields):
+        polarised = Levels.mean([found[x][k] for x in letters[1:]])
+        t, of_t = seen_noise(found["t"][k], bins, lmax, f"T of map {f.maps[0].name or f.name!r}")
+        p, of_p = seen_noise(polarised, bins, lmax, f"E, B of map {f.maps[0].name or f.name!r}")
+        out.append(Noise(t, p))
+        notes += of_t + of_p
+    return out, notes
 
 
 def cross_spectra(
@@ -94,6 +113,9 @@ def cross_spectra(
     mask_p: Mask | None = None,
     mask_b_p: Mask | None = None,
     purify_b: bool = False,
+    filters_a: Templates | None = None,
+    filters_b: Templates | None = None,
+    noise: tuple[Noise, Noise] | None = None,
     nthreads: int = 1,
 ) -> Estimate:
     """Estimate the nine cross-spectra of two maps whose noise is independent.
@@ -104,7 +126,7 @@ def cross_spectra(
     Parameters
     ----------
     map_a, map_b : StokesMap
-        Same nside and coordinates as the mask; monopole and dipole removed.
+        Same nside and coordinates as the mask.
     bins : Bins
         Published bins.
     transfer_a, transfer_b : Transfer
@@ -119,6 +141,10 @@ def cross_spectra(
         Of Q and U of map a, and of map b where `mask_b` is given; the same as of T when omitted.
     purify_b : bool
         Take pure B modes of both maps.
+    filters_a, filters_b : Templates, optional
+        What was taken off each map: ``monopole_dipole(mask)`` after :func:`cmbfit.sky.remove_monopole_dipole`.
+    noise : pair of Noise, optional
+        Of both maps, where it is known; measured when omitted.
 
     Raises
     ------
@@ -133,15 +159,18 @@ def cross_spectra(
     # a map may meet itself here (its own name twice), fields may not
     of_b = (mask, mask_p) if mask_b is None else (mask_b, mask_b_p)
     fields = [
-        Field("a", [map_a], mask, transfer_a, purify_b=purify_b, mask_p=mask_p),
-        Field("b", [map_b], of_b[0], transfer_b, purify_b=purify_b, mask_p=of_b[1]),
+        Field("a", [map_a], mask, transfer_a, purify_b=purify_b, mask_p=mask_p, filters=filters_a),
+        Field("b", [map_b], of_b[0], transfer_b, purify_b=purify_b, mask_p=of_b[1], filters=filters_b),
     ]
     lmax = coupling_lmax(mask.nside, bins, lmax)
     signal = cl_from_dl({k: fiducial_dl[k] for k in ("tt", "te", "ee", "bb") if k in fiducial_dl}, lmax)
     plan = make_plan(fields, bins, lmax, nthreads=nthreads)
     alms = {f.name: field_alms(f, lmax, nthreads=nthreads) for f in fields}
     values = estimate_bandpowers(plan, alms)
-    noise = measure_noise(fields, [alms["a"][0], alms["b"][0]], plan, signal)
+    notes: list[str] = []
+    if noise is None:
+        found, notes = measure_noise(fields, [alms["a"][0], alms["b"][0]], plan, signal, nthreads)
+        noise = found[0], found[1]
     noisy = [replace(f, noise=n) for f, n in zip(fields, noise, strict=True)]
     matrix = multi_covariance(plan, noisy, signal, nthreads=nthreads)
     info = {
@@ -159,6 +188,7 @@ def cross_spectra(
             f.name: {s: float(np.median(n.of(s[0])[bins.edges[-2] : bins.edges[-1]])) for s in ("tt", "ee")}
             for f, n in zip(fields, noise, strict=True)
         },
+        "notes": notes,
     }
     bandpowers = {e.spectrum: v for e, v in zip(plan.entries, values, strict=True)}
     return Estimate(bandpowers, matrix, plan.masters["a", "b"], info)

@@ -20,6 +20,7 @@ symmetry TE answers to TB, and such windows are kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +34,7 @@ from cmbfit.spectra.fields import Field
 from cmbfit.spectra.gradients import eth_norm
 from cmbfit.spectra.grid import Grid
 from cmbfit.spectra.master import Spectra, seen, spectrum_of
+from cmbfit.spectra.transforms import SPECTRA
 
 _EXACT = 3e-3
 """Share of a multipole's power taken by the fit above which its response is kept multipole by multipole."""
@@ -296,13 +298,17 @@ def filter_response(
     return FilterResponse(one, two, lmax, nthreads, shared)
 
 
-def deprojection_bias(one: Field, two: Field, cl: Spectra, lmax: int) -> dict[str, Array]:
-    """Return what the removal of templates adds to the nine mean pseudo-spectra of an assumed sky.
+def deprojection_bias(
+    one: Field, two: Field, cl: Spectra, lmax: int, names: Sequence[str] = SPECTRA
+) -> dict[str, Array]:
+    """Return what the removal of templates adds to mean pseudo-spectra of an assumed sky.
 
     Parameters
     ----------
     cl : mapping of ndarray, shape (> lmax,)
         C_l in uK^2 from l = 0, before beams.
+    names : sequence of str
+        Of pseudo-spectra.
 
     Returns
     -------
@@ -311,7 +317,7 @@ def deprojection_bias(one: Field, two: Field, cl: Spectra, lmax: int) -> dict[st
     response = filter_response(one, two, lmax)
     beams = one.transfer.cut(lmax), two.transfer.cut(lmax)
     out = {}
-    for name in (x + y for x in "teb" for y in "teb"):
+    for name in names:
         held: dict[str, Array] = {}
         for x in _group(name[0]):
             for y in _group(name[1]):

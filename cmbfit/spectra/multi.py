@@ -32,7 +32,7 @@ from cmbfit.spectra.filters import filter_response
 from cmbfit.spectra.gradients import mask_derivatives
 from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, prepare
-from cmbfit.spectra.noise import noise_from_auto
+from cmbfit.spectra.noise import bin_means, interpolate
 from cmbfit.spectra.purify import pure_alms
 from cmbfit.spectra.transforms import SPECTRA, FieldAlms, masked_alms, pseudo_spectra
 
@@ -232,7 +232,10 @@ def noise_from_splits(field: Field, bins: Bins, lmax: int, depth: Array | None =
 
 
 def split_noise(field: Field, alms: Sequence[FieldAlms], bins: Bins, depth: Array | None) -> Noise:
-    """Return the noise of :func:`noise_from_splits` of coefficients that are at hand."""
+    """Return the noise of :func:`noise_from_splits` of coefficients that are at hand.
+
+    The mean auto- minus the mean cross-spectrum of splits is their sample variance, so it is never negative.
+    """
     cross = mean_pseudo(alms)
     autos = [pseudo_spectra(x, x) for x in alms]
     padded = bins.padded(alms[0].lmax)
@@ -240,5 +243,6 @@ def split_noise(field: Field, alms: Sequence[FieldAlms], bins: Bins, depth: Arra
     for s in ("tt", "ee", "bb"):
         weights = field.mask_of(s[0]).weights ** 2
         norm = float(np.mean(weights if depth is None else weights * depth))
-        level[s] = noise_from_auto(np.mean([a[s] for a in autos], axis=0), cross[s], padded, norm)
+        found = bin_means(np.mean([a[s] for a in autos], axis=0) - cross[s], padded) / norm
+        level[s] = interpolate(found, padded, alms[0].lmax)
     return Noise(level["tt"], 0.5 * (level["ee"] + level["bb"]), depth)
