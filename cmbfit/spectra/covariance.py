@@ -126,7 +126,8 @@ def multi_covariance(
             if to == entry.spectrum:
                 uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, operator))
     low = exact_lmax(list(fields), plan.lmax) if low is None else low
-    exact = LowMultipoles(corr, low, nthreads) if low > 1 else None
+    lowest = np.flatnonzero([(min(b - 1, low) + 1 - a) * 2 >= b - a for a, b in itertools.pairwise(plan.bins.edges)])
+    exact = LowMultipoles(corr, low, nthreads) if lowest.size else None
     out = np.zeros((len(entries), n, len(entries), n))
     sources = list(uses)
     every = [(one, two) for k, one in enumerate(sources) for two in sources[: k + 1]]
@@ -134,12 +135,15 @@ def multi_covariance(
     for k, one in enumerate(sources):
         for two in sources[: k + 1]:
             block = pseudo_covariance(corr, one, two)
-            if exact is not None and exact.holds(one) and exact.holds(two):
-                block[: low + 1, : low + 1] = exact.covariance(one, two)
+            better = None if exact is None else exact.put_into(block, one, two)
             for i, left in uses[one]:
                 half = left @ block
                 for j, right in uses[two]:
                     part = half @ right.T
+                    if better is not None:
+                        # bins above keep one form throughout: what leaked from below cancels in it
+                        part[lowest] = left[lowest] @ better @ right.T
+                        part[:, lowest] = left @ better @ right[lowest].T
                     out[i, :, j] += part
                     if one != two:
                         out[j, :, i] += part.T

@@ -13,21 +13,24 @@ sum's last multipole S counts as white, half E and half B, for which the sum ove
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbfit.sky.harmonic import Alm, alm_size, map2alm
-from cmbfit.sky.maps import Array, Mask
+from cmbfit.sky.harmonic import Alm, alm_size, lmax_of, map2alm
+from cmbfit.sky.maps import Array
 from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations
 from cmbfit.spectra.fields import Field
 from cmbfit.spectra.filters import FilteredModes
 from cmbfit.spectra.grid import Grid
-from cmbfit.spectra.master import seen, spectrum_of
+from cmbfit.spectra.master import Spectra, seen, spectrum_of
 from cmbfit.spectra.multi import Entry
 
-_LEAST, _MOST = 10, 24
-_DEGREES = 640.0
+_REACH = 3
+_LEAST, _MOST = 10, 16
+_DEGREES = 450.0
 """l times the radius of the cap of equal area, in degrees, up to which closed forms are not trusted."""
 
 
@@ -38,26 +41,42 @@ def exact_lmax(fields: list[Field], lmax: int) -> int:
     return min(lmax, int(np.clip(round(_DEGREES / radius), _LEAST, _MOST)))
 
 
-def real_basis(lmax: int) -> tuple[NDArray[np.int64], NDArray[np.complex128]]:
+def degrees_of(lmax: int) -> NDArray[np.int64]:
+    """Return the l of each real coefficient."""
+    return np.repeat(np.arange(lmax + 1), 2 * np.arange(lmax + 1) + 1)
+
+
+@lru_cache(maxsize=16)
+def real_basis(lmax: int, alm_lmax: int) -> tuple[NDArray[np.int64], NDArray[np.complex128]]:
     """Return, in the order of l, the index of a_lm and u with the real coefficients Re(u* a_lm) of norm one.
 
-    u is 1 for m = 0, and sqrt 2 and i sqrt 2 for m > 0: (2 l + 1) numbers for each l.
+    u is 1 for m = 0, and sqrt 2 and i sqrt 2 for m > 0: (2 l + 1) numbers for each l. The a_lm reach `alm_lmax`.
     """
     root = 2**0.5
     rows = [
-        (deg, m * (2 * lmax + 1 - m) // 2 + deg, unit)
+        (m * (2 * alm_lmax + 1 - m) // 2 + deg, unit)
         for deg in range(lmax + 1)
         for m in range(deg + 1)
         for unit in ((1.0,) if m == 0 else (root, 1j * root))
     ]
-    return np.array([r[1] for r in rows]), np.array([r[2] for r in rows], dtype=np.complex128)
+    return np.array([r[0] for r in rows]), np.array([r[1] for r in rows], dtype=np.complex128)
 
 
-def real_coefficients(alm: Alm, lmax: int, top: int) -> Array:
-    """Return the real coefficients up to `top` of a_lm given up to `lmax`, shape (..., (top + 1)^2)."""
-    index, unit = real_basis(lmax)
-    keep = (top + 1) ** 2
-    return np.ascontiguousarray((alm[..., index[:keep]] * unit[:keep].conj()).real)
+def real_coefficients(alm: Alm, lmax: int) -> Array:
+    """Return the real coefficients up to lmax of a_lm that reach at least as far, shape (..., (lmax + 1)^2)."""
+    index, unit = real_basis(lmax, lmax_of(alm))
+    return np.ascontiguousarray((alm[..., index] * unit.conj()).real)
+
+
+def complex_coefficients(values: Array, lmax: int) -> Alm:
+    """Return the a_lm of real coefficients, the inverse of :func:`real_coefficients`."""
+    index, unit = real_basis(lmax, lmax)
+    out = np.zeros((*values.shape[:-1], alm_size(lmax)), dtype=np.complex128)
+    scaled = values * (unit / np.abs(unit) ** 2)
+    real = unit.imag == 0
+    out[..., index[real]] = scaled[..., real]
+    out[..., index[~real]] += scaled[..., ~real]
+    return out
 
 
 class Kernels:
@@ -71,19 +90,13 @@ class Kernels:
         Of E to E and B to B; of E's response to B, minus that of B to E.
     """
 
-    def __init__(self, weights: Array, l1: int, l2: int, *, spins: str = "te", nthreads: int = 1) -> None:
+    def __init__(self, weights: Array, l1: int, l2: int, nthreads: int = 1) -> None:
         grid = Grid(map2alm(weights[None], l1 + l2, 0, 0, nthreads)[0], l1, l2, nthreads)
-        index, unit = real_basis(l1)
-        shape = (l1 + 1) ** 2, (l2 + 1) ** 2
-        self.k0, self.plus, self.minus = (np.zeros(shape) for _ in range(3))
-        for n, (k, u) in enumerate(zip(index, unit, strict=True)):
-            alm = np.zeros((2, alm_size(l1)), dtype=np.complex128)
-            alm[0, k] = u / abs(u) ** 2
-            if "t" in spins:
-                self.k0[n] = real_coefficients(grid.apply(alm[:1], 0, l2)[0], l2, l2)
-            if "e" in spins and n >= 4:  # no E or B at l = 0 and 1
-                e, b = real_coefficients(grid.apply(alm, 2, l2), l2, l2)
-                self.plus[n], self.minus[n] = e, b
+        rows = complex_coefficients(np.eye((l1 + 1) ** 2), l1)
+        made = [grid.apply(np.stack([row, np.zeros_like(row)]), 2, l2) for row in rows[4:]]  # no E, B at l = 0, 1
+        self.k0 = real_coefficients(np.array([grid.apply(row[None], 0, l2)[0] for row in rows]), l2)
+        self.plus, self.minus = np.zeros_like(self.k0), np.zeros_like(self.k0)
+        self.plus[4:], self.minus[4:] = np.moveaxis(real_coefficients(np.array(made), l2), 1, 0)
 
     def of(self, out: str, source: str) -> Array | None:
         """Return K of "t", "e" or "b" from "t", "e" or "b"; None where T meets polarisation."""
@@ -93,7 +106,10 @@ class Kernels:
 
 
 class LowMultipoles:
-    """Exact covariances of pseudo-spectra up to lmax.
+    """Exact covariances of pseudo-spectra up to lmax with those up to `reach`.
+
+    The lowest multipoles are correlated with those above, which a bandpower subtracts: closed forms between the two
+    would give correlations above one.
 
     Parameters
     ----------
@@ -101,16 +117,24 @@ class LowMultipoles:
         Fields with noise, signal, masks.
     lmax : int
         At most that of `corr`.
+
+    Attributes
+    ----------
+    reach : int
     """
 
     def __init__(self, corr: FieldCorrelations, lmax: int, nthreads: int = 1) -> None:
         self._corr = corr
         self.lmax = lmax
-        self._top = min(2 * lmax + 20, corr.lmax)
+        self.reach = min(_REACH * lmax, corr.lmax)
+        self._top = min(self.reach + 20, corr.lmax)
         self._nthreads = nthreads
         self._kernels: dict[object, Kernels] = {}
+        self._grids: dict[int, Grid] = {}
+        self._modes: dict[tuple[str, str], FilteredModes] = {}
         self._sources: dict[tuple[str, str], dict[str, Array]] = {}
-        self._known: dict[tuple[object, ...], Array] = {}
+        self._sky: dict[tuple[str, ...], dict[str, Array]] = {}
+        self._noise: dict[tuple[str, str, int], dict[str, Array]] = {}
 
     def holds(self, entry: Entry) -> bool:
         """Return whether a pseudo-spectrum has no pure B: that is not a masked field."""
@@ -118,117 +142,158 @@ class LowMultipoles:
         sides = zip(entry.spectrum, (entry.a, entry.b), strict=True)
         return not any(x == "b" and fields[n].purify_b for x, n in sides)
 
-    def _kernel(self, mask: Mask) -> Kernels:
-        label = self._corr.mask_label(mask)
-        if label not in self._kernels:
-            self._kernels[label] = Kernels(mask.weights, self.lmax, self._top, nthreads=self._nthreads)
-        return self._kernels[label]
+    def _alike(self, name: str) -> str:
+        """Return the first field with these masks, beams and filters: maps of one instrument are done once."""
+        f = self._corr.fields[name]
+        labels = [self._corr.mask_label(f.mask_of(x)) for x in "te"]
+        for other, g in self._corr.fields.items():
+            same = [self._corr.mask_label(g.mask_of(x)) for x in "te"] == labels
+            if same and g.filters is f.filters and g.transfer.equals(f.transfer):
+                return other
+        return name
 
-    def _product(self, weights: Array, key: object) -> Kernels:
+    def _kernel(self, weights: Array, key: object, top: int) -> Kernels:
         if key not in self._kernels:
-            self._kernels[key] = Kernels(weights, self.lmax, self.lmax, nthreads=self._nthreads)
+            self._kernels[key] = Kernels(weights, self.lmax, top, self._nthreads)
         return self._kernels[key]
+
+    def _filtered(self, name: str, x: str) -> FilteredModes | None:
+        f = self._corr.fields[name]
+        if f.filters is None or not len(f.filters.of(x)[0]):
+            return None
+        key = name, "t" if x == "t" else "eb"
+        if key not in self._modes:
+            self._modes[key] = FilteredModes(f, x, self._top, self._nthreads)
+        return self._modes[key]
 
     def _rows(self, name: str, x: str) -> dict[str, Array]:
         """Return K of a field, what its filters take included, for each source."""
         if (name, x) not in self._sources:
-            f = self._corr.fields[name]
-            kernel = self._kernel(f.mask_of(x))
+            mask = self._corr.fields[name].mask_of(x)
+            kernel = self._kernel(mask.weights, self._corr.mask_label(mask), self._top)
             out = {y: k for y in "teb" if (k := kernel.of(x, y)) is not None}
-            if f.filters is not None and len(f.filters.of(x)[0]):
-                modes = FilteredModes(f, x, self._top, self._nthreads)
-                g = real_coefficients(modes.g[:, modes.letters.index(x)], self._top, self.lmax)
+            if (modes := self._filtered(name, x)) is not None:
+                g = real_coefficients(modes.g[:, modes.letters.index(x)], self.lmax)
                 for n, y in enumerate(modes.letters):
-                    out[y] = out[y] - g.T @ real_coefficients(modes.u[:, n], self._top, self._top)
+                    out[y] = out[y] - g.T @ real_coefficients(modes.u[:, n], self._top)
             self._sources[name, x] = out
         return self._sources[name, x]
 
-    def _sky(self, p: str, i: str, q: str, k: str) -> Array:
-        """Return <p~_i q~_k^T> of the sky."""
-        one, two = self._corr.fields[i], self._corr.fields[k]
-        size = self._corr.lmax + 1
-        beams = one.transfer.cut(size - 1), two.transfer.cut(size - 1)
-        cl: dict[str, Array] = {}
-        for y in self._rows(i, p):
-            for u in self._rows(k, q):
-                for source, gain in seen(y + u, *beams):
-                    values = spectrum_of(self._corr.signal, source)
-                    if values is not None:
-                        cl[y + u] = cl.get(y + u, 0.0) + gain * values[:size]
-        return self._sum(p, i, q, k, cl)
+    def _seen(self, sky: dict[str, Array], name: str, x: str) -> dict[str, Array]:
+        """Return the masked field "t", or "e" and "b", of skies given as real coefficients of T, E, B, up to `reach`.
 
-    def _sum(self, p: str, i: str, q: str, k: str, cl: dict[str, Array]) -> Array:
-        one, two = self._rows(i, p), self._rows(k, q)
-        degrees = np.repeat(np.arange(self._top + 1), 2 * np.arange(self._top + 1) + 1)
-        size = (self.lmax + 1) ** 2
-        total = np.zeros((size, size))
-        if ("t" in (p, q)) != (p == q == "t"):  # T with polarisation: what lies above averages out
-            white = 0.0
-        else:
-            white = float(np.mean([cl[y + y][self._top] if y + y in cl else 0.0 for y in one]))
-        for y, left in one.items():
-            for u, right in two.items():
-                values = cl.get(y + u, np.zeros(self._top + 1))[degrees] - white * (y == u)
-                if values.any():
-                    total += (left * values) @ right.T
+        Parameters
+        ----------
+        sky : mapping letter -> ndarray, shape (skies, (top + 1)^2)
+        """
+        mask, letters = self._corr.fields[name].mask_of(x), "t" if x == "t" else "eb"
+        label = self._corr.mask_label(mask)
+        if label not in self._grids:
+            alm = map2alm(mask.weights[None], min(self._top + self.reach, 2 * self._corr.lmax), 0, 0, self._nthreads)[0]
+            self._grids[label] = Grid(alm, self._top, self.reach, self._nthreads)
+        found = np.array([
+            self._grids[label].apply(alm, 0 if x == "t" else 2, self.reach)
+            for alm in complex_coefficients(np.stack([sky[y] for y in letters], axis=1), self._top)
+        ])  # fmt: skip
+        out = {y: real_coefficients(found[:, n], self.reach) for n, y in enumerate(letters)}
+        if (modes := self._filtered(name, x)) is not None:
+            fitted = sum(
+                sky[y] @ real_coefficients(modes.u[:, n], self._top).T for n, y in enumerate(modes.letters)
+            )
+            for n, y in enumerate(modes.letters):
+                out[y] = out[y] - fitted @ real_coefficients(modes.g[:, n], self.reach)
+        return out
+
+    def _correlate(self, p: str, i: str, group: str, k: str, cl: Spectra) -> dict[str, Array]:
+        """Return <p~_i q~_k^T> for each q of a group "t" or "e", for the C_l of two maps before their masks."""
+        rows = self._rows(i, p)
+        letters = "t" if group == "t" else "eb"
+        same = (p == "t") == (group == "t")  # else what lies above the sum averages out
+        white = float(np.mean([cl[y + y][self._top] for y in letters if y + y in cl] or [0.0])) if same else 0.0
+        degrees = degrees_of(self._top)
+        sky = {
+            u: sum(
+                (left * (cl.get(y + u, np.zeros(self._top + 1))[degrees] - white * (y == u)) for y, left in rows.items()),
+                start=np.zeros(next(iter(rows.values())).shape),
+            )
+            for u in letters
+        }  # fmt: skip
+        out = self._seen(sky, k, group)
         if white:
-            f, g = self._corr.fields[i].mask_of(p), self._corr.fields[k].mask_of(q)
-            labels = sorted((self._corr.mask_label(f), self._corr.mask_label(g)))
-            found = self._product(f.weights * g.weights, ("product", *labels)).of(p, q)
-            if found is not None:
-                total += white * found
-        return total
+            f, g = self._corr.fields[i].mask_of(p), self._corr.fields[k].mask_of(group)
+            key = "product", *sorted((self._corr.mask_label(f), self._corr.mask_label(g)))
+            both = self._kernel(f.weights * g.weights, key, self.reach)
+            for q in letters:
+                if (more := both.of(p, q)) is not None:
+                    out[q] = out[q] + white * more
+        return out
 
-    def _noise(self, p: str, q: str, i: str, index: int) -> Array | None:
-        """Return <p~ q~^T> of the noise of one split; None for T with polarisation."""
-        f = self._corr.fields[i]
-        noise, mask = f.noise_of(index), f.mask_of(p)
-        if ("t" in (p, q)) and p != q:
+    def sky(self, p: str, i: str, q: str, k: str) -> Array:
+        """Return <p~_i q~_k^T> of the sky, shape ((lmax + 1)^2, (reach + 1)^2)."""
+        group = "t" if q == "t" else "e"
+        key = p, self._alike(i), group, self._alike(k)
+        if key not in self._sky:
+            one, two = self._corr.fields[i], self._corr.fields[k]
+            size = self._corr.lmax + 1
+            beams = one.transfer.cut(size - 1), two.transfer.cut(size - 1)
+            cl: dict[str, Array] = {}
+            for y in "t" if p == "t" else "eb":
+                for u in "t" if q == "t" else "eb":
+                    for source, gain in seen(y + u, *beams):
+                        values = spectrum_of(self._corr.signal, source)
+                        if values is not None:
+                            cl[y + u] = cl.get(y + u, 0.0) + gain * values[:size]
+            self._sky[key] = self._correlate(p, i, group, k, cl)
+        return self._sky[key][q]
+
+    def noise(self, p: str, q: str, i: str, index: int | None) -> Array | None:
+        """Return the same of the noise of one split of a field; None for none, or T with polarisation."""
+        if index is None or (p == "t") != (q == "t"):
             return None
-        level = noise.of(p)[: self._corr.lmax + 1]
-        if noise.depth is None:
-            return self._sum(p, i, q, i, {x + x: level for x in ("t" if p == "t" else "eb")})
-        key = "depth", self._corr.mask_label(mask), id(noise.depth)
-        kernel = self._product(mask.weights**2 * noise.depth, key).of(p, q)
-        degrees = np.repeat(np.arange(self.lmax + 1), 2 * np.arange(self.lmax + 1) + 1)
-        return None if kernel is None else kernel * 0.5 * np.add.outer(level[degrees], level[degrees])
-
-    def sky(self, one: tuple[str, str], two: tuple[str, str]) -> Array:
-        """Return <p~_i q~_k^T> of the sky for (p, i) and (q, k)."""
-        if two < one:
-            return self.sky(two, one).T
-        key = "sky", *one, *two
-        if key not in self._known:
-            self._known[key] = self._sky(*one, *two)
-        return self._known[key]
-
-    def noise(self, one: tuple[str, str], two: tuple[str, str], index: int | None) -> Array | None:
-        """Return the same of the noise of one split of a field; None for none."""
-        if index is None:
-            return None
-        key = "noise", one[0], two[0], one[1], index
-        if key not in self._known:
-            made = self._noise(one[0], two[0], one[1], index)
-            self._known[key] = np.zeros(0) if made is None else made
-        return self._known[key] if self._known[key].size else None
+        key = p, self._alike(i), id(self._corr.fields[i].noise_of(index))
+        if key not in self._noise:
+            noise, mask = self._corr.fields[i].noise_of(index), self._corr.fields[i].mask_of(p)
+            level = noise.of(p)[: self._corr.lmax + 1]
+            letters = "t" if p == "t" else "eb"
+            if noise.depth is None:
+                self._noise[key] = self._correlate(p, i, letters[0], i, {x + x: level for x in letters})
+            else:
+                of = "depth", self._corr.mask_label(mask), id(noise.depth)
+                kernel = self._kernel(mask.weights**2 * noise.depth, of, self.reach)
+                one, two = level[degrees_of(self.lmax)], level[degrees_of(self.reach)]
+                self._noise[key] = {
+                    x: 0.5 * np.add.outer(one, two) * k for x in letters if (k := kernel.of(p, x)) is not None
+                }
+        return self._noise[key][q]
 
     def covariance(self, first: Entry, second: Entry) -> Array:
-        """Return the covariance of two split-averaged pseudo-spectra, shape (lmax + 1, lmax + 1)."""
+        """Return the covariance of two split-averaged pseudo-spectra, shape (lmax + 1, reach + 1)."""
         x, y = (first.spectrum[0], first.a), (first.spectrum[1], first.b)
         z, w = (second.spectrum[0], second.a), (second.spectrum[1], second.b)
-        total = 0.0
+        total = np.zeros(((self.lmax + 1) ** 2, (self.reach + 1) ** 2))
         direct, crossed = coincidences(self._corr, first, second)
         for (one, two), counts in ((((x, z), (y, w)), direct), (((x, w), (y, z)), crossed)):
-            s1, s2 = self.sky(*one), self.sky(*two)
-            total = total + s1 * s2
+            s1, s2 = (self.sky(*p, *q) for p, q in (one, two))
+            total += s1 * s2
             for (n1, n2), share in counts.items():
-                t1, t2 = self.noise(*one, n1), self.noise(*two, n2)
+                t1, t2 = (
+                    self.noise(p[0], q[0], p[1], n) for (p, q), n in ((one, n1), (two, n2))
+                )
                 if t1 is not None:
-                    total = total + share * t1 * s2
+                    total += share * t1 * s2
                 if t2 is not None:
-                    total = total + share * s1 * t2
+                    total += share * s1 * t2
                 if t1 is not None and t2 is not None:
-                    total = total + share * t1 * t2
-        degrees = np.arange(self.lmax + 1)
-        summed = np.add.reduceat(np.add.reduceat(total, degrees**2, axis=0), degrees**2, axis=1)
-        return np.asarray(summed / np.outer(2 * degrees + 1, 2 * degrees + 1))
+                    total += share * t1 * t2
+        rows, columns = np.arange(self.lmax + 1), np.arange(self.reach + 1)
+        summed = np.add.reduceat(np.add.reduceat(total, rows**2, axis=0), columns**2, axis=1)
+        return np.asarray(summed / np.outer(2 * rows + 1, 2 * columns + 1))
+
+    def put_into(self, block: Array, first: Entry, second: Entry) -> Array | None:
+        """Return a covariance of two pseudo-spectra with the exact one where it is known; None where either holds pure B."""
+        if not (self.holds(first) and self.holds(second)):
+            return None
+        out = block.copy()
+        out[: self.lmax + 1, : self.reach + 1] = self.covariance(first, second)
+        out[: self.reach + 1, : self.lmax + 1] = self.covariance(second, first).T
+        return out

@@ -64,6 +64,14 @@ class Transfer:
         leak = {"e": self.t_to_e, "b": self.t_to_b}.get(letter)
         return own if leak is None else [*own, ("t", leak)]
 
+    def equals(self, other: Transfer) -> bool:
+        """Return whether all functions are the same."""
+        mine, theirs = ((x.t, x.p, x.t_to_e, x.t_to_b) for x in (self, other))
+        return self is other or all(
+            a is b or (a is not None and b is not None and np.array_equal(a, b))
+            for a, b in zip(mine, theirs, strict=True)
+        )
+
     def cut(self, lmax: int) -> Transfer:
         """Return the functions up to lmax; raise :class:`SpectrumError` where one is shorter."""
         parts = [None if x is None else x[: lmax + 1] for x in (self.t, self.p, self.t_to_e, self.t_to_b)]
