@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from cmbfit.io import publish_record, require_sha256
@@ -71,6 +72,8 @@ def estimate_spectra(
         filters_a=monopole_dipole(sky),
         filters_b=monopole_dipole(sky),
     )
+    for note in estimate.info["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     write_spectra(output, estimate, settings=given)
     inputs = [map_a, map_b, mask, fiducial, pixel_window]
     publish_record(output, inputs=inputs, settings=given, facts=dict(estimate.info))

@@ -14,6 +14,7 @@ from cmbfit.spectra.binning import Bins, dl_factor
 from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.fields import Field, Noise, same_mask
 from cmbfit.spectra.filters import deprojection_bias
+from cmbfit.spectra.leftover import pure_leftover
 from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, Transfer, couple
 from cmbfit.spectra.multi import Plan, coupling_lmax, estimate_bandpowers, field_alms, make_plan
@@ -116,6 +117,7 @@ def cross_spectra(
     filters_a: Templates | None = None,
     filters_b: Templates | None = None,
     noise: tuple[Noise, Noise] | None = None,
+    leftover_skies: int = 10,
     nthreads: int = 1,
 ) -> Estimate:
     """Estimate the nine cross-spectra of two maps whose noise is independent.
@@ -145,6 +147,9 @@ def cross_spectra(
         What was taken off each map: ``monopole_dipole(mask)`` after :func:`cmbfit.sky.remove_monopole_dipole`.
     noise : pair of Noise, optional
         Of both maps, where it is known; measured when omitted.
+    leftover_skies : int
+        Skies on which what pixels leave of E in pure B is measured (:mod:`cmbfit.spectra.leftover`): into
+        `info`, with a note where it is more than a tenth of the BB of the theory. 0 for none.
 
     Raises
     ------
@@ -173,6 +178,14 @@ def cross_spectra(
         noise = found[0], found[1]
     noisy = [replace(f, noise=n) for f, n in zip(fields, noise, strict=True)]
     matrix = multi_covariance(plan, noisy, signal, nthreads=nthreads)
+    left = {}
+    if purify_b and leftover_skies:
+        left = pure_leftover(plan, fields, signal, n_skies=leftover_skies, nthreads=nthreads)
+    for found_b in left.values():
+        sigma = np.sqrt(np.diag(matrix).reshape(len(plan.entries), -1))
+        k = next(i for i, e in enumerate(plan.entries) if e.spectrum == "bb")
+        sought = plan.theory({"bb": fiducial_dl["bb"]})[k] if "bb" in fiducial_dl else np.zeros(bins.n)
+        notes += found_b.notes(sought, sigma[k], bins.edges)
     info = {
         "map_a": map_a.name,
         "map_b": map_b.name,
@@ -189,6 +202,10 @@ def cross_spectra(
             for f, n in zip(fields, noise, strict=True)
         },
         "notes": notes,
+        **{
+            "pure_b_leftover": {"dl_uk2": x.dl.tolist(), "error_uk2": x.error.tolist(), "skies": leftover_skies}
+            for x in left.values()
+        },
     }
     bandpowers = {e.spectrum: v for e, v in zip(plan.entries, values, strict=True)}
     return Estimate(bandpowers, matrix, plan.masters["a", "b"], info)
