@@ -204,12 +204,18 @@ class LowMultipoles:
                 out[y] = out[y] - fitted @ real_coefficients(modes.g[:, n], self.reach)
         return out
 
-    def _correlate(self, p: str, i: str, group: str, k: str, cl: Spectra) -> dict[str, Array]:
-        """Return <p~_i q~_k^T> for each q of a group "t" or "e", for the C_l of two maps before their masks."""
+    def _correlate(
+        self, p: str, i: str, group: str, k: str, cl: Spectra, *, noise: bool = False
+    ) -> dict[str, Array]:
+        """Return <p~_i q~_k^T> for each q of a group "t" or "e", for the C_l of two maps before their masks.
+
+        What is white above the sum (the sky beyond lmax counts as none) is kept whole by a fit of templates.
+        """
         rows = self._rows(i, p)
         letters = "t" if group == "t" else "eb"
         same = (p == "t") == (group == "t")  # else what lies above the sum averages out
-        white = float(np.mean([cl[y + y][self._top] for y in letters if y + y in cl] or [0.0])) if same else 0.0
+        beyond = same and (noise or self._top < self._corr.lmax)
+        white = float(np.mean([cl[y + y][self._top] for y in letters if y + y in cl] or [0.0])) if beyond else 0.0
         degrees = degrees_of(self._top)
         sky = {
             u: sum(
@@ -256,7 +262,7 @@ class LowMultipoles:
             level = noise.of(p)[: self._corr.lmax + 1]
             letters = "t" if p == "t" else "eb"
             if noise.depth is None:
-                self._noise[key] = self._correlate(p, i, letters[0], i, {x + x: level for x in letters})
+                self._noise[key] = self._correlate(p, i, letters[0], i, {x + x: level for x in letters}, noise=True)
             else:
                 of = "depth", self._corr.mask_label(mask), id(noise.depth)
                 kernel = self._kernel(mask.weights**2 * noise.depth, of, self.reach)
