@@ -100,14 +100,14 @@ def spectra(
     as_sacc = output.suffix.lower() in _FITS
     if output.suffix.lower() not in (*_FITS, ".txt", ".dat"):
         raise SpectrumError(f"--output {output}: expected a name in .txt, .dat, .fits or .sacc")
+    if noise_uk_arcmin and theory is None:
+        raise SpectrumError("--noise-uk-arcmin is for errors: give --theory FILE as well")
     if (theory is not None or as_sacc) and map_b is None:
         raise SpectrumError(
             "errors and SACC need two maps with independent noise: the auto-spectrum of one map holds its noise"
         )
     if as_sacc and (theory is None or cl):
         raise SpectrumError("SACC holds D_l with their covariance: give --theory FILE, and no --cl")
-    if noise_uk_arcmin and theory is None:
-        raise SpectrumError("--noise-uk-arcmin is for errors: give --theory FILE as well")
     weights = _masks(mask, mask_p, mask2, mask2_p, two=map_b is not None, coord=coord, ordering=ordering)
     maps: list[StokesMap] = []
     for k, path in enumerate(p for p in (map_a, map_b) if p is not None):
@@ -130,12 +130,11 @@ def spectra(
         )
         errors, estimate = None, None
     else:
-        noise = _noise(noise_uk_arcmin, nside) if noise_uk_arcmin else None
+        noise = _noise(noise_uk_arcmin, nside)
         estimate = _estimate(
             maps, weights, edges, transfers, theory, purify_b=purify_b, noise=noise, threads=threads
         )
-        for note in estimate.info["notes"]:
-            typer.echo(f"note: {note}", err=True)
+        _say(estimate)
         values, windows_lmax = dict(estimate.bandpowers), estimate.master.lmax
         sd = np.sqrt(np.diag(estimate.covariance)).reshape(len(values), -1)
         errors = dict(zip(values, sd, strict=True))
@@ -157,6 +156,11 @@ def spectra(
     publish_record(output, inputs=inputs, settings=settings)
     noise = "noise included" if len(maps) == 1 else "no noise bias"
     say(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
+
+
+def _say(estimate: Estimate) -> None:
+    for note in estimate.info["notes"]:
+        typer.echo(f"note: {note}", err=True)
 
 
 def _masks(
@@ -239,12 +243,14 @@ def _transfers(
     return out
 
 
-def _noise(levels: list[float], nside: int) -> tuple[Noise, Noise]:
-    """Return white noise of both maps."""
+def _noise(levels: list[float] | None, nside: int) -> tuple[Noise, Noise] | None:
+    """Return white noise of both maps; None where it is to be measured."""
     import numpy as np  # noqa: PLC0415
 
     from cmbfit.spectra.fields import Noise  # noqa: PLC0415
 
+    if not levels:
+        return None
     if len(levels) > 2 or min(levels) < 0:
         raise SpectrumError(f"--noise-uk-arcmin: expected one or two levels from zero, found {levels}")
     cl = [np.full(3 * nside, (x * np.pi / 10800) ** 2) for x in levels]

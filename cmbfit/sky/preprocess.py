@@ -8,7 +8,6 @@ import numpy as np
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import PIECE, Array, Mask, StokesMap, check_together, projected
 
-
 MONOPOLE_DIPOLE = "remove monopole and dipole"
 """The step's name in a map's history."""
 

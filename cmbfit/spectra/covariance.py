@@ -28,6 +28,7 @@ from cmbfit.spectra.multi import Entry, Plan
 
 _LEAKED_PAIR = 1.5  # <cos^4> / <cos^2>^2
 
+
 class _Sum:
     """A sum of a(l, l') X_ll' over few different X, with a(l, l') kept as products of two vectors."""
 
@@ -126,7 +127,9 @@ def multi_covariance(
             if to == entry.spectrum:
                 uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, operator))
     low = exact_lmax(list(fields), plan.lmax) if low is None else low
-    lowest = np.flatnonzero([(min(b - 1, low) + 1 - a) * 2 >= b - a for a, b in itertools.pairwise(plan.bins.edges)])
+    lowest = np.flatnonzero(
+        [(min(b - 1, low) + 1 - a) * 2 >= b - a for a, b in itertools.pairwise(plan.bins.edges)]
+    )
     exact = LowMultipoles(corr, low, nthreads) if lowest.size else None
     out = np.zeros((len(entries), n, len(entries), n))
     sources = list(uses)
@@ -189,7 +192,9 @@ def _culprits(matrix: Array, names: Sequence[str]) -> str:
     if not np.isfinite(matrix).all():
         return "; not finite: " + ", ".join(names[k] for k in np.flatnonzero(~np.isfinite(variance))[:5])
     if not (variance > 0).all():
-        return "; variance not above zero: " + ", ".join(names[k] for k in np.flatnonzero(~(variance > 0))[:5])
+        return "; variance not above zero: " + ", ".join(
+            names[k] for k in np.flatnonzero(~(variance > 0))[:5]
+        )
     scale = 1 / np.sqrt(variance)
     weight = np.linalg.eigh(matrix * np.outer(scale, scale))[1][:, 0] ** 2
     worst = np.argsort(weight)[::-1][:3]

@@ -202,10 +202,12 @@ def cross_spectra(
             for f, n in zip(fields, noise, strict=True)
         },
         "notes": notes,
-        **{
-            "pure_b_leftover": {"dl_uk2": x.dl.tolist(), "error_uk2": x.error.tolist(), "skies": leftover_skies}
-            for x in left.values()
-        },
     }
+    for x in left.values():
+        info["pure_b_leftover"] = {
+            "dl_uk2": x.dl.tolist(),
+            "error_uk2": x.error.tolist(),
+            "skies": leftover_skies,
+        }
     bandpowers = {e.spectrum: v for e, v in zip(plan.entries, values, strict=True)}
     return Estimate(bandpowers, matrix, plan.masters["a", "b"], info)

@@ -66,7 +66,7 @@ class FilteredModes:
         mask, templates, spin = field.mask_of(letter), field.filters, 0 if letter == "t" else 2
         if templates is None or not len(templates.of(letter)[0]):
             raise SpectrumError(f"field {field.name!r}: no templates of {letter!r}")
-        weights = templates.of(letter)[1]
+        weights = templates.weights(letter)
         g, u = [], []
         for f in templates.rows(letter):
             g.append(map2alm(mask.weights * f, lmax, spin, 0, nthreads))

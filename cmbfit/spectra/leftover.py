@@ -49,14 +49,18 @@ class Leftover:
             return []
         what = "of the BB of the theory" if compared is sought else "of the error of BB"
         bins = ", ".join(f"l {edges[k]}-{edges[k + 1] - 1}: {share[k]:.2g}" for k in worst[:6])
-        return [
-            f"pure B: pixels leave E in BB, in units {what} {bins}; leave these bins out, or use a finer nside or a wider "
-            "apodisation"
-        ]
+        note = f"pure B: pixels leave E in BB, in units {what} {bins}"
+        return [f"{note}; leave these bins out, or use a finer nside or a wider apodisation"]
 
 
 def pure_leftover(
-    plan: Plan, fields: Sequence[Field], signal: Spectra, *, n_skies: int = 10, seed: int = 1, nthreads: int = 1
+    plan: Plan,
+    fields: Sequence[Field],
+    signal: Spectra,
+    *,
+    n_skies: int = 10,
+    seed: int = 1,
+    nthreads: int = 1,
 ) -> dict[Pair, Leftover]:
     """Measure BB of skies of E alone for each pair of fields with pure B.
 
@@ -89,5 +93,7 @@ def pure_leftover(
             sky = StokesMap(np.zeros_like(q), q, u, coord=f.mask.coord, name=n)
             alms[n] = pure_alms(sky, f.mask, lmax, derivatives[n], nthreads, f.mask_p)
         for a, b in pairs:
-            found[a, b][k] = plan.masters[a, b].operators["bb", "bb"] @ mean_pseudo([alms[a]], [alms[b]])["bb"]
+            found[a, b][k] = (
+                plan.masters[a, b].operators["bb", "bb"] @ mean_pseudo([alms[a]], [alms[b]])["bb"]
+            )
     return {p: Leftover(x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(n_skies)) for p, x in found.items()}

@@ -93,7 +93,9 @@ class Kernels:
     def __init__(self, weights: Array, l1: int, l2: int, nthreads: int = 1) -> None:
         grid = Grid(map2alm(weights[None], l1 + l2, 0, 0, nthreads)[0], l1, l2, nthreads)
         rows = complex_coefficients(np.eye((l1 + 1) ** 2), l1)
-        made = [grid.apply(np.stack([row, np.zeros_like(row)]), 2, l2) for row in rows[4:]]  # no E, B at l = 0, 1
+        made = [
+            grid.apply(np.stack([row, np.zeros_like(row)]), 2, l2) for row in rows[4:]
+        ]  # no E, B at l = 0, 1
         self.k0 = real_coefficients(np.array([grid.apply(row[None], 0, l2)[0] for row in rows]), l2)
         self.plus, self.minus = np.zeros_like(self.k0), np.zeros_like(self.k0)
         self.plus[4:], self.minus[4:] = np.moveaxis(real_coefficients(np.array(made), l2), 1, 0)
@@ -189,7 +191,9 @@ class LowMultipoles:
         mask, letters = self._corr.fields[name].mask_of(x), "t" if x == "t" else "eb"
         label = self._corr.mask_label(mask)
         if label not in self._grids:
-            alm = map2alm(mask.weights[None], min(self._top + self.reach, 2 * self._corr.lmax), 0, 0, self._nthreads)[0]
+            alm = map2alm(
+                mask.weights[None], min(self._top + self.reach, 2 * self._corr.lmax), 0, 0, self._nthreads
+            )[0]
             self._grids[label] = Grid(alm, self._top, self.reach, self._nthreads)
         found = np.array([
             self._grids[label].apply(alm, 0 if x == "t" else 2, self.reach)
@@ -204,9 +208,7 @@ class LowMultipoles:
                 out[y] = out[y] - fitted @ real_coefficients(modes.g[:, n], self.reach)
         return out
 
-    def _correlate(
-        self, p: str, i: str, group: str, k: str, cl: Spectra, *, noise: bool = False
-    ) -> dict[str, Array]:
+    def _correlate(self, p: str, i: str, group: str, k: str, cl: Spectra) -> dict[str, Array]:
         """Return <p~_i q~_k^T> for each q of a group "t" or "e", for the C_l of two maps before their masks.
 
         What is white above the sum (the sky beyond lmax counts as none) is kept whole by a fit of templates.
@@ -214,8 +216,10 @@ class LowMultipoles:
         rows = self._rows(i, p)
         letters = "t" if group == "t" else "eb"
         same = (p == "t") == (group == "t")  # else what lies above the sum averages out
-        beyond = same and (noise or self._top < self._corr.lmax)
-        white = float(np.mean([cl[y + y][self._top] for y in letters if y + y in cl] or [0.0])) if beyond else 0.0
+        beyond = same and self._top < self._corr.lmax
+        white = (
+            float(np.mean([cl[y + y][self._top] for y in letters if y + y in cl] or [0.0])) if beyond else 0.0
+        )
         degrees = degrees_of(self._top)
         sky = {
             u: sum(
@@ -253,23 +257,29 @@ class LowMultipoles:
         return self._sky[key][q]
 
     def noise(self, p: str, q: str, i: str, index: int | None) -> Array | None:
-        """Return the same of the noise of one split of a field; None for none, or T with polarisation."""
+        """Return the same of the noise of one split of a field; None for none, or T with polarisation.
+
+        N_l is that of masked maps, so it is a factor, and exact where it is white; filters count as taking none of it.
+        """
         if index is None or (p == "t") != (q == "t"):
             return None
         key = p, self._alike(i), id(self._corr.fields[i].noise_of(index))
         if key not in self._noise:
             noise, mask = self._corr.fields[i].noise_of(index), self._corr.fields[i].mask_of(p)
             level = noise.of(p)[: self._corr.lmax + 1]
-            letters = "t" if p == "t" else "eb"
-            if noise.depth is None:
-                self._noise[key] = self._correlate(p, i, letters[0], i, {x + x: level for x in letters}, noise=True)
-            else:
-                of = "depth", self._corr.mask_label(mask), id(noise.depth)
-                kernel = self._kernel(mask.weights**2 * noise.depth, of, self.reach)
-                one, two = level[degrees_of(self.lmax)], level[degrees_of(self.reach)]
-                self._noise[key] = {
-                    x: 0.5 * np.add.outer(one, two) * k for x in letters if (k := kernel.of(p, x)) is not None
-                }
+            label = self._corr.mask_label(mask)
+            depth, of = (
+                (1.0, ("product", label, label))
+                if noise.depth is None
+                else (noise.depth, ("depth", label, id(noise.depth)))
+            )
+            kernel = self._kernel(mask.weights**2 * depth, of, self.reach)
+            one, two = level[degrees_of(self.lmax)], level[degrees_of(self.reach)]
+            self._noise[key] = {
+                x: 0.5 * np.add.outer(one, two) * k
+                for x in ("t" if p == "t" else "eb")
+                if (k := kernel.of(p, x)) is not None
+            }
         return self._noise[key][q]
 
     def covariance(self, first: Entry, second: Entry) -> Array:
@@ -282,9 +292,7 @@ class LowMultipoles:
             s1, s2 = (self.sky(*p, *q) for p, q in (one, two))
             total += s1 * s2
             for (n1, n2), share in counts.items():
-                t1, t2 = (
-                    self.noise(p[0], q[0], p[1], n) for (p, q), n in ((one, n1), (two, n2))
-                )
+                t1, t2 = (self.noise(p[0], q[0], p[1], n) for (p, q), n in ((one, n1), (two, n2)))
                 if t1 is not None:
                     total += share * t1 * s2
                 if t2 is not None:

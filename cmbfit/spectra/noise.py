@@ -109,7 +109,9 @@ def noise_levels(
         Levels(t - bin_means(expected[k], bins), t * np.sqrt(2 / count), t)
         for t, k in zip(own, ("aa", "bb"), strict=True)
     ]
-    for _ in range(4):  # weights depend on the noise that is looked for; the size of a scatter is that of its noise
+    for _ in range(
+        4
+    ):  # weights depend on the noise that is looked for; the size of a scatter is that of its noise
         guess = [
             np.interp(np.arange(lmax + 1), bins.centres, np.minimum(_smooth(np.abs(x.level)), x.total))
             for x in found
@@ -127,7 +129,9 @@ def noise_levels(
             alpha = np.clip(alpha, 0, 1)
             alpha[(refuted @ (weight > 0)) & ~dark] = 1
             alpha[dark] = 0
-            variance = 2 * ((1 - alpha) * sky) ** 2 + (2 - alpha) ** 2 * sky * n + alpha**2 * blurred + 2 * n**2
+            variance = (
+                2 * ((1 - alpha) * sky) ** 2 + (2 - alpha) ** 2 * sky * n + alpha**2 * blurred + 2 * n**2
+            )
             found.append(
                 Levels(
                     bin_means(measured[name] - expected[name] - alpha * off, bins),

@@ -23,7 +23,7 @@ class _MonopoleDipole(Sequence[Array]):
     def __len__(self) -> int:
         return 4
 
-    def __getitem__(self, k):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 (a sequence has two overloads)
+    def __getitem__(self, k):  # type: ignore[no-untyped-def]
         if not 0 <= k < len(self):
             raise IndexError(k)
         if k == 0:
@@ -57,6 +57,13 @@ class Templates:
             if len(maps) and weights is None:
                 raise SpectrumError(f"templates {name}: expected the weights of their fit (weights_{name})")
 
+    def weights(self, letter: str) -> Array:
+        """Return the weights of the fit of the field "t", "e" or "b"."""
+        found = self.of(letter)[1]
+        if found is None:
+            raise SpectrumError(f"templates of {letter!r}: there are none")
+        return found
+
     def of(self, letter: str) -> tuple[Sequence[Array], Array | None]:
         """Return the maps of the field "t", "e" or "b", and the weights of their fit."""
         return (self.t, self.weights_t) if letter == "t" else (self.p, self.weights_p)
@@ -78,7 +85,7 @@ class Templates:
         SpectrumError
             When the weights cannot tell the templates apart.
         """
-        weights = self.of(letter)[1]
+        weights = self.weights(letter)
         found = list(self.rows(letter))
         matrix = np.array([[float((a * weights * b).sum()) for b in found] for a in found])
         scale = np.sqrt(np.diag(matrix))
@@ -108,12 +115,16 @@ def deproject(stokes: StokesMap, templates: Templates, mask: Mask) -> StokesMap:
         maps = list(templates.rows(letter))
         if not maps:
             continue
-        weights = templates.of(letter)[1]
+        weights = templates.weights(letter)
         values = np.stack([np.where(weights > 0, getattr(stokes, x), 0.0) for x in names])
         if not np.isfinite(values).all():
-            raise SpectrumError(f"map {stokes.name!r}: the fit of templates has weight on pixels without data")
+            raise SpectrumError(
+                f"map {stokes.name!r}: the fit of templates has weight on pixels without data"
+            )
         c = templates.normal(letter) @ [float((f * weights * values).sum()) for f in maps]
-        left = np.stack([getattr(stokes, x) for x in names]) - sum(a * f for a, f in zip(c, maps, strict=True))
+        left = np.stack([getattr(stokes, x) for x in names]) - sum(
+            a * f for a, f in zip(c, maps, strict=True)
+        )
         changes |= dict(zip(names, left, strict=True))
         found[names] = c.tolist()
     return stokes.step({"step": _STEP, "coefficients": found}, **changes)

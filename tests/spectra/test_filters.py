@@ -166,7 +166,9 @@ def test_a_filter_cannot_be_forgotten() -> None:
     Field("a", [sky], mask, ONE, filters=monopole_dipole(mask))
     with pytest.raises(SpectrumError, match="zero or alike"):
         Templates(t=[Z, 2 * Z], weights_t=mask.weights).normal("t")
-    pure = Field("a", 1, mask, ONE, purify_b=True, filters=Templates(p=[np.array([X, Y])], weights_p=mask.weights))
+    pure = Field(
+        "a", 1, mask, ONE, purify_b=True, filters=Templates(p=[np.array([X, Y])], weights_p=mask.weights)
+    )
     with pytest.raises(SpectrumError, match="without templates of Q and U is not implemented"):
         prepare_pair(pure, pure, BINS, LMAX)
 

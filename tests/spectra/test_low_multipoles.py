@@ -33,7 +33,14 @@ NAMES = ("tt", "te", "et", "ee", "eb", "be", "bb", "tb", "bt")
 @pytest.fixture(scope="module")
 def lcdm(emulator) -> dict[str, np.ndarray]:
     """Lensed spectra without tensors: BB is a thousandth of EE."""
-    values = {"ombh2": 0.02236, "omch2": 0.1202, "theta_mc": 1.04090, "tau": 0.0544, "logA": 3.045, "ns": 0.9649}
+    values = {
+        "ombh2": 0.02236,
+        "omch2": 0.1202,
+        "theta_mc": 1.04090,
+        "tau": 0.0544,
+        "logA": 3.045,
+        "ns": 0.9649,
+    }
     dl = emulator.spectra(point_from_values(emulator, values)).dl
     return {k: dl[k][0].numpy() for k in ("tt", "te", "ee", "bb")}
 
@@ -82,8 +89,18 @@ def test_against_linear_algebra_of_the_pixels(filtered) -> None:
     filters = monopole_dipole(mask) if filtered else None
     fields = [Field(n, [blank], mask, one, none, filters=filters) for n in "ab"]
     low = LowMultipoles(FieldCorrelations(fields, cl, lmax), 6)
-    for first, second in (("tt", "tt"), ("te", "te"), ("ee", "ee"), ("bb", "bb"), ("eb", "eb"), ("eb", "tb"), ("tt", "ee")):
-        wanted = exact.pseudo_covariance(lmax, f"{first[0]} a {first[1]} a", f"{second[0]} a {second[1]} a", g)[:7]
+    for first, second in (
+        ("tt", "tt"),
+        ("te", "te"),
+        ("ee", "ee"),
+        ("bb", "bb"),
+        ("eb", "eb"),
+        ("eb", "tb"),
+        ("tt", "ee"),
+    ):
+        wanted = exact.pseudo_covariance(
+            lmax, f"{first[0]} a {first[1]} a", f"{second[0]} a {second[1]} a", g
+        )[:7]
         found = low.covariance(Entry(first, "a", "b"), Entry(second, "a", "b"))
         np.testing.assert_allclose(
             found[2:, 2:], wanted[2:, 2:], atol=1e-3 * np.abs(wanted[2:, 2:]).max(), err_msg=first + second
@@ -111,7 +128,9 @@ def test_noise_with_hits_is_that_of_the_pixels() -> None:
         np.testing.assert_allclose(found[2:, 2:], wanted[2:, 2:], atol=0.02 * wanted.max(), err_msg=name)
 
 
-@pytest.mark.parametrize(("kind", "arcmin", "refused"), [("galactic", 5, "eb axb l 2-9"), ("cap", 60, "eb axb l 2-9")])
+@pytest.mark.parametrize(
+    ("kind", "arcmin", "refused"), [("galactic", 5, "eb axb l 2-9"), ("cap", 60, "eb axb l 2-9")]
+)
 def test_positive_where_closed_forms_are_not(lcdm, kind, arcmin, refused) -> None:
     """LCDM's B: the closed form is refused by name of spectrum and bin, the exact lowest multipoles are positive."""
     fields = fields_of(patch(kind), arcmin)
@@ -141,7 +160,11 @@ def test_errors_of_300_skies(lcdm, kind, arcmin) -> None:
         sky = alm2stokes(np.stack([scale_alm(x, fields[0].transfer.t) for x in draw_alm(dl, lmax, rng)]), 32)
         alms = {}
         for f in fields:
-            level = np.array([f.noise_of(0).t[2], f.noise_of(0).p[2], f.noise_of(0).p[2]]) * sky.shape[1] / (4 * np.pi)
+            level = (
+                np.array([f.noise_of(0).t[2], f.noise_of(0).p[2], f.noise_of(0).p[2]])
+                * sky.shape[1]
+                / (4 * np.pi)
+            )
             noisy = sky + np.sqrt(level)[:, None] * rng.standard_normal(sky.shape)
             alms[f.name] = field_alms(replace(f, splits=[StokesMap(*noisy, coord="G")]), lmax)
         out.append(estimate_bandpowers(plan, alms))

@@ -158,7 +158,9 @@ def test_what_is_not_seen_is_said() -> None:
     """Noise joined over bins until it is seen; a beam that is wrong and noise nobody can see are said aloud."""
     bins = Bins((2, 12, 22, 32, 42))
     one = np.ones(4)
-    noise, notes = seen_noise(Levels(np.array([-3.0, 1, 1, 1.2]), np.array([4, 1, 0.1, 0.1]), 100 * one), bins, 41, "T of map V")
+    noise, notes = seen_noise(
+        Levels(np.array([-3.0, 1, 1, 1.2]), np.array([4, 1, 0.1, 0.1]), 100 * one), bins, 41, "T of map V"
+    )
     assert not notes
     # inverse-variance mean of the first three: (-3/16 + 1 + 100) / (1/16 + 1 + 100)
     np.testing.assert_allclose(noise[[4, 16, 26]], 100.8125 / 101.0625, rtol=1e-12)
