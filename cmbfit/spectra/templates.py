@@ -74,7 +74,8 @@ class Templates:
         for one in maps:
             values = np.atleast_2d(one)
             if weights is None or values.shape != (1 if letter == "t" else 2, weights.size):
-                raise SpectrumError(f"template of shape {values.shape} beside weights of {np.shape(weights)}")
+                size = 0 if weights is None else weights.size
+                raise SpectrumError(f"template of shape {values.shape} beside weights of {size} pixels")
             yield np.where(weights > 0, values, 0.0)
 
     def normal(self, letter: str) -> Array:
@@ -110,7 +111,8 @@ def deproject(stokes: StokesMap, templates: Templates, mask: Mask) -> StokesMap:
         Says which pixels have data; weights of the fit are those of the templates.
     """
     require_data(stokes, mask)
-    changes, found = {}, {}
+    changes: dict[str, Array] = {}
+    found: dict[str, list[float]] = {}
     for letter, names in (("t", "i"), ("e", "qu")):
         maps = list(templates.rows(letter))
         if not maps:
@@ -121,7 +123,7 @@ def deproject(stokes: StokesMap, templates: Templates, mask: Mask) -> StokesMap:
             raise SpectrumError(
                 f"map {stokes.name!r}: the fit of templates has weight on pixels without data"
             )
-        c = templates.normal(letter) @ [float((f * weights * values).sum()) for f in maps]
+        c = templates.normal(letter) @ np.array([float((f * weights * values).sum()) for f in maps])
         left = np.stack([getattr(stokes, x) for x in names]) - sum(
             a * f for a, f in zip(c, maps, strict=True)
         )
