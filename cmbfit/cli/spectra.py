@@ -154,13 +154,13 @@ def spectra(
     files = (map_a, map_b, mask, mask_p, mask2, mask2_p, theory, bins, *(beam or ()))
     inputs = [p for p in files if p is not None]
     publish_record(output, inputs=inputs, settings=settings)
-    noise = "noise included" if len(maps) == 1 else "no noise bias"
-    say(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
+    remark = "noise included" if len(maps) == 1 else "no noise bias"
+    say(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {remark}", err=True)
 
 
 def _say(estimate: Estimate) -> None:
     for note in estimate.info["notes"]:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
 
 
 def _masks(

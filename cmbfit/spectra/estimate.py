@@ -71,8 +71,8 @@ def measure_noise(
     lmax, bins = plan.lmax, plan.bins.padded(plan.lmax)
     couplings, (one, two) = plan.couplings, fields
     if not all(same_mask(one.mask_of(x), two.mask_of(x)) for x in "te"):
-        t, p = (Mask(one.mask_of(x).weights * two.mask_of(x).weights, one.mask.coord) for x in "te")
-        one, two = (replace(f, mask=t, mask_p=p, purify_b=False) for f in fields)
+        of_t, of_p = (Mask(one.mask_of(x).weights * two.mask_of(x).weights, one.mask.coord) for x in "te")
+        one, two = (replace(f, mask=of_t, mask_p=of_p, purify_b=False) for f in fields)
         alms = [field_alms(f, lmax, nthreads=nthreads)[0] for f in (one, two)]
         couplings = MaskCouplings(lmax, nthreads)
     letters = "te" if one.purify_b or two.purify_b else "teb"
@@ -93,10 +93,10 @@ def measure_noise(
     out, notes = [], []
     for k, f in enumerate(fields):
         polarised = Levels.mean([found[x][k] for x in letters[1:]])
-        t, of_t = seen_noise(found["t"][k], bins, lmax, f"T of map {f.maps[0].name or f.name!r}")
-        p, of_p = seen_noise(polarised, bins, lmax, f"E, B of map {f.maps[0].name or f.name!r}")
+        t, say_t = seen_noise(found["t"][k], bins, lmax, f"T of map {f.maps[0].name or f.name!r}")
+        p, say_p = seen_noise(polarised, bins, lmax, f"E, B of map {f.maps[0].name or f.name!r}")
         out.append(Noise(t, p))
-        notes += of_t + of_p
+        notes += say_t + say_p
     return out, notes
 
 

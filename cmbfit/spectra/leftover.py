@@ -44,7 +44,7 @@ class Leftover:
         """Return what is to be said: bins where it is more than a tenth of the B sought, or, without any, of the error."""
         compared = sought if (sought > 0).all() else sigma
         share = np.abs(self.dl) / compared
-        worst = [k for k in np.flatnonzero(share > _MATTERS) if abs(self.dl[k]) > 2 * self.error[k]]
+        worst = [k for k in np.flatnonzero(share > _MATTERS).tolist() if abs(self.dl[k]) > 2 * self.error[k]]
         if not worst:
             return []
         what = "of the BB of the theory" if compared is sought else "of the error of BB"
