@@ -44,7 +44,7 @@ import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.harmonic import Alm, alm2cl, map2alm
-from cmbfit.sky.maps import Array
+from cmbfit.sky.maps import Array, Mask
 from cmbfit.spectra.coupling import PURE, Coupling, compute_together, coupling_name, letters, responses
 from cmbfit.spectra.fields import Field, check_fields
 from cmbfit.spectra.gradients import eth_norm, gradient, gradient_product, mask_derivatives, potential
@@ -112,7 +112,7 @@ class FieldCorrelations:
                 )
         self.fields: Mapping[str, Field] = {f.name: f for f in fields}
         self.lmax = lmax
-        self._signal = signal
+        self.signal = signal
         self._nthreads = nthreads
         self._masks = MaskCouplings(lmax, nthreads) if couplings is None else couplings
         self._mask_of = {(f.name, x): self._masks.label(f.mask_of(x)) for f in fields for x in "teb"}
@@ -138,6 +138,10 @@ class FieldCorrelations:
             return -1
         return self._depth_labels[next(k for k, d in enumerate(self._depths) if d is depth)]
 
+    def mask_label(self, mask: Mask) -> int:
+        """Return the index of the first mask with these weights."""
+        return self._masks.label(mask)
+
     def _letters(self, p: str, i: str, q: str, k: str) -> str:
         return letters(p + q, (self.fields[i].purify_b, self.fields[k].purify_b))
 
@@ -147,11 +151,11 @@ class FieldCorrelations:
             return self._spectra[i, k]
         one, two, size = self.fields[i], self.fields[k], self.lmax + 1
         both, pure = self._masks.pair(one, two), (one.purify_b, two.purify_b)
-        out = couple(self._signal, both, one.transfer, two.transfer, pure)
+        out = couple(self.signal, both, one.transfer, two.transfer, pure)
         modes = 2 * np.arange(size) + 1
 
         def sky(name: str) -> Array:
-            found = spectrum_of(self._signal, name)
+            found = spectrum_of(self.signal, name)
             gain = one.transfer.of(name[0])[:size] * two.transfer.of(name[1])[:size]
             return np.zeros(size) if found is None else modes * gain * found[:size]
 

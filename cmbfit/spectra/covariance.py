@@ -11,44 +11,22 @@ Two leaked powers share a direction, <cos^4> = 3/8 against <cos^2>^2 = 1/4: a fa
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
+from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations, Term
 from cmbfit.spectra.coupling import coupling_name
-from cmbfit.spectra.fields import Field, split_pairs
+from cmbfit.spectra.fields import Field
+from cmbfit.spectra.low_multipoles import LowMultipoles, exact_lmax
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.multi import Entry, Plan
 
 _LEAKED_PAIR = 1.5  # <cos^4> / <cos^2>^2
-
-Coincidence = Mapping[tuple[int | None, int | None], float]
-
-
-def _coincidences(corr: FieldCorrelations, first: Entry, second: Entry) -> tuple[Coincidence, Coincidence]:
-    """Return how often splits coincide in the two pairings, as fractions of all pairs of pairs of splits.
-
-    Keys are the noise models shared by left and right two-point function, None for none.
-    """
-    a, b, c, d = (corr.fields[n] for n in (first.a, first.b, second.a, second.b))
-    direct: Counter[tuple[int | None, int | None]] = Counter()
-    crossed: Counter[tuple[int | None, int | None]] = Counter()
-
-    def shared(x: Field, s: int, y: Field, t: int) -> int | None:
-        return corr.noise_index(x.name, s) if x is y and s == t else None
-
-    ab, cd = split_pairs(a, b), split_pairs(c, d)
-    for s, t in ab:
-        for u, v in cd:
-            direct[shared(a, s, c, u), shared(b, t, d, v)] += 1
-            crossed[shared(a, s, d, v), shared(b, t, c, u)] += 1
-    total = len(ab) * len(cd)
-    shares = [{key: count / total for key, count in counter.items()} for counter in (direct, crossed)]
-    return shares[0], shares[1]
 
 
 class _Sum:
@@ -87,7 +65,7 @@ def pseudo_products(corr: FieldCorrelations, first: Entry, second: Entry) -> lis
     x, y = (first.spectrum[0], first.a), (first.spectrum[1], first.b)
     z, w = (second.spectrum[0], second.a), (second.spectrum[1], second.b)
     out: list[Product] = []
-    direct, crossed = _coincidences(corr, first, second)
+    direct, crossed = coincidences(corr, first, second)
     for (one, two), counts in ((((x, z), (y, w)), direct), (((x, w), (y, z)), crossed)):
         s1 = corr.signal_terms(*one[0], *one[1])
         s2 = corr.signal_terms(*two[0], *two[1])
@@ -115,7 +93,9 @@ def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry) -> A
     return total.matrix()
 
 
-def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nthreads: int = 1) -> Array:
+def multi_covariance(
+    plan: Plan, fields: Sequence[Field], signal: Spectra, *, low: int | None = None, nthreads: int = 1
+) -> Array:
     """Return the covariance of the data vector of :func:`~cmbfit.spectra.multi.estimate_bandpowers`.
 
     Parameters
@@ -124,6 +104,9 @@ def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nt
         With noise models.
     signal : mapping of C_l in uK^2
         Fiducial theory from l = 0 to plan.lmax, see :func:`~cmbfit.spectra.estimate.cl_from_dl`.
+    low : int, optional
+        Multipole up to which pseudo-spectra without pure B are done by linear algebra
+        (:mod:`cmbfit.spectra.low_multipoles`); 10 to 24, the more the smaller the sky, when omitted; 0 for none.
 
     Returns
     -------
@@ -143,6 +126,11 @@ def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nt
         for (to, source), operator in plan.masters[entry.a, entry.b].operators.items():
             if to == entry.spectrum:
                 uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, operator))
+    low = exact_lmax(list(fields), plan.lmax) if low is None else low
+    lowest = np.flatnonzero(
+        [(min(b - 1, low) + 1 - a) * 2 >= b - a for a, b in itertools.pairwise(plan.bins.edges)]
+    )
+    exact = LowMultipoles(corr, low, nthreads) if lowest.size else None
     out = np.zeros((len(entries), n, len(entries), n))
     sources = list(uses)
     every = [(one, two) for k, one in enumerate(sources) for two in sources[: k + 1]]
@@ -150,15 +138,21 @@ def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nt
     for k, one in enumerate(sources):
         for two in sources[: k + 1]:
             block = pseudo_covariance(corr, one, two)
+            better = None if exact is None else exact.put_into(block, one, two)
             for i, left in uses[one]:
                 half = left @ block
                 for j, right in uses[two]:
                     part = half @ right.T
+                    if better is not None:
+                        # bins above keep one form throughout: what leaked from below cancels in it
+                        part[lowest] = left[lowest] @ better @ right.T
+                        part[:, lowest] = left @ better @ right[lowest].T
                     out[i, :, j] += part
                     if one != two:
                         out[j, :, i] += part.T
     matrix = out.reshape(len(entries) * n, -1)
-    return require_positive(0.5 * (matrix + matrix.T), f"the covariance of {len(entries)} spectra")
+    names = [f"{e} l {a}-{b - 1}" for e in entries for a, b in itertools.pairwise(plan.bins.edges)]
+    return require_positive(0.5 * (matrix + matrix.T), f"the covariance of {len(entries)} spectra", names)
 
 
 def smallest_eigenvalue(matrix: Array) -> float:
@@ -170,16 +164,38 @@ def smallest_eigenvalue(matrix: Array) -> float:
     return float(np.linalg.eigvalsh(matrix * np.outer(scale, scale))[0])
 
 
-def require_positive(matrix: Array, what: str) -> Array:
+def require_positive(matrix: Array, what: str, names: Sequence[str] = ()) -> Array:
     """Return a covariance as it is, or raise :class:`SpectrumError` when it is not positive definite.
 
     It is never repaired: a repaired matrix hides that the approximation failed.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Of its rows: the message says which fail.
     """
     smallest = smallest_eigenvalue(matrix)
     if not smallest > 0:
         raise SpectrumError(
-            f"{what} is not positive definite (smallest eigenvalue of its correlation matrix {smallest:.3g}): the "
-            "narrow-kernel approximation fails here; apodise the masks, widen the bins, leave spectra out, or use "
-            "simulations (cmbfit.spectra.SimulatedCovariance)"
+            f"{what} is not positive definite (smallest eigenvalue of its correlation matrix {smallest:.3g}"
+            f"{_culprits(matrix, names)}): the narrow-kernel approximation fails there; apodise the masks, widen these "
+            "bins, leave these spectra out, or use simulations (cmbfit.spectra.SimulatedCovariance)"
         )
     return matrix
+
+
+def _culprits(matrix: Array, names: Sequence[str]) -> str:
+    """Return the rows that a matrix fails in: variances that are not positive, or the most of the worst eigenvector."""
+    if len(names) != len(matrix):
+        return ""
+    variance = np.diag(matrix)
+    if not np.isfinite(matrix).all():
+        return "; not finite: " + ", ".join(names[k] for k in np.flatnonzero(~np.isfinite(variance))[:5])
+    if not (variance > 0).all():
+        return "; variance not above zero: " + ", ".join(
+            names[k] for k in np.flatnonzero(~(variance > 0))[:5]
+        )
+    scale = 1 / np.sqrt(variance)
+    weight = np.linalg.eigh(matrix * np.outer(scale, scale))[1][:, 0] ** 2
+    worst = np.argsort(weight)[::-1][:3]
+    return "; in " + ", ".join(f"{names[k]} ({weight[k]:.0%})" for k in worst)

@@ -11,7 +11,7 @@ leakage of E into B and back. b is the product of both beams and pixel windows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,9 @@ _DARK = 1e-14
 """Response of a bin, relative to the largest, below which nothing of its power is in the maps."""
 
 Spectra = Mapping[str, Array]
+
+Filtering = Callable[[str, Array, Array], Mapping[str, Array]]
+"""What filters add to B M of a pseudo-spectrum: :meth:`cmbfit.spectra.filters.FilterResponse.rows`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,14 @@ class Transfer:
         own = [(letter, self.of(letter))]
         leak = {"e": self.t_to_e, "b": self.t_to_b}.get(letter)
         return own if leak is None else [*own, ("t", leak)]
+
+    def equals(self, other: Transfer) -> bool:
+        """Return whether all functions are the same."""
+        mine, theirs = ((x.t, x.p, x.t_to_e, x.t_to_b) for x in (self, other))
+        return self is other or all(
+            a is b or (a is not None and b is not None and np.array_equal(a, b))
+            for a, b in zip(mine, theirs, strict=True)
+        )
 
     def cut(self, lmax: int) -> Transfer:
         """Return the functions up to lmax; raise :class:`SpectrumError` where one is shorter."""
@@ -176,6 +187,7 @@ def prepare(
     *,
     pure: tuple[bool, bool] = (False, False),
     mask_coupling: Coupling | PairCoupling | None = None,
+    filtering: Filtering | None = None,
     nthreads: int = 1,
 ) -> Master:
     """Compute coupling matrices, bandpower operators and windows.
@@ -193,6 +205,8 @@ def prepare(
         Whether B of map a, and of map b, is pure.
     mask_coupling : Coupling or PairCoupling, optional
         Of the masks, when it is at hand already (:meth:`cmbfit.spectra.mask_couplings.MaskCouplings.pair`).
+    filtering : callable, optional
+        Where templates were taken off the maps: :meth:`cmbfit.spectra.filters.FilterResponse.rows`.
 
     Raises
     ------
@@ -213,10 +227,14 @@ def prepare(
         # B M b of each spectrum on each source, never the whole of M: (row B) X is a product of thin matrices
         binned: dict[tuple[str, str], Array] = {}
         for name in group:
-            for r in responses(name, mask_coupling, pure):
-                thin = (binning * r.row) @ r.x * r.column
-                for source, gain in seen(r.source, a, b):
-                    binned[name, source] = binned.get((name, source), 0.0) + thin * gain
+            found = responses(name, mask_coupling, pure)
+            parts = [(r.source, (binning * r.row) @ r.x * r.column) for r in found]
+            if filtering is not None:
+                plain = next(r for r in found if r.source == name).apply(1 / factor)
+                parts += filtering(name, binning, plain).items()
+            for source, thin in parts:
+                for sky, gain in seen(source, a, b):
+                    binned[name, sky] = binned.get((name, sky), 0.0) + thin * gain
         zero = np.zeros((padded.n, padded.n))
         k = np.block([[binned[i, j] @ unbinning if (i, j) in binned else zero for j in group] for i in group])
         inverse = _inverse(k, group, bins.n).reshape(len(group), padded.n, len(group), padded.n)[:, : bins.n]
