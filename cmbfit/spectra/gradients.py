@@ -5,7 +5,7 @@ from __future__ import annotations
 import ducc0
 import numpy as np
 
-from cmbfit.sky.harmonic import Alm, alm2map, geometry, map2alm, scale_alm
+from cmbfit.sky.harmonic import Alm, alm2map, geometry, map2alm, scale_alm, used_rings
 from cmbfit.sky.maps import Array, Mask
 
 
@@ -46,10 +46,10 @@ def potential(vector: Array, lmax: int, nthreads: int = 1) -> Alm:
         Zero at l = 0.
     """
     npix = vector.shape[1]
+    rings = used_rings(vector, geometry(round((npix / 12) ** 0.5)))
     alm = ducc0.sht.adjoint_synthesis(
-        map=np.ascontiguousarray(vector), lmax=lmax, spin=1, mode="DERIV1", nthreads=nthreads,
-        **geometry(round((npix / 12) ** 0.5)),
-    )[0]  # fmt: skip
+        map=np.ascontiguousarray(vector), lmax=lmax, spin=1, mode="DERIV1", nthreads=nthreads, **rings
+    )[0]
     ell = np.arange(lmax + 1.0)
     # the adjoint of grad is -div, of grad h it is l (l + 1) h
     return scale_alm(

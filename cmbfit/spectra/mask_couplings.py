@@ -44,5 +44,5 @@ class MaskCouplings:
     def pair(self, one: Field, two: Field) -> Coupling | PairCoupling:
         """Return the couplings of the masks of two fields."""
         if all(self.label(f.mask) == self.label(f.mask_of("e")) for f in (one, two)):
-            return self.of(one.mask, two.mask).compute()
+            return self.of(one.mask, two.mask)
         return PairCoupling(*(self.of(one.mask_of(x), two.mask_of(y)) for x in "te" for y in "te"))
