@@ -43,11 +43,11 @@ from functools import cached_property
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.sky.harmonic import Alm, alm2cl, map2alm
+from cmbfit.sky.harmonic import Alm, alm2cl, change_lmax, lmax_of, map2alm
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.coupling import PURE, Coupling, letters, pure_scale, responses
 from cmbfit.spectra.fields import Field, check_fields
-from cmbfit.spectra.gradients import gradient, gradient_product, mask_derivatives, potential
+from cmbfit.spectra.gradients import gradient, gradient_lmax, gradient_product, mask_derivatives, potential
 from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Spectra, couple, spectrum_of
 
@@ -58,7 +58,7 @@ depth |eth w|^2, "n2" ..."""
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """A kernel of a weight map times an amplitude a(l, l') = factor sum_k f_k(l) g_k(l').
+    """A kernel of a weight map times an amplitude a(l, l') = sum_k f_k(l) g_k(l').
 
     Attributes
     ----------
@@ -68,21 +68,19 @@ class Term:
         Of the kernel.
     left, right : ndarray, shape (rank, lmax + 1)
         f and g.
-    factor : float
     """
 
     kind: str
     weight: Weight
     left: Array
     right: Array
-    factor: float = 1.0
 
     @classmethod
     def mean(cls, kind: str, weight: Weight, amplitude: Array, scales: tuple[Array, Array]) -> Term:
         """Return the term of (A_l / s_l s'_l + A_l' / s_l' s'_l') s_l s'_l' / 2, the arithmetic mean up to scales."""
         one, two = scales
         reduced = np.divide(amplitude, one * two, out=np.zeros_like(amplitude), where=one * two > 0)
-        return cls(kind, weight, np.stack([reduced * one, one]), np.stack([two, two * reduced]), 0.5)
+        return cls(kind, weight, np.stack([0.5 * reduced * one, 0.5 * one]), np.stack([two, two * reduced]))
 
 
 class FieldCorrelations:
@@ -209,7 +207,10 @@ class FieldCorrelations:
             return
         values = self.weight_map(key)
         self._means[key] = float(values.mean())
-        self._alms[key] = map2alm(values[None], 2 * self.lmax, 0, 0, self._nthreads)[0]
+        top = 2 * self.lmax
+        if kind == "g":  # a product of two gradients reaches twice as far as each, and no further
+            top = min(top, 2 * gradient_lmax(self._masks.masks[one].nside, self.lmax))
+        self._alms[key] = map2alm(values[None], top, 0, 0, self._nthreads)[0]
 
     def kernel(self, one: Weight, two: Weight) -> Coupling:
         """Return the coupling matrices of the cross-spectrum of two weights."""
@@ -217,7 +218,10 @@ class FieldCorrelations:
         if key not in self._kernels:
             for k in key:
                 self._prepare(k)
-            spectrum = alm2cl(self._alms[key[0]], self._alms[key[1]])
+            a, b = (self._alms[k] for k in key)
+            top = min(lmax_of(a), lmax_of(b))
+            found = alm2cl(*(x if lmax_of(x) == top else change_lmax(x, top) for x in (a, b)))
+            spectrum = np.pad(found, (0, 2 * self.lmax - top))
             self._kernels[key] = Coupling(spectrum, self.lmax, nthreads=self._nthreads)
         return self._kernels[key]
 

@@ -175,6 +175,11 @@ class Coupling:
         """(l1 l2 L; 2 -2 0)^2 for l1 + l2 + L odd."""
         return self.matrix("xmm")
 
+    def of(self, one: str, two: str) -> Array | None:
+        """Return the matrix of the kernels "0", "+" or "-"; None for an odd and an even one, whose sum vanishes."""
+        name = coupling_name(one, two)
+        return None if name is None else self.matrix(name)
+
     def of_spectrum(self, _: str) -> Coupling:
         """Return what couples a pseudo-spectrum: the same for all, where T and polarisation have one mask."""
         return self

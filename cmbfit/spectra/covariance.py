@@ -94,8 +94,7 @@ def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry) -> A
 
 
 def _pair_factor(one: Term, two: Term) -> float:
-    leaked = one.weight[0] == two.weight[0] == "g"
-    return one.factor * two.factor * (_LEAKED_PAIR if leaked else 1.0)
+    return _LEAKED_PAIR if one.weight[0] == two.weight[0] == "g" else 1.0
 
 
 Label = tuple[int, int]
@@ -121,22 +120,28 @@ class BinnedCovariance:
         self._weights = bins.binning(corr.lmax).sum(axis=0)  # bins do not overlap
         self._vectors: list[Array] = []
         self._known: dict[bytes, int] = {}
-        self._labels: dict[int, tuple[list[int], list[int]]] = {}
+        self._rows: dict[int, list[tuple[float, int, int]]] = {}
         self._thin: dict[tuple[int, str, Label], Array] = {}
         self._uses: Counter[tuple[int, str, Label]] = Counter()
         for first, second in pairs:
             for _, coupling, name, f, g in self._separable(first, second):
                 self._uses.update([(id(coupling), name, f), (id(coupling), name, g)])
 
-    def _label(self, rows: Array) -> list[int]:
-        """Return the numbers of vectors; equal ones have one number."""
-        out = []
-        for row in rows:
-            new = self._known.setdefault(row.tobytes(), len(self._vectors))
-            if new == len(self._vectors):
-                self._vectors.append(row)
-            out.append(new)
-        return out
+    def _label(self, vector: Array) -> tuple[float, int]:
+        """Return the size of a vector and the number of its shape, the same for all of that shape."""
+        size = float(np.abs(vector).max())
+        shape = vector / (size or 1.0)
+        number = self._known.setdefault(shape.tobytes(), len(self._vectors))
+        if number == len(self._vectors):
+            self._vectors.append(shape)
+        return size, number
+
+    def _numbered(self, term: Term) -> list[tuple[float, int, int]]:
+        """Return factor, f and g of each product f(l) g(l') in a term; terms live as long as the correlations."""
+        if id(term) not in self._rows:
+            both = [(self._label(f), self._label(g)) for f, g in zip(term.left, term.right, strict=True)]
+            self._rows[id(term)] = [(size * other, f, g) for (size, f), (other, g) in both]
+        return self._rows[id(term)]
 
     def _separable(self, first: Entry, second: Entry) -> Iterator[tuple[float, Coupling, str, Label, Label]]:
         """Yield each factor f(l) X g(l') of the covariance of two pseudo-spectra: factor, X, f and g."""
@@ -144,14 +149,10 @@ class BinnedCovariance:
             name = coupling_name(one.kind, two.kind)
             if name is None:
                 continue
-            for term in (one, two):
-                if id(term) not in self._labels:  # terms live as long as the correlations
-                    self._labels[id(term)] = self._label(term.left), self._label(term.right)
-            (l1, r1), (l2, r2) = self._labels[id(one)], self._labels[id(two)]
             coupling = self._corr.kernel(one.weight, two.weight)
-            product = factor * _pair_factor(one, two)
-            for f1, g1 in zip(l1, r1, strict=True):
-                for f2, g2 in zip(l2, r2, strict=True):
+            for size1, f1, g1 in self._numbered(one):
+                for size2, f2, g2 in self._numbered(two):
+                    product = factor * _pair_factor(one, two) * size1 * size2
                     yield product, coupling, name, _sorted(f1, f2), _sorted(g1, g2)
 
     def _vector(self, label: Label) -> Array:

@@ -15,14 +15,19 @@ def eth_norm(lmax: int) -> Array:
     return np.sqrt(np.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0))
 
 
+def gradient_lmax(nside: int, lmax: int) -> int:
+    """Return the band limit of a gradient: above 2 nside pixel sums alias, and a derivative amplifies that."""
+    return min(lmax, 2 * nside)
+
+
 def gradient(weights: Array, lmax: int) -> Array:
     """Return (d/d theta, 1/sin(theta) d/d phi) of a map, band-limited at lmax and 2 nside, shape (2, npix).
 
-    Above 2 nside pixel sums alias, and a derivative amplifies that. Three Jacobi iterations refine the pixel sum,
+    Three Jacobi iterations refine the pixel sum,
     since a gradient weighs the small scales of the map.
     """
     nside = round((weights.size / 12) ** 0.5)
-    lmax = min(lmax, 2 * nside)
+    lmax = gradient_lmax(nside, lmax)
     alm = map2alm(weights[None], lmax, 0, n_iter=3)
     return ducc0.sht.synthesis(alm=alm, lmax=lmax, spin=1, mode="DERIV1", **geometry(nside))
 
