@@ -49,15 +49,9 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def sky(nside: int, lmax: int) -> Any:
-    """Return what makes each of two maps of one sky, |b| > 20 degrees with 300 point-source holes, and the theory."""
-    import healpy
+def theory(lmax: int) -> dict[str, Any]:
+    """Return D_l with peaks, damping and a small B, in uK^2 from l = 0."""
     import numpy as np
-
-    from cmbfit.sky import Mask, StokesMap
-    from cmbfit.sky.harmonic import alm2stokes
-    from cmbfit.sky.maps import unit_vectors
-    from cmbfit.sky.simulate import draw_alm
 
     ell = np.arange(lmax + 1.0)
     damp = np.exp(-((ell / 1200) ** 1.2))
@@ -69,6 +63,20 @@ def sky(nside: int, lmax: int) -> Any:
     dl["te"] = 0.3 * np.sqrt(dl["tt"] * dl["ee"]) * np.cos(ell / 95)
     for x in dl.values():
         x[:2] = 0
+    return dl
+
+
+def sky(nside: int, lmax: int) -> Any:
+    """Return what makes each of two maps of one sky, |b| > 20 degrees with 300 point-source holes, and the theory."""
+    import healpy
+    import numpy as np
+
+    from cmbfit.sky import Mask, StokesMap
+    from cmbfit.sky.harmonic import alm2stokes
+    from cmbfit.sky.maps import unit_vectors
+    from cmbfit.sky.simulate import draw_alm
+
+    dl = theory(lmax)
     rng = np.random.default_rng(1)
     alm = draw_alm(dl, lmax, rng)
 
