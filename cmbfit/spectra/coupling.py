@@ -93,9 +93,9 @@ class Coupling:
 
     @cached_property
     def _quadrature(self) -> tuple[Quadrature, Array]:
-        """Return nodes and tables, and the masks' correlation function times the weights of the nodes."""
+        """Return nodes and tables, and the weights of the nodes for the masks' correlation function."""
         nodes = quadrature(max(self.shape) - 1)
-        return nodes, nodes.correlation(self.mask_cl)
+        return nodes, nodes.weights(self.mask_cl)
 
     def product(self, name: str, weights: Array, edges: tuple[int, ...]) -> Array:
         """Return sum_l1 w_l1 X_{l1 l2} over the l1 of each bin, without making X.
@@ -111,9 +111,9 @@ class Coupling:
         -------
         ndarray, shape (bins, l2max + 1)
         """
-        nodes, xi = self._quadrature
+        nodes, v = self._quadrature
         parts = (
-            nodes.adjoint(right, xi * nodes.synthesis(left, weights, edges))
+            nodes.adjoint(right, v * nodes.synthesis(left, weights, edges))
             for left, right in _FUNCTIONS[name]
         )
         return np.asarray(sum(parts))[:, : self.shape[1]]
@@ -138,9 +138,9 @@ class Coupling:
 
     def times(self, name: str, spectra: Array) -> Array:
         """Return sum_l2 X_{l1 l2} c_l2, shape (l1max + 1,), of a vector c of shape (l2max + 1,)."""
-        nodes, xi = self._quadrature
+        nodes, v = self._quadrature
         out: Array = sum(
-            nodes.adjoint(right, xi * nodes.synthesis(left, spectra, (0, spectra.size)))[0]
+            nodes.adjoint(right, v * nodes.synthesis(left, spectra, (0, spectra.size)))[0]
             for left, right in _FUNCTIONS[name]
         )
         return out[: self.shape[0]]

@@ -18,7 +18,7 @@ def wigner_d(lmax: int, m: int, n: int, beta: np.ndarray) -> np.ndarray:
     ----------
     lmax, m, n : int
     beta : numpy.ndarray, shape (n_beta,)
-        Angles in [0, pi] [rad].
+        Angles in [0, pi] [rad], of float64 or longdouble.
 
     Returns
     -------
@@ -34,15 +34,21 @@ def wigner_d(lmax: int, m: int, n: int, beta: np.ndarray) -> np.ndarray:
     out = np.zeros((lmax + 1, len(beta)))
     if start > lmax:
         return out.T
-    out[start] = _lowest(start, m, n, beta)
+    angle = np.asarray(beta, dtype=np.longdouble)
+    out[start] = _lowest(start, m, n, angle)
     above, below, rest = _steps(start, lmax, m, n)
-    # in differences d^(l+1) - d^l, cos(beta) - 1 stays: cos(beta) itself is too coarse for l beta of order one
-    less = -2 * np.sin(beta / 2) ** 2
+    # in differences d^(l+1) - d^l, cos(beta) - 1 stays: cos(beta) itself is too coarse for l beta of order one, and so is
+    # one double for larger l beta: its rounding is a shift of beta, which adds up over l
+    exactly = -2 * np.sin(angle / 2) ** 2
+    less = exactly.astype(np.float64)
+    still_less = (exactly - less).astype(np.float64)
     difference = out[start].copy() if start else np.zeros(len(beta))  # nothing below the lowest
-    step = np.empty(len(beta))
+    step, small = np.empty((2, len(beta)))
     for k, l in enumerate(range(start, lmax)):
         np.multiply(less, above[k], out=step)
-        step += rest[k]
+        np.multiply(still_less, above[k], out=small)
+        small += rest[k]
+        step += small
         step *= out[l]
         difference *= below[k]
         difference += step
