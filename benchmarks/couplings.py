@@ -242,22 +242,22 @@ def compare(nside: int, args: argparse.Namespace, tasks: list[str], rounds: int)
 
 
 def scaling(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return seconds of pairs at each nside, and of surveys of more and more maps at nside 256."""
+    """Return seconds of pairs at each nside, and, where 256 is among them, of surveys of more and more maps there."""
     out = []
     here = HERE.parents[1]
-    for nside in LMAX:
+    for nside in sorted(args.nside):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             command = [sys.executable, str(HERE), "--child", "inputs", "--nside", str(nside)]
             child(command, "inputs", here, folder)
-            runs = [("pair", None)] + ([("survey", k) for k in (1, 2, 3, 6, 12)] if nside == 256 else [])
+            runs = [("pair", None)] + ([("survey", k) for k in (1, 3, 6, 12)] if nside == 256 else [])
             for task, maps in runs:
                 for who, source in (("cmbfit", here), ("base", args.base)):
-                    if source is None or (nside == 1024 and who == "base" and not args.long):
+                    if source is None:
                         continue
                     command = [sys.executable, str(HERE), "--child", task, "--nside", str(nside)]
                     command += ["--maps", str(maps)] if maps else []
-                    rows = [child(command, who, source, folder) for _ in range(3)]
+                    rows = [child(command, who, source, folder) for _ in range(args.rounds)]
                     for r in rows:
                         r.pop("found")
                     figures = {k: median(r[k] for r in rows) for k in rows[0]}
@@ -294,7 +294,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             label=label,
         )
     first = next(r for r in rows if r["task"] == "pair")
-    ell = np.array([LMAX[r] for r in LMAX], dtype=float)
+    ell = np.array(sorted({LMAX[r["nside"]] for r in rows}), dtype=float)
     left.loglog(
         ell, first["bandpowers"] * (ell / LMAX[first["nside"]]) ** 3, "k:", label=r"$\ell_\mathrm{max}^3$"
     )
@@ -316,7 +316,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--figure", action="store_true")
-    parser.add_argument("--long", action="store_true", help="the base at nside 1024 in the figure too")
     parser.add_argument("--maps", type=int, default=6, help=argparse.SUPPRESS)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = sys.argv[1:]
