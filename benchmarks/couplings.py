@@ -151,7 +151,8 @@ def survey(nside: int, folder: Path, n_maps: int = 6) -> dict[str, Any]:
     seconds, plan = timed(plan_of(nside, folder, n_maps))
     windows = [w for m in plan.masters.values() for w in m.windows.values()]
     np.save(
-        folder / f"{os.environ['BENCHMARK_OF']}_found.npy", np.array([w[:, 2:].sum(axis=1) for w in windows])
+        folder / f"{os.environ['BENCHMARK_OF']}_found.npy",
+        np.array([w[:, 2:].sum(axis=1) for w in windows]).reshape(1, -1),
     )
     return {f"plan of {n_maps} maps": seconds}
 
