@@ -172,8 +172,8 @@ class BinnedCovariance:
             sums[(*key, turned)] = sums[(*key, turned)] + part if (*key, turned) in sums else part
         out = np.zeros((self._bins.n,) * 2)
         start, stop = list(self._bins.edges[:-1]), self._bins.edges[-1]
-        for (*key, turned), total in sums.items():
-            thin = self._thin[key[0], key[1], key[2]]
+        for (coupled, name, kept, turned), total in sums.items():
+            thin = self._thin[coupled, name, kept]
             part = np.add.reduceat((thin * total)[:, :stop], start, axis=1)
             out += part if turned else part.T
         return out
