@@ -103,7 +103,7 @@ def measure_noise(
     for k, f in enumerate(fields):
         name = f.maps[0].name or f.name
         t, say_t = seen_noise(found["t"][k], bins, lmax, f"T of map {name!r}")
-        p, say_p = np.zeros(lmax + 1), []
+        p, say_p = np.zeros(lmax + 1), list[str]()
         if f.polarised:
             polarised = Levels.mean([found[x][k] for x in letters[1:]])
             p, say_p = seen_noise(polarised, bins, lmax, f"E, B of map {name!r}")

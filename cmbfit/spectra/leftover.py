@@ -93,7 +93,5 @@ def pure_leftover(
             sky = StokesMap(np.zeros_like(q), q, u, coord=f.mask.coord, name=n)
             alms[n] = pure_alms(sky, f.mask, lmax, derivatives[n], nthreads, f.mask_p, f.iterations)
         for a, b in pairs:
-            found[a, b][k] = (
-                plan.masters[a, b].operators["bb", "bb"] @ mean_pseudo([alms[a]], [alms[b]])["bb"]
-            )
+            found[a, b][k] = plan.masters[a, b].operator("bb", "bb") @ mean_pseudo([alms[a]], [alms[b]])["bb"]
     return {p: Leftover(x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(n_skies)) for p, x in found.items()}

@@ -305,10 +305,13 @@ class LowMultipoles:
         summed = np.add.reduceat(np.add.reduceat(total, rows**2, axis=0), columns**2, axis=1)
         return np.asarray(summed / np.outer(2 * rows + 1, 2 * columns + 1))
 
-    def put_into(self, block: Array, first: Entry, second: Entry) -> Array | None:
-        """Return a covariance of two pseudo-spectra with the exact one where it is known; None where either holds pure B."""
-        if not (self.holds(first) and self.holds(second)):
-            return None
+    def put_into(self, block: Array, first: Entry, second: Entry) -> Array:
+        """Return a covariance of two pseudo-spectra, which :meth:`holds`, with the exact one where it is known.
+
+        Parameters
+        ----------
+        block : ndarray, shape (at least reach + 1, at least reach + 1)
+        """
         out = block.copy()
         out[: self.lmax + 1, : self.reach + 1] = self.covariance(first, second)
         out[: self.reach + 1, : self.lmax + 1] = self.covariance(second, first).T

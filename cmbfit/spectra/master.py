@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -101,8 +102,8 @@ class Master:
         Multipole up to which coupling is computed and windows reach.
     coupling : Coupling or PairCoupling
         Of the masks.
-    operators : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
-        K^-1 B: how each pseudo-spectrum enters each bandpower.
+    inverses : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, padded.n)
+        K^-1: how each binned pseudo-spectrum enters each bandpower.
     windows : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
         W: response of the first spectrum's D_b to the second's D_l. Zero at l = 0, 1.
     pure : (bool, bool)
@@ -114,9 +115,18 @@ class Master:
     transfer_a: Transfer
     transfer_b: Transfer
     coupling: Coupling | PairCoupling
-    operators: Mapping[tuple[str, str], Array] = field(repr=False)
+    inverses: Mapping[tuple[str, str], Array] = field(repr=False)
     windows: Mapping[tuple[str, str], Array] = field(repr=False)
     pure: tuple[bool, bool] = (False, False)
+
+    @cached_property
+    def padded(self) -> Bins:
+        """Bins up to lmax, the published ones first."""
+        return self.bins.padded(self.lmax)
+
+    def operator(self, to: str, source: str) -> Array:
+        """Return K^-1 B of a bandpower and a pseudo-spectrum that enters it, shape (bins.n, lmax + 1)."""
+        return self.inverses[to, source] @ self.padded.binning(self.lmax)
 
     def decouple(self, pseudo: Spectra) -> dict[str, Array]:
         """Return the bandpowers D_b in uK^2 of pseudo-C_l given from l = 0 to lmax."""
@@ -124,8 +134,9 @@ class Master:
             if name not in pseudo or pseudo[name].shape != (self.lmax + 1,):
                 raise SpectrumError(f"pseudo-spectrum {name}: expected shape ({self.lmax + 1},)")
         out = {name: np.zeros(self.bins.n) for name in SPECTRA}
-        for (to, source), matrix in self.operators.items():
-            out[to] = out[to] + matrix @ pseudo[source]
+        binning = self.padded.binning(self.lmax)
+        for (to, source), inverse in self.inverses.items():
+            out[to] = out[to] + inverse @ (binning @ pseudo[source])
         return out
 
     def bin_theory(self, dl: Spectra) -> dict[str, Array]:
@@ -222,13 +233,13 @@ def prepare(
     binning, unbinning = padded.binning(lmax), padded.unbinning(lmax)
     factor = dl_factor(lmax)
     factor[:2] = np.inf  # monopole and dipole are not part of any theory
-    operators, windows = {}, {}
+    inverses, windows = {}, {}
     for group in GROUPS:
-        # B M b of each spectrum on each source, never the whole of M: (row B) X is a product of thin matrices
+        # B M b of each spectrum on each source, never the whole of M
         binned: dict[tuple[str, str], Array] = {}
         for name in group:
             found = responses(name, mask_coupling, pure)
-            parts = [(r.source, (binning * r.row) @ r.x * r.column) for r in found]
+            parts = [(r.source, r.binned(padded)) for r in found]
             if filtering is not None:
                 plain = next(r for r in found if r.source == name).apply(1 / factor)
                 parts += filtering(name, binning, plain).items()
@@ -241,14 +252,14 @@ def prepare(
         for i, to in enumerate(group):
             for j, pseudo in enumerate(group):
                 if inverse[i, :, j].any():
-                    operators[to, pseudo] = inverse[i, :, j] @ binning
+                    inverses[to, pseudo] = inverse[i, :, j]
             for source in dict.fromkeys(source for _, source in binned):
                 window = sum(
                     inverse[i, :, m] @ binned[n, source] for m, n in enumerate(group) if (n, source) in binned
                 )
                 if np.any(window):
                     windows[to, source] = window / factor
-    return Master(bins, lmax, a, b, mask_coupling, operators, windows, pure)
+    return Master(bins, lmax, a, b, mask_coupling, inverses, windows, pure)
 
 
 def _inverse(k: Array, group: tuple[str, ...], published: int) -> Array:

@@ -135,6 +135,7 @@ def make_plan(
     couplings = MaskCouplings(lmax, nthreads) if couplings is None else couplings
     if couplings.lmax != lmax:
         raise SpectrumError(f"couplings of masks up to l = {couplings.lmax}, this plan has lmax {lmax}")
+    couplings.find_pairs((by_name[a], by_name[b]) for a, b in pairs)
     masters: dict[Pair, Master] = {}
     shared: dict[Any, Any] = {}
     for a, b in pairs:

@@ -105,6 +105,21 @@ def test_against_linear_algebra_of_the_pixels(filtered) -> None:
         np.testing.assert_allclose(
             found[2:, 2:], wanted[2:, 2:], atol=1e-3 * np.abs(wanted[2:, 2:]).max(), err_msg=first + second
         )
+    # bandpowers of all multipoles by linear algebra, of uniform bins: B C B^T of the pixels' own covariances
+    field = Field("a", 2, mask, one, none, filters=filters)
+    plan = make_plan([field], Bins((2, 5, 9, 14, 19), "uniform"), lmax)
+    master, n, names = plan.masters["a", "a"], plan.bins.n, [e.spectrum for e in plan.entries]
+    matrix = multi_covariance(plan, [field], cl, low=lmax).reshape(len(names), n, len(names), n)
+    for name, others in (("tt", ("tt",)), ("te", ("te",)), ("bb", ("ee", "bb")), ("eb", ("eb", "be"))):
+        wanted = np.zeros((n, n))
+        for first in others:
+            for second in others:
+                both = (f"{s[0]} a {s[1]} a" for s in (first, second))
+                exact_one = exact.pseudo_covariance(lmax, *both, g)
+                wanted += master.operator(name, first) @ exact_one @ master.operator(name, second).T
+        k = names.index(name)
+        # the lowest and the highest bin are next to multipoles that pixels integrate to 1e-3 of the largest element
+        np.testing.assert_allclose(matrix[k, :, k], wanted, atol=5e-3 * wanted.max(), err_msg=name)
 
 
 def test_noise_with_hits_is_that_of_the_pixels() -> None:
