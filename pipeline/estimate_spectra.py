@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from cmbfit.io import publish_record, require_sha256
 from cmbfit.sky import Beam, read_mask_product, read_pixel_window, read_product
-from cmbfit.spectra import Bins, Transfer, cross_spectra, write_spectra
+from cmbfit.spectra import Bins, Transfer, cross_spectra, monopole_dipole, write_spectra
 from cmbfit.spectra.reach import continued_theory
 from cmbfit.theory.textfile import read_arrays
 from pipeline.record import recorded
@@ -32,9 +33,9 @@ def estimate_spectra(
     Parameters
     ----------
     map_a
-        Product of prepare_maps.
+        Product of prepare_maps: without monopole and dipole of I under `mask`.
     map_b
-        Product of prepare_maps.
+        The same.
     mask
         Product of prepare_mask.
     fiducial
@@ -78,7 +79,12 @@ def estimate_spectra(
         transfer_b=transfer_b,
         fiducial_dl=dl,
         iterations=iterations,
+        filters_a=monopole_dipole(sky),
+        filters_b=monopole_dipole(sky),
     )
+    notes += tuple(estimate.info["notes"])
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     write_spectra(output, estimate, settings=given)
     inputs = [map_a, map_b, mask, fiducial, pixel_window]
     publish_record(output, inputs=inputs, settings=given, facts=dict(estimate.info), notes=list(notes))

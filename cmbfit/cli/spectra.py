@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cmbfit.cli.spectra_inputs import Declared, MaskFiles, make_bins, read_beams, read_maps, read_masks
+from cmbfit.cli.spectra_inputs import (
+    Declared,
+    MaskFiles,
+    make_bins,
+    read_beams,
+    read_maps,
+    read_masks,
+    white_noise,
+)  # fmt: skip
 from cmbfit.cli.words import say
 from cmbfit.errors import SpectrumError
 from cmbfit.io import publish_record, sha256_file
@@ -16,8 +24,9 @@ if TYPE_CHECKING:
     from cmbfit.sky.maps import Array, Mask, StokesMap
     from cmbfit.spectra.binning import Bins
     from cmbfit.spectra.estimate import Estimate
-    from cmbfit.spectra.fields import Field
+    from cmbfit.spectra.fields import Field, Noise
     from cmbfit.spectra.master import Master, Spectra, Transfer
+    from cmbfit.spectra.templates import Templates
 
 _AUTO = ("tt", "te", "ee", "bb", "tb", "eb")
 _CROSS = (*_AUTO, "et", "bt", "be")
@@ -83,6 +92,12 @@ def spectra(
             help="Text file of D_l (`cmbfit theory` writes one): gives errors and, in SACC, the covariance."
         ),
     ] = None,
+    noise_uk_arcmin: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="White noise of I (that of Q and U is sqrt 2 of it), once or for MAP and MAP2; measured if omitted."
+        ),
+    ] = None,
     unit: Annotated[
         str | None,
         typer.Option(help="Unit of the maps where their headers do not say: K, mK, uK, K_RJ, MJy/sr."),
@@ -125,6 +140,8 @@ def spectra(
     """
     two, as_sacc = map_b is not None, output.suffix.lower() in _FITS
     _check_output(output, two=two, theory=theory is not None, cl=cl)
+    if noise_uk_arcmin and theory is None:
+        raise SpectrumError("--noise-uk-arcmin is for errors: give --theory FILE as well")
     paths = [p for p in (map_a, map_b) if p is not None]
     declared = Declared(unit, coord, ordering, polcconv, tuple(frequency or ()))
     maps = read_maps(paths, declared)
@@ -146,13 +163,13 @@ def spectra(
         "edges": list(edges.edges), "weighting": edges.weighting, "fwhm_arcmin": fwhm_arcmin, "pixwin": pixwin,
         "beam": [str(b) for b in beam or ()], "beam_columns": beam_columns, "purify_b": purify_b,
         "iterations": iterations, "frequency": frequency, "keep_dipole": keep_dipole, "notes": notes,
-        "steps": [list(m.history) for m in maps],
+        "noise_uk_arcmin": noise_uk_arcmin, "steps": [list(m.history) for m in maps],
     }  # fmt: skip
     if theory is None:
         values, master, errors = *work.bandpowers(), None
     else:
-        estimate, said = work.estimate(theory)
-        notes += said
+        estimate, said = work.estimate(theory, white_noise(noise_uk_arcmin, nside))
+        notes += [*said, *estimate.info["notes"]]
         values, master, errors = dict(estimate.bandpowers), estimate.master, estimate.errors
     settings["lmax_coupling"] = master.lmax
     if as_sacc:
@@ -168,8 +185,8 @@ def spectra(
     publish_record(output, inputs=[p for p in files if p is not None], settings=settings)
     for note in notes:
         say(f"note: {note}", err=True)
-    noise = "no noise bias" if two else "noise included"
-    say(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {noise}", err=True)
+    bias = "no noise bias" if two else "noise included"
+    say(f"wrote {output}: {edges.n} bins, l = {edges.edges[0]}..{edges.lmax}, {bias}", err=True)
 
 
 def _check_output(output: Path, *, two: bool, theory: bool, cl: bool) -> None:
@@ -222,40 +239,42 @@ class _Work:
         from cmbfit.spectra.fields import Field  # noqa: PLC0415
 
         return [
-            Field(str(k), [m], of_t, transfer, mask_p=of_p, **self.how)
-            for k, (m, (of_t, of_p), transfer) in enumerate(
-                zip(self.maps, self.masks, self.transfers, strict=True)
+            Field(str(k), [m], of_t, transfer, mask_p=of_p, filters=taken, **self.how)
+            for k, (m, (of_t, of_p), transfer, taken) in enumerate(
+                zip(self.maps, self.masks, self.transfers, self._filters(), strict=True)
             )
         ]
+
+    def _filters(self) -> list[Templates | None]:
+        """Return what was taken off each map under its own mask of I."""
+        from cmbfit.spectra.templates import filtered_steps, monopole_dipole  # noqa: PLC0415
+
+        both = zip(self.maps, self.masks, strict=True)
+        return [monopole_dipole(of_t) if filtered_steps(m) else None for m, (of_t, _) in both]
 
     def bandpowers(self) -> tuple[dict[str, Array], Master]:
         """Return the bandpowers without errors, and what made them."""
         from cmbfit.spectra.fields import require_common_sky, spectra_of  # noqa: PLC0415
-        from cmbfit.spectra.mask_couplings import MaskCouplings  # noqa: PLC0415
-        from cmbfit.spectra.master import prepare  # noqa: PLC0415
-        from cmbfit.spectra.multi import coupling_lmax, field_alms  # noqa: PLC0415
+        from cmbfit.spectra.multi import coupling_lmax, field_alms, prepare_pair  # noqa: PLC0415
         from cmbfit.spectra.transforms import pseudo_spectra  # noqa: PLC0415
 
         fields = self._fields()
         one, two = fields[0], fields[-1]
         lmax = coupling_lmax(one.mask.nside, self.bins)
         require_common_sky(one, two)
-        master = prepare(
-            one.mask,
-            self.bins,
-            one.transfer,
-            two.transfer,
-            lmax,
-            pure=(one.purify_b, two.purify_b),
-            mask_coupling=MaskCouplings(lmax, self.threads).pair(one, two),
-            nthreads=self.threads,
-        )
+        master = prepare_pair(one, two, self.bins, lmax, nthreads=self.threads)
         alms = [field_alms(f, lmax, nthreads=self.threads)[0] for f in fields]
         found = master.decouple(pseudo_spectra(alms[0], alms[-1]))
         return {n: found[n] for n in spectra_of(one, two)}, master
 
-    def estimate(self, theory: Path) -> tuple[Estimate, tuple[str, ...]]:
-        """Return the bandpowers of two maps with their covariance, and what was assumed of the theory."""
+    def estimate(self, theory: Path, noise: tuple[Noise, Noise] | None) -> tuple[Estimate, tuple[str, ...]]:
+        """Return the bandpowers of two maps with their covariance, and what was assumed of the theory.
+
+        Parameters
+        ----------
+        noise : pair of Noise, optional
+            Measured when omitted.
+        """
         from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
         from cmbfit.spectra.reach import continued_theory  # noqa: PLC0415
         from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
@@ -263,9 +282,10 @@ class _Work:
         dl: Spectra
         dl, notes = continued_theory(read_arrays(theory), self.bins.lmax, 3 * self.maps[0].nside - 1)
         (mask_a, mask_a_p), (mask_b, mask_b_p) = self.masks
+        filters_a, filters_b = self._filters()
         estimate = cross_spectra(
             self.maps[0], self.maps[1], mask_a, mask_p=mask_a_p, mask_b=mask_b, mask_b_p=mask_b_p, bins=self.bins,
             transfer_a=self.transfers[0], transfer_b=self.transfers[1], fiducial_dl=dl, nthreads=self.threads,
-            **self.how,
+            filters_a=filters_a, filters_b=filters_b, noise=noise, **self.how,
         )  # fmt: skip
         return estimate, notes

@@ -1,4 +1,4 @@
-"""What ``cmbfit spectra`` reads: masks, bins, beams; every word that makes no sense is refused here."""
+"""What ``cmbfit spectra`` reads: masks, bins, beams, noise; every word that makes no sense is refused here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cmbfit.sky.maps import Mask, StokesMap
     from cmbfit.sky.units import Frequency
     from cmbfit.spectra.binning import Bins
+    from cmbfit.spectra.fields import Noise
 
 
 @dataclass(frozen=True)
@@ -170,3 +171,17 @@ def read_beams(
             b = b.times_pixel_window(data.fetch(name))
         out.append(b)
     return out
+
+
+def white_noise(levels: list[float] | None, nside: int) -> tuple[Noise, Noise] | None:
+    """Return white noise of both maps from that of I in uK arcmin; None where it is to be measured."""
+    import numpy as np  # noqa: PLC0415
+
+    from cmbfit.spectra.fields import Noise  # noqa: PLC0415
+
+    if not levels:
+        return None
+    if len(levels) > 2 or not (np.isfinite(levels).all() and min(levels) >= 0):
+        raise SpectrumError(f"--noise-uk-arcmin: expected one or two levels from zero, found {levels}")
+    cl = [np.full(3 * nside, (x * np.pi / 10800) ** 2) for x in levels]
+    return Noise(cl[0], 2 * cl[0]), Noise(cl[-1], 2 * cl[-1])

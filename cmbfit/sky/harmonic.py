@@ -7,7 +7,7 @@ Coefficients are stored as healpy stores them: m-major, m >= 0, l from 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -70,9 +70,15 @@ def change_lmax(alm: Alm, lmax: int) -> Alm:
 def alm2cl(a: Alm, b: Alm) -> Array:
     """Return C_l = sum_m Re(a_lm b*_lm) / (2 l + 1), shape (lmax + 1,)."""
     lmax = lmax_of(a)
-    power = (a * b.conj()).real
-    power[lmax + 1 :] *= 2  # m < 0
-    return np.bincount(ell_of(lmax), weights=power) / (2 * np.arange(lmax + 1) + 1)
+    one, two = (np.ascontiguousarray(x, dtype=np.complex128).view(np.float64) for x in (a, b))
+    power = np.zeros(2 * (lmax + 1))  # of real and of imaginary parts, in turn
+    start = 0
+    for m in range(lmax + 1):  # in pieces that stay in the cache
+        size = 2 * (lmax + 1 - m)
+        part = one[start : start + size] * two[start : start + size]
+        power[2 * m :] += part if m == 0 else 2 * part  # m < 0
+        start += size
+    return (power[::2] + power[1::2]) / (2 * np.arange(lmax + 1) + 1)
 
 
 def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 1) -> Alm:
@@ -117,14 +123,25 @@ def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 
     def analyse(x: Array) -> Alm:
         # ducc0 wants lmax >= spin
         top = max(lmax, spin)
-        alm = ducc0.sht.adjoint_synthesis(map=x, lmax=top, spin=spin, nthreads=nthreads, **geometry(nside))
-        return area * (alm if top == lmax else change_lmax(alm, lmax))
+        alm = ducc0.sht.adjoint_synthesis(
+            map=x, lmax=top, spin=spin, nthreads=nthreads, **used_rings(x, geometry(nside))
+        )
+        alm *= area
+        return alm if top == lmax else change_lmax(alm, lmax)
 
     alm = analyse(values)
     for _ in range(n_iter):
         residual = alm2map(alm, nside, spin, nthreads)
-        alm = alm + analyse(np.subtract(values, residual, out=residual))
+        alm += analyse(np.subtract(values, residual, out=residual))
     return alm
+
+
+def used_rings(maps: Array, rings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rings on which a map is anything but zero: masked ones add nothing to a pixel sum, but cost as much."""
+    first = rings["ringstart"].astype(np.int64)
+    used = np.logical_or.reduceat((maps != 0).any(axis=0), first)
+    used[0] |= not used.any()  # ducc0 wants a ring
+    return {name: values[used] for name, values in rings.items()}
 
 
 def alm2map(alm: Alm, nside: int, spin: int, nthreads: int = 1) -> Array:

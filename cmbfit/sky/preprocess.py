@@ -9,6 +9,9 @@ from cmbfit.errors import MapError
 from cmbfit.sky.maps import PIECE, Array, Mask, StokesMap, check_together, projected
 from cmbfit.sky.quality import require_plausible
 
+MONOPOLE_DIPOLE = "remove monopole and dipole"
+"""The step's name in a map's history."""
+
 
 def require_data(stokes: StokesMap, mask: Mask) -> None:
     """Raise :class:`MapError` when a pixel that the mask keeps has no data in I, Q or U, or a value that no sky has."""
@@ -83,13 +86,15 @@ def fit_monopole_dipole(values: Array, mask: Mask) -> tuple[Array, Array]:
 def remove_monopole_dipole(stokes: StokesMap, mask: Mask) -> StokesMap:
     """Subtract the fitted monopole and dipole from I (Q and U have none).
 
+    On a cut sky the fit takes power of the sky with it: a field of such maps has
+    ``filters=monopole_dipole(mask)`` (:func:`cmbfit.spectra.templates.monopole_dipole`), and its windows know.
     The history record holds the coefficients and their errors in uK_CMB.
     """
     require_data(stokes, mask)
     c, covariance = fit_monopole_dipole(stokes.i, mask)
     error = np.sqrt(np.diag(covariance))
     record = {
-        "step": "remove monopole and dipole",
+        "step": MONOPOLE_DIPOLE,
         "mask": mask.name,
         "weights": "mask",
         "monopole_uk": float(c[0]),

@@ -15,6 +15,7 @@ from cmbfit.spectra.master import Master, Transfer, prepare
 from cmbfit.spectra.multi import Entry, Plan, estimate_bandpowers, field_alms, make_plan, noise_from_splits
 from cmbfit.spectra.product import Bandpowers, read_spectra, write_combined, write_spectra
 from cmbfit.spectra.simulated_covariance import SimulatedCovariance
+from cmbfit.spectra.templates import Templates, deproject, monopole_dipole
 from cmbfit.spectra.transforms import SPECTRA
 
 __all__ = [
@@ -28,13 +29,16 @@ __all__ = [
     "Noise",
     "Plan",
     "SimulatedCovariance",
+    "Templates",
     "Transfer",
     "check_bandpowers",
     "combine",
     "cross_spectra",
+    "deproject",
     "estimate_bandpowers",
     "field_alms",
     "make_plan",
+    "monopole_dipole",
     "multi_covariance",
     "noise_from_hits",
     "noise_from_splits",

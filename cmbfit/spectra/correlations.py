@@ -36,18 +36,18 @@ w 2Y + 2 f1 (eth w) 1Y + f0 (eth^2 w) Y: three weights, depth times w^2, |eth w|
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.sky.harmonic import Alm, alm2cl, map2alm
-from cmbfit.sky.maps import Array
-from cmbfit.spectra.coupling import PURE, Coupling, compute_together, coupling_name, letters, responses
+from cmbfit.sky.harmonic import Alm, alm2cl, change_lmax, lmax_of, map2alm
+from cmbfit.sky.maps import Array, Mask
+from cmbfit.spectra.coupling import PURE, Coupling, letters, pure_scale, responses
 from cmbfit.spectra.fields import Field, check_fields
-from cmbfit.spectra.gradients import eth_norm, gradient, gradient_product, mask_derivatives, potential
+from cmbfit.spectra.gradients import gradient, gradient_lmax, gradient_product, mask_derivatives, potential
 from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Spectra, couple, spectrum_of
 
@@ -112,7 +112,7 @@ class FieldCorrelations:
                 )
         self.fields: Mapping[str, Field] = {f.name: f for f in fields}
         self.lmax = lmax
-        self._signal = signal
+        self.signal = signal
         self._nthreads = nthreads
         self._masks = MaskCouplings(lmax, nthreads) if couplings is None else couplings
         self._mask_of = {(f.name, x): self._masks.label(f.mask_of(x)) for f in fields for x in "teb"}
@@ -124,6 +124,7 @@ class FieldCorrelations:
         self._kernels: dict[tuple[Weight, Weight], Coupling] = {}
         self._gradients: dict[int, Array] = {}
         self._derivatives: dict[int, tuple[Array, Array]] = {}
+        self._terms: dict[tuple[str, ...], list[Term]] = {}
 
     @cached_property
     def _depth_labels(self) -> list[int]:
@@ -138,6 +139,10 @@ class FieldCorrelations:
             return -1
         return self._depth_labels[next(k for k, d in enumerate(self._depths) if d is depth)]
 
+    def mask_label(self, mask: Mask) -> int:
+        """Return the index of the first mask with these weights."""
+        return self._masks.label(mask)
+
     def _letters(self, p: str, i: str, q: str, k: str) -> str:
         return letters(p + q, (self.fields[i].purify_b, self.fields[k].purify_b))
 
@@ -147,30 +152,31 @@ class FieldCorrelations:
             return self._spectra[i, k]
         one, two, size = self.fields[i], self.fields[k], self.lmax + 1
         both, pure = self._masks.pair(one, two), (one.purify_b, two.purify_b)
-        out = couple(self._signal, both, one.transfer, two.transfer, pure)
+        out = couple(self.signal, both, one.transfer, two.transfer, pure)
         modes = 2 * np.arange(size) + 1
 
         def sky(name: str) -> Array:
-            found = spectrum_of(self._signal, name)
+            found = spectrum_of(self.signal, name)
             gain = one.transfer.of(name[0])[:size] * two.transfer.of(name[1])[:size]
             return np.zeros(size) if found is None else modes * gain * found[:size]
 
         ee, bb, c = sky("ee"), sky("bb"), both.of_spectrum("ee")
-        for name, leak in (("ee", c.xmm @ (bb - ee)), ("bb", c.xmm @ (ee - bb))):
+        mm_ee, mm_bb = (c.times("xmm", x) for x in (ee, bb))
+        for name, leak in (("ee", mm_bb - mm_ee), ("bb", mm_ee - mm_bb)):
             if PURE not in letters(name, pure):
                 out["leak " + name] = leak
                 out[name] = out[name] - leak
-        modes_pp = c.xpp + c.xmm
+        mixed = np.stack([c.times("xpp", ee) + mm_ee, c.times("xpp", bb) + mm_bb])
         # of E and of B, or T, each where the mask of the other falls off: a pure B leaves that of E alone
         for name, source, sign in (("eb", "te", 1), ("be", "et", -1)):
             if PURE in letters(name, pure):
                 (r,) = responses(name, both, pure)
                 out["mix " + name] = sign * np.stack([np.zeros(size), r.apply(bb / modes)])
             else:
-                out["mix " + name] = sign * np.stack([modes_pp @ ee, modes_pp @ bb])
+                out["mix " + name] = sign * mixed
             t = name.replace("e", "t")
             if PURE not in letters(t, pure):
-                cross = both.of_spectrum(t).x02 @ sky(source)
+                cross = both.of_spectrum(t).times("x02", sky(source))
                 out["mix " + t] = sign * np.stack([cross, np.zeros(size)])
         self._spectra[i, k] = out
         return out
@@ -205,13 +211,10 @@ class FieldCorrelations:
             return
         values = self.weight_map(key)
         self._means[key] = float(values.mean())
-        self._alms[key] = map2alm(values[None], 2 * self.lmax, 0, 0, self._nthreads)[0]
-
-    def compute(self, products: Iterable[tuple[Term, Term]]) -> None:
-        """Compute the kernels of products of two two-point functions, many at once."""
-        named = ((a, b, coupling_name(a.kind, b.kind)) for a, b in products)
-        wanted = [(self.kernel(a.weight, b.weight), name) for a, b, name in named if name is not None]
-        compute_together(wanted, self._nthreads)
+        top = 2 * self.lmax
+        if kind == "g":  # a product of two gradients reaches twice as far as each, and no further
+            top = min(top, 2 * gradient_lmax(self._masks.masks[one].nside, self.lmax))
+        self._alms[key] = map2alm(values[None], top, 0, 0, self._nthreads)[0]
 
     def kernel(self, one: Weight, two: Weight) -> Coupling:
         """Return the coupling matrices of the cross-spectrum of two weights."""
@@ -219,7 +222,10 @@ class FieldCorrelations:
         if key not in self._kernels:
             for k in key:
                 self._prepare(k)
-            spectrum = alm2cl(self._alms[key[0]], self._alms[key[1]])
+            a, b = (self._alms[k] for k in key)
+            top = min(lmax_of(a), lmax_of(b))
+            found = alm2cl(*(x if lmax_of(x) == top else change_lmax(x, top) for x in (a, b)))
+            spectrum = np.pad(found, (0, 2 * self.lmax - top))
             self._kernels[key] = Coupling(spectrum, self.lmax, nthreads=self._nthreads)
         return self._kernels[key]
 
@@ -229,15 +235,23 @@ class FieldCorrelations:
 
     def _scales(self, pq: str) -> tuple[Array, Array]:
         """Return what turns amplitudes of chi into those of pure B: N_l on its side, ones elsewhere."""
-        up = eth_norm(self.lmax)
-        one, two = (
-            np.divide(1.0, up, out=np.zeros_like(up), where=up > 0) if x == PURE else np.ones_like(up)
-            for x in pq
-        )
+        one, two = (pure_scale(self.lmax) if x == PURE else np.ones(self.lmax + 1) for x in pq)
         return one, two
 
     def signal_terms(self, p: str, i: str, q: str, k: str) -> list[Term]:
         """Return the terms of <p~_i q~_k> that all splits share; p and q are "t", "e" or "b"."""
+        return self._once(("signal", p, i, q, k), lambda: self._signal_terms(p, i, q, k))
+
+    def noise_terms(self, p: str, q: str, i: str, index: int) -> list[Term]:
+        """Return the terms of <p~ q~> from the noise of one split of field i."""
+        return self._once(("noise", p, q, i, str(index)), lambda: self._noise_terms(p, q, i, index))
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], list[Term]]) -> list[Term]:
+        if key not in self._terms:
+            self._terms[key] = make()
+        return self._terms[key]
+
+    def _signal_terms(self, p: str, i: str, q: str, k: str) -> list[Term]:
         cl, pq = self._coupled(i, k), self._letters(p, i, q, k)
         first, second = self._mask_of[i, p], self._mask_of[k, q]
         masks = min(first, second), max(first, second)
@@ -264,8 +278,7 @@ class FieldCorrelations:
                 out += [("-", ("h", e, b), of_e, scales), ("-", ("h", b, e), of_b, scales)]
         return [Term.mean(kind, weight, a, both) for kind, weight, a, both in out if a.any()]
 
-    def noise_terms(self, p: str, q: str, i: str, index: int) -> list[Term]:
-        """Return the terms of <p~ q~> from the noise of one split of field i."""
+    def _noise_terms(self, p: str, q: str, i: str, index: int) -> list[Term]:
         noise, depth, mask = self.fields[i].noise_of(index), self._depth_of(i, index), self._mask_of[i, p]
         size, pq = self.lmax + 1, self._letters(p, i, q, i)
         for level in (noise.t, noise.p):

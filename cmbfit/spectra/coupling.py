@@ -12,15 +12,17 @@ and an even one vanish. :func:`responses` reads every coupling of every spectrum
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import ducc0
 import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
+from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.gradients import eth_norm
+from cmbfit.spectra.quadrature import Quadrature, quadrature
 
 PURE = "p"
 """The letter of pure B, where t, e and b stand for T, E and B."""
@@ -38,6 +40,14 @@ _TYPES = {"x00": 0, "x02": 1, "xpp": 2, "xmm": 3}
 
 _MATRICES = {"00": "x00", "+0": "x02", "++": "xpp", "--": "xmm"}
 
+_FUNCTIONS = {
+    "x00": (("0", "0"),),
+    "x02": (("2", "2"),),
+    "xpp": (("s", "s"), ("d", "d")),
+    "xmm": (("s", "d"), ("d", "s")),
+}
+"""Functions of :class:`~cmbfit.spectra.quadrature.Quadrature` whose products, integrated with xi, sum to each matrix."""
+
 
 def coupling_name(one: str, two: str) -> str | None:
     """Return which matrix two kernels "0", "+" or "-" sum to; None for an odd and an even one, whose sum vanishes.
@@ -51,7 +61,10 @@ def coupling_name(one: str, two: str) -> str | None:
 
 
 class Coupling:
-    """The four symmetric coupling matrices of one mask cross-spectrum, each computed when it is first asked for.
+    """The four symmetric coupling matrices of one mask cross-spectrum.
+
+    Binned matrices and products with spectra come from a quadrature (:mod:`cmbfit.spectra.quadrature`); a whole matrix,
+    a thousand times the numbers, is computed by ducc0 when it is asked for.
 
     Parameters
     ----------
@@ -64,8 +77,6 @@ class Coupling:
     shape : (int, int)
         (l1max + 1, l2max + 1), of each matrix.
     mask_cl : ndarray, shape (l1max + l2max + 1,)
-    found : dict
-        The matrices that were computed, by name.
     """
 
     def __init__(self, mask_cl: Array, l1max: int, l2max: int | None = None, nthreads: int = 1) -> None:
@@ -77,66 +88,112 @@ class Coupling:
         self.shape = (l1max + 1, l2max + 1)
         self.mask_cl = np.array(mask_cl[: l1max + l2max + 1], dtype=np.float64)
         self._nthreads = nthreads
-        self.found: dict[str, Array] = {}
+        self._whole: dict[str, Array] = {}
+        self._corners: dict[tuple[str, int], Array] = {}
+        self._binned: dict[tuple[str, Bins, int], Array] = {}
 
-    def compute(self, *names: str) -> Coupling:
-        """Compute several matrices ("x00", "x02", "xpp", "xmm"; all when none is named) at once."""
-        compute_together([(self, name) for name in names or _MATRICES.values()], self._nthreads)
-        return self
+    @cached_property
+    def _quadrature(self) -> tuple[Quadrature, Array]:
+        """Return nodes and tables, and the weights of the nodes for the masks' correlation function."""
+        nodes = quadrature(max(self.shape) - 1)
+        return nodes, nodes.weights(self.mask_cl)
 
-    def _matrix(self, name: str) -> Array:
-        self.compute(name)
-        return self.found[name]
+    def product(self, name: str, weights: Array, edges: tuple[int, ...]) -> Array:
+        """Return sum_l1 w_l1 X_{l1 l2} over the l1 of each bin, without making X.
+
+        Parameters
+        ----------
+        name : {"x00", "x02", "xpp", "xmm"}
+        weights : ndarray, shape (>= edges[-1],)
+        edges : tuple of int
+            Bins are half-open, up to l1max + 1.
+
+        Returns
+        -------
+        ndarray, shape (bins, l2max + 1)
+        """
+        nodes, v = self._quadrature
+        parts = (
+            nodes.adjoint(right, v * nodes.synthesis(left, weights, edges))
+            for left, right in _FUNCTIONS[name]
+        )
+        return np.asarray(sum(parts))[:, : self.shape[1]]
+
+    def binned(self, name: str, bins: Bins, n_pure: int = 0) -> Array:
+        """Return B N^n_pure X, kept for other pairs of maps behind these masks; shape (bins.n, l2max + 1).
+
+        Parameters
+        ----------
+        bins : Bins
+            B takes C_l to D_b.
+        n_pure : int
+            How many of the two B are pure: N_l = [(l - 2)! / (l + 2)!]^{1/2} for each.
+        """
+        key = name, bins, n_pure
+        if key not in self._binned:
+            lmax = self.shape[0] - 1
+            # bins do not overlap: all rows of B in one
+            weights = bins.binning(lmax).sum(axis=0) * pure_scale(lmax) ** n_pure
+            self._binned[key] = self.product(name, weights, bins.edges)
+        return self._binned[key]
+
+    def times(self, name: str, spectra: Array) -> Array:
+        """Return sum_l2 X_{l1 l2} c_l2, shape (l1max + 1,), of a vector c of shape (l2max + 1,)."""
+        nodes, v = self._quadrature
+        out: Array = sum(
+            nodes.adjoint(right, v * nodes.synthesis(left, spectra, (0, spectra.size)))[0]
+            for left, right in _FUNCTIONS[name]
+        )
+        return out[: self.shape[0]]
+
+    def matrix(self, name: str) -> Array:
+        """Return "x00", "x02", "xpp" or "xmm" whole, shape (l1max + 1, l2max + 1)."""
+        if name not in self._whole:
+            self._whole[name] = self._computed(name, self.shape)
+        return self._whole[name]
+
+    def corner(self, name: str, lmax: int) -> Array:
+        """Return the elements of a matrix up to lmax in both multipoles: those of the mask up to twice that make them."""
+        if (name, lmax) not in self._corners:
+            self._corners[name, lmax] = self._computed(name, (lmax + 1, lmax + 1))
+        return self._corners[name, lmax]
+
+    def _computed(self, name: str, shape: tuple[int, int]) -> Array:
+        lib = ducc0.misc.experimental  # an unstable corner of ducc0: the `_new` spelling may go away
+        compute = getattr(lib, "coupling_matrix_rect_new", None) or lib.coupling_matrix_rect
+        out = np.zeros((1, *shape))
+        spec = self.mask_cl[None, : sum(shape) - 1]
+        compute(spec=spec, optype=(_TYPES[name],), res=out, nthreads=self._nthreads)
+        return np.asarray(out[0])
 
     @property
     def x00(self) -> Array:
         """(l1 l2 L; 0 0 0)^2."""
-        return self._matrix("x00")
+        return self.matrix("x00")
 
     @property
     def x02(self) -> Array:
         """(l1 l2 L; 0 0 0)(l1 l2 L; 2 -2 0)."""
-        return self._matrix("x02")
+        return self.matrix("x02")
 
     @property
     def xpp(self) -> Array:
         """(l1 l2 L; 2 -2 0)^2 for l1 + l2 + L even."""
-        return self._matrix("xpp")
+        return self.matrix("xpp")
 
     @property
     def xmm(self) -> Array:
         """(l1 l2 L; 2 -2 0)^2 for l1 + l2 + L odd."""
-        return self._matrix("xmm")
+        return self.matrix("xmm")
 
     def of(self, one: str, two: str) -> Array | None:
         """Return the matrix of the kernels "0", "+" or "-"; None for an odd and an even one, whose sum vanishes."""
         name = coupling_name(one, two)
-        return None if name is None else self._matrix(name)
+        return None if name is None else self.matrix(name)
 
     def of_spectrum(self, _: str) -> Coupling:
         """Return what couples a pseudo-spectrum: the same for all, where T and polarisation have one mask."""
         return self
-
-
-def compute_together(wanted: Iterable[tuple[Coupling, str]], nthreads: int = 1) -> None:
-    """Compute matrices of several mask spectra at once, each given as (coupling, "x00", "x02", "xpp" or "xmm").
-
-    3j symbols are most of the work and do not depend on the spectrum: a second one costs a tenth to a third of the first.
-    Matrices that are there already are not computed again.
-    """
-    lib = ducc0.misc.experimental  # an unstable corner of ducc0: the `_new` spelling may go away
-    compute = getattr(lib, "coupling_matrix_rect_new", None) or lib.coupling_matrix_rect
-    lacking: dict[tuple[str, tuple[int, int]], dict[int, Coupling]] = {}
-    for c, name in wanted:
-        if name not in c.found:
-            lacking.setdefault((name, c.shape), {})[id(c)] = c
-    for (name, shape), by_id in lacking.items():
-        couplings = list(by_id.values())
-        spec = np.stack([c.mask_cl for c in couplings])
-        out = np.zeros((len(couplings), *shape))
-        compute(spec=spec, optype=(_TYPES[name],) * len(couplings), res=out, nthreads=nthreads)
-        for c, matrix in zip(couplings, out, strict=True):
-            c.found[name] = matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +218,8 @@ class PairCoupling:
 
 
 def coupling(mask_cl: Array, l1max: int, l2max: int | None = None, nthreads: int = 1) -> Coupling:
-    """Return the four coupling matrices of a mask's pseudo-spectrum, computed; see :class:`Coupling`."""
-    return Coupling(mask_cl, l1max, l2max, nthreads).compute()
+    """Return the couplings of a mask's pseudo-spectrum; see :class:`Coupling`."""
+    return Coupling(mask_cl, l1max, l2max, nthreads)
 
 
 def master_matrix(x: Array) -> Array:
@@ -172,30 +229,42 @@ def master_matrix(x: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """How one spectrum of the sky enters one pseudo-spectrum: the matrix row_l X_ll' column_l'.
+    """How one spectrum of the sky enters one pseudo-spectrum: the matrix N_l^n_pure X_ll' column_l'.
 
     Attributes
     ----------
     source : str
         Spectrum of the sky.
-    row, column : ndarray, shape (lmax + 1,)
-        The column holds 2 l' + 1 and the sign.
-    x : ndarray, shape (lmax + 1, lmax + 1)
-        One of the four matrices of :class:`Coupling`.
+    coupling : Coupling
+    name : {"x00", "x02", "xpp", "xmm"}
+        Of its matrices.
+    n_pure : int
+        How many B are pure.
+    column : ndarray, shape (lmax + 1,)
+        Holds 2 l' + 1, N_l'^-n_pure and the sign.
     """
 
     source: str
-    row: Array
-    x: Array
+    coupling: Coupling
+    name: str
+    n_pure: int
     column: Array
+
+    @property
+    def _row(self) -> Array:
+        return pure_scale(self.coupling.shape[0] - 1) ** self.n_pure
 
     def matrix(self) -> Array:
         """Return the whole matrix."""
-        return self.row[:, None] * self.x * self.column
+        return self._row[:, None] * self.coupling.matrix(self.name) * self.column
+
+    def binned(self, bins: Bins) -> Array:
+        """Return the matrix from C_l' of the sky to D_b of the pseudo-spectrum, shape (bins.n, lmax + 1)."""
+        return self.coupling.binned(self.name, bins, self.n_pure) * self.column
 
     def apply(self, cl: Array) -> Array:
         """Return the pseudo-spectrum of C_l of the source."""
-        return self.row * (self.x @ (self.column * cl))
+        return self._row * self.coupling.times(self.name, self.column * cl)
 
 
 def letters(spectrum: str, pure: tuple[bool, bool]) -> str:
@@ -215,17 +284,21 @@ def responses(
     """
     c = c.of_spectrum(spectrum)
     lmax = c.shape[0] - 1
-    up = eth_norm(lmax)
-    down = np.divide(1.0, up, out=np.zeros(lmax + 1), where=up > 0)
     pair = letters(spectrum, pure)
     first, second = pair[0], pair[1]
     n_pure = (first == PURE) + (second == PURE)
-    row, column = down**n_pure, up**n_pure * (2 * np.arange(lmax + 1) + 1)
+    column = eth_norm(lmax) ** n_pure * (2 * np.arange(lmax + 1) + 1)
     out = []
     for one, (kind1, factor1) in _KERNELS[first].items():
         for two, (kind2, factor2) in _KERNELS[second].items():
-            x = c.of(kind1, kind2)
-            if x is not None:
+            name = coupling_name(kind1, kind2)
+            if name is not None:
                 sign = (factor1 * complex(factor2).conjugate()).real
-                out.append(Response(one + two, row, x, sign * column))
+                out.append(Response(one + two, c, name, n_pure, sign * column))
     return out
+
+
+def pure_scale(lmax: int) -> Array:
+    """Return N_l = [(l - 2)! / (l + 2)!]^{1/2}, zero at l = 0 and 1; shape (lmax + 1,)."""
+    up = eth_norm(lmax)
+    return np.divide(1.0, up, out=np.zeros(lmax + 1), where=up > 0)

@@ -11,72 +11,24 @@ Two leaked powers share a direction, <cos^4> = 3/8 against <cos^2>^2 = 1/4: a fa
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
+from cmbfit.spectra.binning import Bins
+from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations, Term
-from cmbfit.spectra.coupling import coupling_name
-from cmbfit.spectra.fields import Field, split_pairs
+from cmbfit.spectra.coupling import Coupling, coupling_name
+from cmbfit.spectra.fields import Field
+from cmbfit.spectra.low_multipoles import LowMultipoles, exact_lmax
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.multi import Entry, Plan
 
 _LEAKED_PAIR = 1.5  # <cos^4> / <cos^2>^2
-
-Coincidence = Mapping[tuple[int | None, int | None], float]
-
-
-def _coincidences(corr: FieldCorrelations, first: Entry, second: Entry) -> tuple[Coincidence, Coincidence]:
-    """Return how often splits coincide in the two pairings, as fractions of all pairs of pairs of splits.
-
-    Keys are the noise models shared by left and right two-point function, None for none.
-    """
-    a, b, c, d = (corr.fields[n] for n in (first.a, first.b, second.a, second.b))
-    direct: Counter[tuple[int | None, int | None]] = Counter()
-    crossed: Counter[tuple[int | None, int | None]] = Counter()
-
-    def shared(x: Field, s: int, y: Field, t: int) -> int | None:
-        return corr.noise_index(x.name, s) if x is y and s == t else None
-
-    ab, cd = split_pairs(a, b), split_pairs(c, d)
-    for s, t in ab:
-        for u, v in cd:
-            direct[shared(a, s, c, u), shared(b, t, d, v)] += 1
-            crossed[shared(a, s, d, v), shared(b, t, c, u)] += 1
-    total = len(ab) * len(cd)
-    shares = [{key: count / total for key, count in counter.items()} for counter in (direct, crossed)]
-    return shares[0], shares[1]
-
-
-class _Sum:
-    """A sum of a(l, l') X_ll' over few different X, with a(l, l') kept as products of two vectors."""
-
-    def __init__(self, corr: FieldCorrelations) -> None:
-        self._corr = corr
-        self._found: dict[int, tuple[Array, list[Array], list[Array]]] = {}
-
-    def add(self, factor: float, one: Term, two: Term) -> None:
-        """Add the product of two two-point functions."""
-        name = coupling_name(one.kind, two.kind)
-        if name is None:
-            return
-        x = self._corr.kernel(one.weight, two.weight).compute(name).found[name]
-        if one.weight[0] == two.weight[0] == "g":
-            factor *= _LEAKED_PAIR
-        _, left, right = self._found.setdefault(id(x), (x, [], []))
-        size = x.shape[0]
-        left.append(factor * (one.left[:, None] * two.left).reshape(-1, size))
-        right.append((one.right[:, None] * two.right).reshape(-1, size))
-
-    def matrix(self) -> Array:
-        """Return the sum, shape (lmax + 1, lmax + 1)."""
-        total = np.zeros((self._corr.lmax + 1,) * 2)
-        for x, left, right in self._found.values():
-            total += (np.concatenate(left).T @ np.concatenate(right)) * x
-        return total
 
 
 Product = tuple[float, Term, Term]
@@ -87,7 +39,7 @@ def pseudo_products(corr: FieldCorrelations, first: Entry, second: Entry) -> lis
     x, y = (first.spectrum[0], first.a), (first.spectrum[1], first.b)
     z, w = (second.spectrum[0], second.a), (second.spectrum[1], second.b)
     out: list[Product] = []
-    direct, crossed = _coincidences(corr, first, second)
+    direct, crossed = coincidences(corr, first, second)
     for (one, two), counts in ((((x, z), (y, w)), direct), (((x, w), (y, z)), crossed)):
         s1 = corr.signal_terms(*one[0], *one[1])
         s2 = corr.signal_terms(*two[0], *two[1])
@@ -101,21 +53,126 @@ def pseudo_products(corr: FieldCorrelations, first: Entry, second: Entry) -> lis
     return out
 
 
-def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry) -> Array:
+def pseudo_covariance(corr: FieldCorrelations, first: Entry, second: Entry, lmax: int | None = None) -> Array:
     """Return the covariance of two split-averaged pseudo-spectra.
+
+    Parameters
+    ----------
+    lmax : int, optional
+        Of both; that of `corr` when omitted.
 
     Returns
     -------
     ndarray, shape (lmax + 1, lmax + 1)
         In uK^4.
     """
-    total = _Sum(corr)
+    size = (corr.lmax if lmax is None else lmax) + 1
+    out = np.zeros((size, size))
     for factor, one, two in pseudo_products(corr, first, second):
-        total.add(factor, one, two)
-    return total.matrix()
+        name = coupling_name(one.kind, two.kind)
+        if name is None:
+            continue
+        (f1, g1), (f2, g2) = ((t.left[:, :size], t.right[:, :size]) for t in (one, two))
+        amplitude = (f1.T @ g1) * (f2.T @ g2)
+        kernel = corr.kernel(one.weight, two.weight)
+        x = kernel.matrix(name) if lmax is None else kernel.corner(name, lmax)
+        out += factor * _pair_factor(one, two) * amplitude * x
+    return out
 
 
-def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nthreads: int = 1) -> Array:
+def _pair_factor(one: Term, two: Term) -> float:
+    return _LEAKED_PAIR if one.weight[0] == two.weight[0] == "g" else 1.0
+
+
+Label = tuple[int, int]
+"""Of a product of two known vectors."""
+
+
+class BinnedCovariance:
+    """Covariances of binned pseudo-spectra, B C B^T, without a matrix of lmax^2 elements.
+
+    C is a sum of f(l) X_ll' g(l'), where X and f or g are few and come back in many spectra. The thin
+    product X g B^T of the one that comes back more often is kept, and its rows are summed over bins with the other.
+
+    Parameters
+    ----------
+    bins : Bins
+        Up to lmax.
+    pairs : iterable of (Entry, Entry)
+        All that will be asked for.
+    """
+
+    def __init__(self, corr: FieldCorrelations, bins: Bins, pairs: Iterable[tuple[Entry, Entry]]) -> None:
+        self._corr, self._bins = corr, bins
+        self._weights = bins.binning(corr.lmax).sum(axis=0)  # bins do not overlap
+        self._vectors: list[Array] = []
+        self._known: dict[bytes, int] = {}
+        self._rows: dict[int, list[tuple[float, int, int]]] = {}
+        self._thin: dict[tuple[int, str, Label], Array] = {}
+        self._uses: Counter[tuple[int, str, Label]] = Counter()
+        for first, second in pairs:
+            for _, coupling, name, f, g in self._separable(first, second):
+                self._uses.update([(id(coupling), name, f), (id(coupling), name, g)])
+
+    def _label(self, vector: Array) -> tuple[float, int]:
+        """Return the size of a vector and the number of its shape, the same for all of that shape."""
+        size = float(np.abs(vector).max())
+        shape = vector / (size or 1.0)
+        number = self._known.setdefault(shape.tobytes(), len(self._vectors))
+        if number == len(self._vectors):
+            self._vectors.append(shape)
+        return size, number
+
+    def _numbered(self, term: Term) -> list[tuple[float, int, int]]:
+        """Return factor, f and g of each product f(l) g(l') in a term; terms live as long as the correlations."""
+        if id(term) not in self._rows:
+            both = [(self._label(f), self._label(g)) for f, g in zip(term.left, term.right, strict=True)]
+            self._rows[id(term)] = [(size * other, f, g) for (size, f), (other, g) in both]
+        return self._rows[id(term)]
+
+    def _separable(self, first: Entry, second: Entry) -> Iterator[tuple[float, Coupling, str, Label, Label]]:
+        """Yield each factor f(l) X g(l') of the covariance of two pseudo-spectra: factor, X, f and g."""
+        for factor, one, two in pseudo_products(self._corr, first, second):
+            name = coupling_name(one.kind, two.kind)
+            if name is None:
+                continue
+            coupling = self._corr.kernel(one.weight, two.weight)
+            for size1, f1, g1 in self._numbered(one):
+                for size2, f2, g2 in self._numbered(two):
+                    product = factor * _pair_factor(one, two) * size1 * size2
+                    yield product, coupling, name, _sorted(f1, f2), _sorted(g1, g2)
+
+    def _vector(self, label: Label) -> Array:
+        return self._vectors[label[0]] * self._vectors[label[1]] * self._weights
+
+    def block(self, first: Entry, second: Entry) -> Array:
+        """Return the covariance of two split-averaged binned pseudo-spectra, shape (bins.n, bins.n), in uK^4."""
+        sums: dict[tuple[int, str, Label, bool], Array] = {}
+        for factor, coupling, name, f, g in self._separable(first, second):
+            # X is symmetric: either side can be the one that is kept
+            turned = (self._uses[id(coupling), name, f], f) > (self._uses[id(coupling), name, g], g)
+            kept, other = (f, g) if turned else (g, f)
+            key = id(coupling), name, kept
+            if key not in self._thin:
+                self._thin[key] = coupling.product(name, self._vector(kept), self._bins.edges)
+            part = factor * self._vector(other)
+            sums[(*key, turned)] = sums[(*key, turned)] + part if (*key, turned) in sums else part
+        out = np.zeros((self._bins.n,) * 2)
+        start, stop = list(self._bins.edges[:-1]), self._bins.edges[-1]
+        for (coupled, name, kept, turned), total in sums.items():
+            thin = self._thin[coupled, name, kept]
+            part = np.add.reduceat((thin * total)[:, :stop], start, axis=1)
+            out += part if turned else part.T
+        return out
+
+
+def _sorted(a: int, b: int) -> Label:
+    return (a, b) if a <= b else (b, a)
+
+
+def multi_covariance(
+    plan: Plan, fields: Sequence[Field], signal: Spectra, *, low: int | None = None, nthreads: int = 1
+) -> Array:
     """Return the covariance of the data vector of :func:`~cmbfit.spectra.multi.estimate_bandpowers`.
 
     Parameters
@@ -124,6 +181,9 @@ def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nt
         With noise models.
     signal : mapping of C_l in uK^2
         Fiducial theory from l = 0 to plan.lmax, see :func:`~cmbfit.spectra.estimate.cl_from_dl`.
+    low : int, optional
+        Multipole up to which pseudo-spectra without pure B are done by linear algebra
+        (:mod:`cmbfit.spectra.low_multipoles`); 10 to 24, the more the smaller the sky, when omitted; 0 for none.
 
     Returns
     -------
@@ -140,25 +200,40 @@ def multi_covariance(plan: Plan, fields: Sequence[Field], signal: Spectra, *, nt
     # which bandpowers each pseudo-spectrum enters: its covariances are computed once
     uses: dict[Entry, list[tuple[int, Array]]] = {}
     for i, entry in enumerate(entries):
-        for (to, source), operator in plan.masters[entry.a, entry.b].operators.items():
+        for (to, source), inverse in plan.masters[entry.a, entry.b].inverses.items():
             if to == entry.spectrum:
-                uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, operator))
+                uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, inverse))
+    low = exact_lmax(list(fields), plan.lmax) if low is None else low
+    lowest = np.flatnonzero(
+        [(min(b - 1, low) + 1 - a) * 2 >= b - a for a, b in itertools.pairwise(plan.bins.edges)]
+    )
+    exact = LowMultipoles(corr, low, nthreads) if lowest.size else None
     out = np.zeros((len(entries), n, len(entries), n))
     sources = list(uses)
-    every = [(one, two) for k, one in enumerate(sources) for two in sources[: k + 1]]
-    corr.compute((a, b) for pair in every for _, a, b in pseudo_products(corr, *pair))
-    for k, one in enumerate(sources):
-        for two in sources[: k + 1]:
-            block = pseudo_covariance(corr, one, two)
-            for i, left in uses[one]:
-                half = left @ block
-                for j, right in uses[two]:
-                    part = half @ right.T
-                    out[i, :, j] += part
-                    if one != two:
-                        out[j, :, i] += part.T
+    pairs = [(one, two) for k, one in enumerate(sources) for two in sources[: k + 1]]
+    padded = plan.bins.padded(plan.lmax)
+    binned, binning = BinnedCovariance(corr, padded, pairs), padded.binning(plan.lmax)
+    for one, two in pairs:
+        block = binned.block(one, two)
+        better = None
+        if exact is not None and exact.holds(one) and exact.holds(two):
+            row = binning[:, : exact.reach + 1]
+            closed = pseudo_covariance(corr, one, two, exact.reach)
+            better = block + row @ (exact.put_into(closed, one, two) - closed) @ row.T
+        for i, left in uses[one]:
+            half = left @ block
+            for j, right in uses[two]:
+                part = half @ right.T
+                if better is not None:
+                    # bins above keep one form throughout: what leaked from below cancels in it
+                    part[lowest] = left[lowest] @ better @ right.T
+                    part[:, lowest] = left @ better @ right[lowest].T
+                out[i, :, j] += part
+                if one != two:
+                    out[j, :, i] += part.T
     matrix = out.reshape(len(entries) * n, -1)
-    return require_positive(0.5 * (matrix + matrix.T), f"the covariance of {len(entries)} spectra")
+    names = [f"{e} l {a}-{b - 1}" for e in entries for a, b in itertools.pairwise(plan.bins.edges)]
+    return require_positive(0.5 * (matrix + matrix.T), f"the covariance of {len(entries)} spectra", names)
 
 
 def smallest_eigenvalue(matrix: Array) -> float:
@@ -170,16 +245,38 @@ def smallest_eigenvalue(matrix: Array) -> float:
     return float(np.linalg.eigvalsh(matrix * np.outer(scale, scale))[0])
 
 
-def require_positive(matrix: Array, what: str) -> Array:
+def require_positive(matrix: Array, what: str, names: Sequence[str] = ()) -> Array:
     """Return a covariance as it is, or raise :class:`SpectrumError` when it is not positive definite.
 
     It is never repaired: a repaired matrix hides that the approximation failed.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Of its rows: the message says which fail.
     """
     smallest = smallest_eigenvalue(matrix)
     if not smallest > 0:
         raise SpectrumError(
-            f"{what} is not positive definite (smallest eigenvalue of its correlation matrix {smallest:.3g}): the "
-            "narrow-kernel approximation fails here; apodise the masks, widen the bins, leave spectra out, or use "
-            "simulations (cmbfit.spectra.SimulatedCovariance)"
+            f"{what} is not positive definite (smallest eigenvalue of its correlation matrix {smallest:.3g}"
+            f"{_culprits(matrix, names)}): the narrow-kernel approximation fails there; apodise the masks, widen these "
+            "bins, leave these spectra out, or use simulations (cmbfit.spectra.SimulatedCovariance)"
         )
     return matrix
+
+
+def _culprits(matrix: Array, names: Sequence[str]) -> str:
+    """Return the rows that a matrix fails in: variances that are not positive, or the most of the worst eigenvector."""
+    if len(names) != len(matrix):
+        return ""
+    variance = np.diag(matrix)
+    if not np.isfinite(matrix).all():
+        return "; not finite: " + ", ".join(names[k] for k in np.flatnonzero(~np.isfinite(variance))[:5])
+    if not (variance > 0).all():
+        return "; variance not above zero: " + ", ".join(
+            names[k] for k in np.flatnonzero(~(variance > 0))[:5]
+        )
+    scale = 1 / np.sqrt(variance)
+    weight = np.linalg.eigh(matrix * np.outer(scale, scale))[1][:, 0] ** 2
+    worst = np.argsort(weight)[::-1][:3]
+    return "; in " + ", ".join(f"{names[k]} ({weight[k]:.0%})" for k in worst)

@@ -12,10 +12,14 @@ from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap
 from cmbfit.spectra.binning import Bins, dl_factor
 from cmbfit.spectra.covariance import multi_covariance
-from cmbfit.spectra.fields import Field, Noise
+from cmbfit.spectra.fields import Field, Noise, same_mask
+from cmbfit.spectra.filters import deprojection_bias
+from cmbfit.spectra.leftover import pure_leftover
+from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, Transfer, couple
 from cmbfit.spectra.multi import Plan, coupling_lmax, estimate_bandpowers, field_alms, make_plan
-from cmbfit.spectra.noise import noise_from_auto
+from cmbfit.spectra.noise import Levels, noise_levels, seen_noise
+from cmbfit.spectra.templates import Templates
 from cmbfit.spectra.transforms import FieldAlms, pseudo_spectra
 
 
@@ -63,27 +67,57 @@ def cl_from_dl(dl: Spectra, lmax: int) -> dict[str, Array]:
 
 
 def measure_noise(
-    fields: Sequence[Field], alms: Sequence[FieldAlms], plan: Plan, signal: Spectra
-) -> list[Noise]:
-    """Return the noise of each of two maps, E and B of one level.
+    fields: Sequence[Field], alms: Sequence[FieldAlms], plan: Plan, signal: Spectra, nthreads: int = 1
+) -> tuple[list[Noise], list[str]]:
+    """Return the noise of each of two maps, E and B of one level, and what is to be said of it.
 
-    T: auto- minus cross-spectrum, which holds this sky's own signal. E and B: auto-spectrum minus the
-    coupled theory, since the scatter of noisy polarisation is as large as the noise; E alone where B is pure.
+    See :mod:`cmbfit.spectra.noise`. Where masks differ both maps are transformed once more under the product of the
+    masks, where they hold one sky. Of pure maps E alone is used. A map of I alone has no noise of E and B, and the
+    other one has no second view of its E and B: the theory is taken off.
     """
-    one, two = fields
-    cross = pseudo_spectra(*alms)["tt"] / np.mean(one.mask.weights * two.mask.weights)
-    bins = plan.bins.padded(plan.lmax)
-    out = []
-    for f, a in zip(fields, alms, strict=True):
-        own = plan.couplings.pair(f, f)
-        expected = couple(signal, own, f.transfer, f.transfer)
-        auto, w2 = pseudo_spectra(a, a), f.mask_of("e").moment(2)
-        t = noise_from_auto(auto["tt"] / f.mask.moment(2), cross, bins, 1.0)
-        p = [
-            noise_from_auto(auto[s], expected[s], bins, w2) for s in (("ee",) if f.purify_b else ("ee", "bb"))
-        ]
-        out.append(Noise(t, np.mean(p, axis=0)))
-    return out
+    lmax, bins = plan.lmax, plan.bins.padded(plan.lmax)
+    couplings, (one, two) = plan.couplings, fields
+    of_t, of_p = (_common_mask(fields, x) for x in "te")
+    if not all(same_mask(f.mask_of(x), m) for f in fields for x, m in (("t", of_t), ("e", of_p))):
+        one, two = (replace(f, mask=of_t, mask_p=of_p, purify_b=False) for f in fields)
+        alms = [field_alms(f, lmax, nthreads=nthreads)[0] for f in (one, two)]
+        couplings = MaskCouplings(lmax, nthreads)
+    letters = "t" if not (one.polarised or two.polarised) else "te" if one.purify_b or two.purify_b else "teb"
+    pairs = {"aa": (0, 0), "bb": (1, 1), "ab": (0, 1)}
+    measured, expected = {}, {}
+    for key, (i, j) in pairs.items():
+        f, g = (one, two)[i], (one, two)[j]
+        measured[key] = pseudo_spectra(alms[i], alms[j])
+        expected[key] = couple(signal, couplings.pair(f, g), f.transfer, g.transfer, (f.purify_b, g.purify_b))
+        for name, bias in deprojection_bias(f, g, signal, lmax, [x + x for x in letters]).items():
+            expected[key][name] = expected[key][name] + bias
+    found = {}
+    for x in letters:
+        mask, name = one.mask_of(x), x + x
+        has = [float(x == "t" or f.polarised) for f in (one, two)]
+        held = {k: has[i] * has[j] / mask.moment(2) for k, (i, j) in pairs.items()}
+        both = [{k: held[k] * v[name] for k, v in y.items()} for y in (measured, expected)]
+        beams = has[0] * one.transfer.of(x)[: lmax + 1], has[1] * two.transfer.of(x)[: lmax + 1]
+        found[x] = noise_levels(both[0], both[1], beams, bins, mask.fsky_modes)
+    out, notes = [], []
+    for k, f in enumerate(fields):
+        name = f.maps[0].name or f.name
+        t, say_t = seen_noise(found["t"][k], bins, lmax, f"T of map {name!r}")
+        p, say_p = np.zeros(lmax + 1), list[str]()
+        if f.polarised:
+            polarised = Levels.mean([found[x][k] for x in letters[1:]])
+            p, say_p = seen_noise(polarised, bins, lmax, f"E, B of map {name!r}")
+        out.append(Noise(t, p))
+        notes += say_t + say_p
+    return out, notes
+
+
+def _common_mask(fields: Sequence[Field], letter: str) -> Mask:
+    """Return the mask under which all maps that have the field "t" or "e" hold one sky: the product of theirs."""
+    first, *others = [f.mask_of(letter) for f in fields if letter == "t" or f.polarised] or [fields[0].mask]
+    if all(same_mask(first, m) for m in others):
+        return first
+    return Mask(np.prod([m.weights for m in (first, *others)], axis=0), first.coord)
 
 
 def cross_spectra(
@@ -101,6 +135,10 @@ def cross_spectra(
     mask_b_p: Mask | None = None,
     purify_b: bool = False,
     iterations: int = 0,
+    filters_a: Templates | None = None,
+    filters_b: Templates | None = None,
+    noise: tuple[Noise, Noise] | None = None,
+    leftover_skies: int = 10,
     nthreads: int = 1,
 ) -> Estimate:
     """Estimate the nine cross-spectra of two maps whose noise is independent.
@@ -111,7 +149,7 @@ def cross_spectra(
     Parameters
     ----------
     map_a, map_b : StokesMap
-        Same nside and coordinates as the mask; monopole and dipole removed.
+        Same nside and coordinates as the mask.
     bins : Bins
         Published bins.
     transfer_a, transfer_b : Transfer
@@ -128,6 +166,13 @@ def cross_spectra(
         Take pure B modes of both maps.
     iterations : int
         Of the transforms, see :class:`~cmbfit.spectra.fields.Field`.
+    filters_a, filters_b : Templates, optional
+        What was taken off each map: ``monopole_dipole(mask)`` after :func:`cmbfit.sky.remove_monopole_dipole`.
+    noise : pair of Noise, optional
+        Of both maps, where it is known; measured when omitted.
+    leftover_skies : int
+        Skies on which what pixels leave of E in pure B is measured (:mod:`cmbfit.spectra.leftover`): into
+        `info`, with a note where it is more than a tenth of the BB of the theory. 0 for none.
 
     Raises
     ------
@@ -144,17 +189,28 @@ def cross_spectra(
     of_b = (mask, mask_p) if mask_b is None else (mask_b, mask_b_p)
     how: dict[str, Any] = {"purify_b": purify_b, "iterations": iterations}
     fields = [
-        Field("a", [map_a], mask, transfer_a, mask_p=mask_p, **how),
-        Field("b", [map_b], of_b[0], transfer_b, mask_p=of_b[1], **how),
+        Field("a", [map_a], mask, transfer_a, mask_p=mask_p, filters=filters_a, **how),
+        Field("b", [map_b], of_b[0], transfer_b, mask_p=of_b[1], filters=filters_b, **how),
     ]
     lmax = coupling_lmax(mask.nside, bins, lmax)
     signal = cl_from_dl({k: fiducial_dl[k] for k in ("tt", "te", "ee", "bb") if k in fiducial_dl}, lmax)
     plan = make_plan(fields, bins, lmax, nthreads=nthreads)
     alms = {f.name: field_alms(f, lmax, nthreads=nthreads) for f in fields}
     values = estimate_bandpowers(plan, alms)
-    noise = measure_noise(fields, [alms["a"][0], alms["b"][0]], plan, signal)
+    notes: list[str] = []
+    if noise is None:
+        found, notes = measure_noise(fields, [alms["a"][0], alms["b"][0]], plan, signal, nthreads)
+        noise = found[0], found[1]
     noisy = [replace(f, noise=n) for f, n in zip(fields, noise, strict=True)]
     matrix = multi_covariance(plan, noisy, signal, nthreads=nthreads)
+    left = {}
+    if purify_b and leftover_skies:
+        left = pure_leftover(plan, fields, signal, n_skies=leftover_skies, nthreads=nthreads)
+    for found_b in left.values():
+        sigma = np.sqrt(np.diag(matrix).reshape(len(plan.entries), -1))
+        k = next(i for i, e in enumerate(plan.entries) if e.spectrum == "bb")
+        sought = plan.theory({"bb": fiducial_dl["bb"]})[k] if "bb" in fiducial_dl else np.zeros(bins.n)
+        notes += found_b.notes(sought, sigma[k], bins.edges)
     info = {
         "map_a": map_a.name,
         "map_b": map_b.name,
@@ -171,6 +227,13 @@ def cross_spectra(
             f.name: {s: float(np.median(n.of(s[0])[bins.edges[-2] : bins.edges[-1]])) for s in ("tt", "ee")}
             for f, n in zip(fields, noise, strict=True)
         },
+        "notes": notes,
     }
+    for x in left.values():
+        info["pure_b_leftover"] = {
+            "dl_uk2": x.dl.tolist(),
+            "error_uk2": x.error.tolist(),
+            "skies": leftover_skies,
+        }
     bandpowers = {e.spectrum: v for e, v in zip(plan.entries, values, strict=True)}
     return Estimate(bandpowers, matrix, plan.masters["a", "b"], info)

@@ -12,6 +12,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap, check_together
 from cmbfit.spectra.master import Transfer
+from cmbfit.spectra.templates import Templates, filtered_steps
 from cmbfit.spectra.transforms import SPECTRA
 
 AUTO = ("tt", "te", "ee", "eb", "bb", "tb")
@@ -126,6 +127,9 @@ class Field:
     iterations : int
         Of the transforms of maps. Plain sums over pixels (0) are what the coupling of a mask's own pixel sum is exact
         for; each iteration takes off what the pixels' quadrature is wrong by, which helps where much of the sky is seen.
+    filters : Templates, optional
+        What was fitted to every split and taken off, :func:`~cmbfit.spectra.templates.monopole_dipole` for one: windows
+        hold the sky that went with it.
     """
 
     name: str
@@ -138,6 +142,7 @@ class Field:
     survey: str = ""
     polarised: bool = True
     iterations: int = 0
+    filters: Templates | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.splits:
@@ -146,6 +151,12 @@ class Field:
             for split in self.splits:
                 for mask in (self.mask, self.mask_of("e")):
                     check_together(split, mask)
+                if self.filters is None and (steps := filtered_steps(split)):
+                    raise SpectrumError(
+                        f"field {self.name!r}: map {split.name!r} went through {sorted(steps)}, which took modes of the sky "
+                        "away, and windows would not know: give the field its filters, monopole_dipole(mask) with the mask of "
+                        "the fit, or the map as it was"
+                    )
             if len({split.polarised for split in self.splits}) > 1:
                 raise SpectrumError(f"field {self.name!r}: some splits have Q and U and some do not")
             object.__setattr__(self, "polarised", self.splits[0].polarised)

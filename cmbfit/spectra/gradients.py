@@ -5,7 +5,7 @@ from __future__ import annotations
 import ducc0
 import numpy as np
 
-from cmbfit.sky.harmonic import Alm, alm2map, geometry, map2alm, scale_alm
+from cmbfit.sky.harmonic import Alm, alm2map, geometry, map2alm, scale_alm, used_rings
 from cmbfit.sky.maps import Array, Mask
 
 
@@ -15,14 +15,19 @@ def eth_norm(lmax: int) -> Array:
     return np.sqrt(np.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0))
 
 
+def gradient_lmax(nside: int, lmax: int) -> int:
+    """Return the band limit of a gradient: above 2 nside pixel sums alias, and a derivative amplifies that."""
+    return min(lmax, 2 * nside)
+
+
 def gradient(weights: Array, lmax: int) -> Array:
     """Return (d/d theta, 1/sin(theta) d/d phi) of a map, band-limited at lmax and 2 nside, shape (2, npix).
 
-    Above 2 nside pixel sums alias, and a derivative amplifies that. Three Jacobi iterations refine the pixel sum,
+    Three Jacobi iterations refine the pixel sum,
     since a gradient weighs the small scales of the map.
     """
     nside = round((weights.size / 12) ** 0.5)
-    lmax = min(lmax, 2 * nside)
+    lmax = gradient_lmax(nside, lmax)
     alm = map2alm(weights[None], lmax, 0, n_iter=3)
     return ducc0.sht.synthesis(alm=alm, lmax=lmax, spin=1, mode="DERIV1", **geometry(nside))
 
@@ -46,10 +51,10 @@ def potential(vector: Array, lmax: int, nthreads: int = 1) -> Alm:
         Zero at l = 0.
     """
     npix = vector.shape[1]
+    rings = used_rings(vector, geometry(round((npix / 12) ** 0.5)))
     alm = ducc0.sht.adjoint_synthesis(
-        map=np.ascontiguousarray(vector), lmax=lmax, spin=1, mode="DERIV1", nthreads=nthreads,
-        **geometry(round((npix / 12) ** 0.5)),
-    )[0]  # fmt: skip
+        map=np.ascontiguousarray(vector), lmax=lmax, spin=1, mode="DERIV1", nthreads=nthreads, **rings
+    )[0]
     ell = np.arange(lmax + 1.0)
     # the adjoint of grad is -div, of grad h it is l (l + 1) h
     return scale_alm(

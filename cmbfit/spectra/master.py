@@ -11,8 +11,9 @@ leakage of E into B and back. b is the product of both beams and pixel windows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +32,9 @@ _DARK = 1e-14
 """Response of a bin, relative to the largest, below which nothing of its power is in the maps."""
 
 Spectra = Mapping[str, Array]
+
+Filtering = Callable[[str, Array, Array], Mapping[str, Array]]
+"""What filters add to B M of a pseudo-spectrum: :meth:`cmbfit.spectra.filters.FilterResponse.rows`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,14 @@ class Transfer:
         leak = {"e": self.t_to_e, "b": self.t_to_b}.get(letter)
         return own if leak is None else [*own, ("t", leak)]
 
+    def equals(self, other: Transfer) -> bool:
+        """Return whether all functions are the same."""
+        mine, theirs = ((x.t, x.p, x.t_to_e, x.t_to_b) for x in (self, other))
+        return self is other or all(
+            a is b or (a is not None and b is not None and np.array_equal(a, b))
+            for a, b in zip(mine, theirs, strict=True)
+        )
+
     def cut(self, lmax: int) -> Transfer:
         """Return the functions up to lmax; raise :class:`SpectrumError` where one is shorter."""
         parts = [None if x is None else x[: lmax + 1] for x in (self.t, self.p, self.t_to_e, self.t_to_b)]
@@ -90,8 +102,8 @@ class Master:
         Multipole up to which coupling is computed and windows reach.
     coupling : Coupling or PairCoupling
         Of the masks.
-    operators : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
-        K^-1 B: how each pseudo-spectrum enters each bandpower.
+    inverses : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, padded.n)
+        K^-1: how each binned pseudo-spectrum enters each bandpower.
     windows : mapping (spectrum, spectrum) -> ndarray, shape (bins.n, lmax + 1)
         W: response of the first spectrum's D_b to the second's D_l. Zero at l = 0, 1.
     pure : (bool, bool)
@@ -103,9 +115,18 @@ class Master:
     transfer_a: Transfer
     transfer_b: Transfer
     coupling: Coupling | PairCoupling
-    operators: Mapping[tuple[str, str], Array] = field(repr=False)
+    inverses: Mapping[tuple[str, str], Array] = field(repr=False)
     windows: Mapping[tuple[str, str], Array] = field(repr=False)
     pure: tuple[bool, bool] = (False, False)
+
+    @cached_property
+    def padded(self) -> Bins:
+        """Bins up to lmax, the published ones first."""
+        return self.bins.padded(self.lmax)
+
+    def operator(self, to: str, source: str) -> Array:
+        """Return K^-1 B of a bandpower and a pseudo-spectrum that enters it, shape (bins.n, lmax + 1)."""
+        return self.inverses[to, source] @ self.padded.binning(self.lmax)
 
     def decouple(self, pseudo: Spectra) -> dict[str, Array]:
         """Return the bandpowers D_b in uK^2 of pseudo-C_l given from l = 0 to lmax."""
@@ -113,8 +134,9 @@ class Master:
             if name not in pseudo or pseudo[name].shape != (self.lmax + 1,):
                 raise SpectrumError(f"pseudo-spectrum {name}: expected shape ({self.lmax + 1},)")
         out = {name: np.zeros(self.bins.n) for name in SPECTRA}
-        for (to, source), matrix in self.operators.items():
-            out[to] = out[to] + matrix @ pseudo[source]
+        binning = self.padded.binning(self.lmax)
+        for (to, source), inverse in self.inverses.items():
+            out[to] = out[to] + inverse @ (binning @ pseudo[source])
         return out
 
     def bin_theory(self, dl: Spectra) -> dict[str, Array]:
@@ -176,6 +198,7 @@ def prepare(
     *,
     pure: tuple[bool, bool] = (False, False),
     mask_coupling: Coupling | PairCoupling | None = None,
+    filtering: Filtering | None = None,
     nthreads: int = 1,
 ) -> Master:
     """Compute coupling matrices, bandpower operators and windows.
@@ -193,6 +216,8 @@ def prepare(
         Whether B of map a, and of map b, is pure.
     mask_coupling : Coupling or PairCoupling, optional
         Of the masks, when it is at hand already (:meth:`cmbfit.spectra.mask_couplings.MaskCouplings.pair`).
+    filtering : callable, optional
+        Where templates were taken off the maps: :meth:`cmbfit.spectra.filters.FilterResponse.rows`.
 
     Raises
     ------
@@ -208,29 +233,33 @@ def prepare(
     binning, unbinning = padded.binning(lmax), padded.unbinning(lmax)
     factor = dl_factor(lmax)
     factor[:2] = np.inf  # monopole and dipole are not part of any theory
-    operators, windows = {}, {}
+    inverses, windows = {}, {}
     for group in GROUPS:
-        # B M b of each spectrum on each source, never the whole of M: (row B) X is a product of thin matrices
+        # B M b of each spectrum on each source, never the whole of M
         binned: dict[tuple[str, str], Array] = {}
         for name in group:
-            for r in responses(name, mask_coupling, pure):
-                thin = (binning * r.row) @ r.x * r.column
-                for source, gain in seen(r.source, a, b):
-                    binned[name, source] = binned.get((name, source), 0.0) + thin * gain
+            found = responses(name, mask_coupling, pure)
+            parts = [(r.source, r.binned(padded)) for r in found]
+            if filtering is not None:
+                plain = next(r for r in found if r.source == name).apply(1 / factor)
+                parts += filtering(name, binning, plain).items()
+            for source, thin in parts:
+                for sky, gain in seen(source, a, b):
+                    binned[name, sky] = binned.get((name, sky), 0.0) + thin * gain
         zero = np.zeros((padded.n, padded.n))
         k = np.block([[binned[i, j] @ unbinning if (i, j) in binned else zero for j in group] for i in group])
         inverse = _inverse(k, group, bins.n).reshape(len(group), padded.n, len(group), padded.n)[:, : bins.n]
         for i, to in enumerate(group):
             for j, pseudo in enumerate(group):
                 if inverse[i, :, j].any():
-                    operators[to, pseudo] = inverse[i, :, j] @ binning
+                    inverses[to, pseudo] = inverse[i, :, j]
             for source in dict.fromkeys(source for _, source in binned):
                 window = sum(
                     inverse[i, :, m] @ binned[n, source] for m, n in enumerate(group) if (n, source) in binned
                 )
                 if np.any(window):
                     windows[to, source] = window / factor
-    return Master(bins, lmax, a, b, mask_coupling, operators, windows, pure)
+    return Master(bins, lmax, a, b, mask_coupling, inverses, windows, pure)
 
 
 def _inverse(k: Array, group: tuple[str, ...], published: int) -> Array:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +29,11 @@ from cmbfit.spectra.fields import (
     spectra_of,
     split_pairs,
 )
+from cmbfit.spectra.filters import filter_response
 from cmbfit.spectra.gradients import mask_derivatives
 from cmbfit.spectra.mask_couplings import MaskCouplings
 from cmbfit.spectra.master import Master, Spectra, prepare
-from cmbfit.spectra.noise import noise_from_auto
+from cmbfit.spectra.noise import bin_means, interpolate
 from cmbfit.spectra.purify import pure_alms
 from cmbfit.spectra.transforms import SPECTRA, FieldAlms, masked_alms, pseudo_spectra
 
@@ -133,16 +135,40 @@ def make_plan(
     couplings = MaskCouplings(lmax, nthreads) if couplings is None else couplings
     if couplings.lmax != lmax:
         raise SpectrumError(f"couplings of masks up to l = {couplings.lmax}, this plan has lmax {lmax}")
+    couplings.find_pairs((by_name[a], by_name[b]) for a, b in pairs)
     masters: dict[Pair, Master] = {}
+    shared: dict[Any, Any] = {}
     for a, b in pairs:
         one, two = by_name[a], by_name[b]
-        masters[a, b] = prepare(
-            one.mask, bins, one.transfer, two.transfer, lmax,
-            pure=(one.purify_b, two.purify_b), mask_coupling=couplings.pair(one, two), nthreads=nthreads,
-        )  # fmt: skip
+        masters[a, b] = prepare_pair(one, two, bins, lmax, couplings, nthreads, shared)
     apart = frozenset((a, b) for a, b in masters if a != b and not equal_splits_meet(by_name[a], by_name[b]))
     spectra = {(a, b): spectra_of(by_name[a], by_name[b]) for a, b in masters}
     return Plan(bins, lmax, masters, couplings, apart, spectra)
+
+
+def prepare_pair(
+    one: Field,
+    two: Field,
+    bins: Bins,
+    lmax: int,
+    couplings: MaskCouplings | None = None,
+    nthreads: int = 1,
+    shared: dict[Any, Any] | None = None,
+) -> Master:
+    """Return operators and windows of two fields: masks, beams, pure B and filters as they say.
+
+    Parameters
+    ----------
+    couplings, shared : optional
+        What pairs of the same masks, and of the same filters, share.
+    """
+    couplings = MaskCouplings(lmax, nthreads) if couplings is None else couplings
+    response = filter_response(one, two, lmax, nthreads, shared)
+    return prepare(
+        one.mask, bins, one.transfer, two.transfer, lmax,
+        pure=(one.purify_b, two.purify_b), mask_coupling=couplings.pair(one, two),
+        filtering=None if response is None else response.rows, nthreads=nthreads,
+    )  # fmt: skip
 
 
 def mean_alms(alms: Sequence[FieldAlms]) -> FieldAlms:
@@ -222,7 +248,10 @@ def noise_from_splits(field: Field, bins: Bins, lmax: int, depth: Array | None =
 
 
 def split_noise(field: Field, alms: Sequence[FieldAlms], bins: Bins, depth: Array | None) -> Noise:
-    """Return the noise of :func:`noise_from_splits` of coefficients that are at hand."""
+    """Return the noise of :func:`noise_from_splits` of coefficients that are at hand.
+
+    The mean auto- minus the mean cross-spectrum of splits is their sample variance, so it is never negative.
+    """
     cross = mean_pseudo(alms)
     autos = [pseudo_spectra(x, x) for x in alms]
     padded = bins.padded(alms[0].lmax)
@@ -230,5 +259,6 @@ def split_noise(field: Field, alms: Sequence[FieldAlms], bins: Bins, depth: Arra
     for s in ("tt", "ee", "bb"):
         weights = field.mask_of(s[0]).weights ** 2
         norm = float(np.mean(weights if depth is None else weights * depth))
-        level[s] = noise_from_auto(np.mean([a[s] for a in autos], axis=0), cross[s], padded, norm)
+        found = bin_means(np.mean([a[s] for a in autos], axis=0) - cross[s], padded) / norm
+        level[s] = interpolate(found, padded, alms[0].lmax)
     return Noise(level["tt"], 0.5 * (level["ee"] + level["bb"]), depth)

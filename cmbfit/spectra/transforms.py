@@ -80,10 +80,15 @@ def mask_cross_spectrum(a: Mask, b: Mask | None, lmax: int, nthreads: int = 1) -
     """Return the cross pseudo-spectrum of two masks (of one mask when `b` is None), shape (lmax + 1,)."""
     if b is None or b is a:
         return mask_spectrum(a, lmax, nthreads=nthreads)
+    require_same_grid(a, b)
+    first, second = (map2alm(m.weights[None], lmax, 0, 0, nthreads)[0] for m in (a, b))
+    return alm2cl(first, second)
+
+
+def require_same_grid(a: Mask, b: Mask) -> None:
+    """Raise :class:`SpectrumError` where two masks differ in nside or coordinates."""
     if a.nside != b.nside or a.coord != b.coord:
         raise SpectrumError(
             f"masks {a.name!r} (nside {a.nside}, {a.coord}) and {b.name!r} (nside {b.nside}, {b.coord}) "
             "must share nside and coordinates"
         )
-    first, second = (map2alm(m.weights[None], lmax, 0, 0, nthreads)[0] for m in (a, b))
-    return alm2cl(first, second)

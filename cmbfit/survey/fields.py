@@ -17,6 +17,7 @@ from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.fields import Field
 from cmbfit.spectra.master import Transfer
 from cmbfit.spectra.multi import mean_alms, split_noise
+from cmbfit.spectra.templates import monopole_dipole
 from cmbfit.spectra.transforms import FieldAlms
 from cmbfit.survey.products import mask_label, read_alms
 
@@ -173,14 +174,9 @@ def read_field(files: FieldFiles) -> SurveyField:
     if len(kinds := {a.polarised for a in alms}) > 1:
         raise SpectrumError(f"field {files.name!r}: some splits have Q and U and some do not")
     made = Field(
-        files.name,
-        len(files.splits),
-        mask,
-        transfer,
-        mask_p=mask_p,
-        survey=files.survey,
-        polarised=kinds.pop(),
-    )
+        files.name, len(files.splits), mask, transfer, mask_p=mask_p, survey=files.survey, polarised=kinds.pop(),
+        filters=monopole_dipole(mask),  # transform_split takes them off
+    )  # fmt: skip
     if not templates:
         return SurveyField(made, alms)
     b, covariance = (np.asarray(files.coefficients[k], dtype=np.float64) for k in ("b", "covariance_b"))

@@ -53,6 +53,10 @@ def test_temperature_alone(files: Files, tmp_path, monkeypatch) -> None:
         np.testing.assert_allclose(t[column], full[column], rtol=1e-6)
     for column in ("tt", "te", "tb"):
         np.testing.assert_allclose(mixed[column], full[column], rtol=1e-6)
+        # the noise of b's E is measured from b alone, which has no Q and U of another map to compare with
+        np.testing.assert_allclose(
+            mixed[f"err_{column}"], full[f"err_{column}"], rtol=1e-6 if column == "tt" else 0.05
+        )
     data = read_spectra(tmp_path / "t.sacc")
     assert data.names == data.combined().names == ("tt",)
     assert data.covariance.shape == (6, 6)
@@ -63,6 +67,38 @@ def test_temperature_alone(files: Files, tmp_path, monkeypatch) -> None:
     assert table(tmp_path / "one.txt").dtype.names == ("ell_eff", "tt")
     words = (only["a"], "--mask", files / "mask.fits", *ONE, "--purify-b", "-o", tmp_path / "p.txt")
     assert run(monkeypatch, *words) == 2
+
+
+def test_what_was_assumed_is_said(files: Files, tmp_path, monkeypatch, capsys) -> None:
+    """Of the theory, and of a second map that is 30 % too large, whose noise cannot be right; noise that is given is not measured, and is in the errors."""
+    ell = np.arange(LMAX + 1)
+    cl = np.where(ell > 1, 500 / np.maximum(ell * (ell + 1.0), 1), 0)
+    sky = healpy.synfast([cl, 0 * cl, 0 * cl, 0 * cl], NSIDE, lmax=LMAX, new=True)[0]
+    maps = [
+        healpix(tmp_path / f"{k}.fits", [(1 + 0.3 * k) * sky], ["TEMPERATURE"], fits_IDL=False)
+        for k in (0, 1)
+    ]
+    theory = tmp_path / "theory.txt"
+    dl = cl[2:71] * ell[2:71] * (ell[2:71] + 1) / (2 * np.pi)
+    np.savetxt(theory, np.column_stack([ell[2:71], dl]), header="units_checked\nell tt")
+    words = (*maps, "--mask", files / "mask.fits", *ONE, "--theory", theory)
+    errors = []
+    for k, noise in enumerate(
+        ((), ("--noise-uk-arcmin", 2400), ("--noise-uk-arcmin", 2400, "--iterations", 1))
+    ):
+        out = tmp_path / f"{k}.txt"
+        assert run(monkeypatch, *words, *noise, "-o", out) == 0
+        said = capsys.readouterr().err
+        notes = json.loads(Path(f"{out}.json").read_text())["settings"]["notes"]
+        assert "note: the theory ends at l = 70" in said
+        assert all(f"note: {n}" in said for n in notes)
+        assert ("T of map '0': its auto-spectrum has" in said) == (not noise)
+        assert not any("E, B" in n for n in notes)
+        errors.append(table(out)["err_tt"])
+    assert errors[1][-1] > 1.5 * errors[0][-1]
+    np.testing.assert_allclose(errors[2], errors[1], rtol=0.01)
+    assert run(monkeypatch, files / "a.fits", *ONE, "--noise-uk-arcmin", 5, "-o", tmp_path / "x.txt") == 2
+    assert "give --theory FILE as well" in capsys.readouterr().err
 
 
 def test_parts_of_the_sky(files: Files, tmp_path, monkeypatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky import Mask
-from cmbfit.spectra.coupling import Coupling, compute_together, coupling, master_matrix
+from cmbfit.spectra.coupling import coupling, master_matrix
 from cmbfit.spectra.transforms import mask_spectrum
 
 
@@ -76,15 +76,3 @@ def test_rows_conserve_power() -> None:
 def test_short_mask_spectrum_is_refused() -> None:
     with pytest.raises(SpectrumError, match="l1max \\+ l2max = 40"):
         coupling(np.ones(30), 20)
-
-
-def test_matrices_computed_together_are_those_computed_alone(rng) -> None:
-    spectra = rng.uniform(size=(3, 41))
-    alone, together = ([Coupling(s, 20) for s in spectra] for _ in range(2))
-    compute_together([(c, name) for c in together for name in ("x00", "x02", "xpp", "xmm")])
-    for one, other in zip(alone, together, strict=True):
-        for name in ("x00", "x02", "xpp", "xmm"):
-            np.testing.assert_allclose(other.found[name], getattr(one, name), rtol=1e-12, atol=1e-15)
-    kept = together[0].found["xpp"]
-    compute_together([(together[0], "xpp")])
-    assert together[0].found["xpp"] is kept

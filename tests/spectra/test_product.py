@@ -26,6 +26,7 @@ from cmbfit.spectra import (
     Transfer,
     check_bandpowers,
     cross_spectra,
+    monopole_dipole,
     read_spectra,
     write_spectra,
 )
@@ -57,6 +58,8 @@ def estimate(wmap_maps, wmap_mask) -> Estimate:
         transfer_a=transfer[0],
         transfer_b=transfer[1],
         fiducial_dl=planck_like_dl(),
+        filters_a=monopole_dipole(wmap_mask),
+        filters_b=monopole_dipole(wmap_mask),
     )
 
 

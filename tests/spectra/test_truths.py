@@ -27,6 +27,7 @@ from cmbfit.spectra import (
     estimate_bandpowers,
     field_alms,
     make_plan,
+    monopole_dipole,
     multi_covariance,
 )
 from cmbfit.spectra.estimate import cl_from_dl
@@ -105,7 +106,9 @@ def test_errors_of_the_default_run(wmap_mask) -> None:
     for name, fwhm, n_t, n_p in (("V", 21.0, 0.012, 0.03), ("W", 13.2, 0.02, 0.05)):
         t, p = (gaussian_beam(LMAX, fwhm) * w for w in window)
         noise = Noise(np.full(LMAX + 1, n_t), np.full(LMAX + 1, n_p))
-        fields.append(Field(name, [blank], wmap_mask, Transfer(t, p), noise))
+        fields.append(
+            Field(name, [blank], wmap_mask, Transfer(t, p), noise, filters=monopole_dipole(wmap_mask))
+        )
         beams.append(Beam(t, p, p))
     plan, rng = make_plan(fields, Bins(edges)), np.random.default_rng(77)
     covariance = multi_covariance(plan, fields, cl_from_dl(dl, LMAX))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -59,6 +60,17 @@ def test_wigner_functions_are_legendre_and_jacobi_polynomials() -> None:
         # both signs of n are one function seen from the other pole
         mirrored = wigner_d(300, m, -n, np.pi - beta) * (-1.0) ** (ell + m)
         np.testing.assert_allclose(np.abs(mirrored), np.abs(expected), atol=1e-10)
+
+
+def test_wigner_functions_near_the_pole_at_high_l() -> None:
+    """Fifty digits of mpmath at l beta of order one, where cos(beta) in double precision costs 1e-11."""
+    l = 1500
+    with mpmath.workdps(50):
+        for beta in (8e-4, 2e-3, 0.3):
+            x, y = mpmath.cos(mpmath.mpf(beta)), mpmath.cos(mpmath.mpf(beta) / 2)
+            for n, wanted in ((0, mpmath.legendre(l, x)), (2, y**4 * mpmath.jacobi(l - 2, 0, 4, x))):
+                found = wigner_d(l, n, n, np.array([beta]))[0, l]
+                assert found == pytest.approx(float(wanted), abs=3e-14)
 
 
 def _jacobi_norm(l: int, m: int, n: int) -> float:
