@@ -7,7 +7,8 @@ import torch
 
 from cmbfit.errors import DataError
 from cmbfit.fit import Fit, build_likelihoods, build_theory
-from cmbfit.inference.products import publish_getdist, read_samples
+from cmbfit.inference.exports import publish_getdist
+from cmbfit.inference.products import read_samples
 from cmbfit.inference.reweight import (
     fit_linear_weights,
     log_likelihood_ratio,

@@ -19,7 +19,8 @@ from cmbfit.errors import WriteError
 from cmbfit.fit.build import build_posterior
 from cmbfit.fit.description import Fit
 from cmbfit.folders import Products
-from cmbfit.inference.products import getdist_files, read_chain
+from cmbfit.inference.exports import getdist_files
+from cmbfit.inference.products import read_chain
 from cmbfit.inference.publish import publish_fit
 from cmbfit.inference.sampling import sample_and_publish
 from cmbfit.io import publish_record
