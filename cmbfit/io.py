@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PACKAGES = (
     *("numpy", "scipy", "astropy", "torch", "camb", "healpy", "ducc0"),
-    *("emcee", "arviz", "getdist", "nautilus-sampler", "sacc", "snakemake"),
+    *("emcee", "getdist", "nautilus-sampler", "sacc", "snakemake"),
 )
 
 

@@ -144,17 +144,13 @@ def write_arviz(path: str | Path, samples: Samples) -> None:
 
     A chain is a walker, its draws those of the first ensemble, then those of the second, ...: ensembles of any lengths keep
     all their draws, ArviZ's effective sample sizes follow the walkers' autocorrelation, and its split R-hat compares the
-    ensembles' halves. The coordinate ``ensemble`` of the dimension ``draw`` tells them apart. (Walkers of an ensemble
+    ensembles' halves. ``sample_stats.ensemble`` tells them apart. (Walkers of an ensemble
     depend on each other, so that R-hat compares less than it seems to; the fit's own R - 1 is between ensembles.)
     """
     import xarray as xr  # noqa: PLC0415 (slow to import; only this function needs it)
 
     steps = [len(v) // samples.walkers for v in samples.values]
-    coordinates = {
-        "chain": np.arange(samples.walkers),
-        "draw": np.arange(sum(steps)),
-        "ensemble": ("draw", np.repeat(np.arange(len(steps)), steps)),
-    }
+    coordinates = {"chain": np.arange(samples.walkers), "draw": np.arange(sum(steps))}
 
     def group(columns: Mapping[str, list[np.ndarray]]) -> xr.Dataset:
         tables = {
@@ -162,13 +158,14 @@ def write_arviz(path: str | Path, samples: Samples) -> None:
             for name, blocks in columns.items()
         }
         data = {name: (("chain", "draw"), table) for name, table in tables.items()}
-        return xr.Dataset(data, coordinates, attrs={"inference_library": "cmbfit", "sample_dims": ["chain", "draw"]})
+        return xr.Dataset(data, coordinates, attrs={"inference_library": "cmbfit"})
 
     values = {name: [v[:, i] for v in samples.values] for i, name in enumerate(samples.names)}
-    stats = {"lp": samples.log_prob}
+    ensemble = [np.full(len(v), i, dtype=np.int16) for i, v in enumerate(samples.values)]
+    stats = {"lp": samples.log_prob, "ensemble": ensemble}
     if samples.log_prior:
         stats["log_prior"] = samples.log_prior
-    note = "chain = walker; draw = its steps, ensemble after ensemble (coordinate ensemble)"
+    note = "chain = walker; draw = its steps, ensemble after ensemble (sample_stats.ensemble)"
     tree = xr.DataTree.from_dict(
         {"/": xr.Dataset(attrs={"note": note}), "/posterior": group(values), "/sample_stats": group(stats)}
     )

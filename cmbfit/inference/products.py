@@ -122,6 +122,11 @@ class Samples:
         """All ensembles' samples, shape (n, n_names)."""
         return np.concatenate(self.values)
 
+    @property
+    def getdist_sampler(self) -> str:
+        """What GetDist calls the kind of sampler: whether the order of rows says how far they depend on each other."""
+        return "uncorrelated" if self.walkers == 1 else "mcmc"
+
     def column(self, name: str) -> np.ndarray:
         """One parameter's samples over all ensembles."""
         return self.joined[:, self.names.index(name)]

@@ -14,8 +14,8 @@ from cmbfit.fit.build import start_point
 from cmbfit.fit.description import Fit
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
-from cmbfit.inference.maximum import maximum_of_chain
 from cmbfit.inference.exports import publish_getdist, write_arviz
+from cmbfit.inference.maximum import maximum_of_chain
 from cmbfit.inference.products import Samples, collect_samples, write_samples
 from cmbfit.inference.summary import summarise
 from cmbfit.io import write_json
