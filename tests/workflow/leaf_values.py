@@ -110,6 +110,7 @@ HFI = "planck_pr3/maps/HFI_SkyMap_{detector}_2048_R3.01_halfmission-2.fits"
 # where a value cannot be made from the one that stands there, or none does: configuration, place, another value
 VALUES: dict[str, tuple[str, str, Any]] = {
     "run.fits": ("early", "run.fits", ["power_law"]),
+    "run.author": ("default", "run.author", "The Example Collaboration"),
     "maps.mask": ("default", "maps.mask", V7.format("V")),
     "maps.mask_column": ("default", "maps.mask_column", 1),
     "maps.bands.*.bandpass": ("default", "maps.bands.V.bandpass", V7.format("V")),
@@ -248,6 +249,7 @@ REACHES: dict[str, set[str]] = {
     "comparison.fixed.*": {"compare_fits", "compute_evidence"},
     "comparison.evidence.*": {"compute_evidence"},
     "comparison.tension.*": {"measure_tension"},
+    "run.author": {"write_summary", "write_crate"},
     "run.seed": {"sample_posterior", "compute_exact", "reweight", "compute_evidence", "compare_fits"},
     "fits.*.data": {"sample_posterior", "publish_chains", "compute_exact", "plot_residuals", "compute_evidence"},
     "fits.*.priors.*": {"sample_posterior", "publish_chains", "compute_exact", "compute_evidence"},
