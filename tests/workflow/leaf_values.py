@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-MOVES_NO_NUMBER: dict[str, str] = {}
+MOVES_NO_NUMBER = {"run.author": "stands in the record of the run alone"}
 """Leaves that make nothing run again but the summary, which shows the configuration, and why."""
 
 REFUSED = {
@@ -249,7 +249,6 @@ REACHES: dict[str, set[str]] = {
     "comparison.fixed.*": {"compare_fits", "compute_evidence"},
     "comparison.evidence.*": {"compute_evidence"},
     "comparison.tension.*": {"measure_tension"},
-    "run.author": {"write_summary", "write_crate"},
     "run.seed": {"sample_posterior", "compute_exact", "reweight", "compute_evidence", "compare_fits"},
     "fits.*.data": {"sample_posterior", "publish_chains", "compute_exact", "plot_residuals", "compute_evidence"},
     "fits.*.priors.*": {"sample_posterior", "publish_chains", "compute_exact", "compute_evidence"},
