@@ -124,7 +124,7 @@ def _add_products(crate: ROCrate, folder: Path, graph: Graph) -> list[Entity]:
         if name.startswith("workflow/"):
             continue
         origin = graph.origin(name)
-        properties = {
+        properties: dict[str, Any] = {
             "name": name,
             "contentSize": str(path.stat().st_size),
             "sha256": sha256_file(path),
