@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PACKAGES = (
     *("numpy", "scipy", "astropy", "torch", "camb", "healpy", "ducc0"),
-    *("emcee", "arviz", "getdist", "nautilus-sampler", "sacc", "snakemake"),
+    *("emcee", "getdist", "nautilus-sampler", "sacc", "snakemake"),
 )
 
 
@@ -374,8 +374,12 @@ def provenance(
 
 
 def publish_record(product: str | Path, **kwargs: Any) -> None:
-    """Write the provenance of `product` beside it, as ``<product>.json``."""
+    """Write the provenance of `product` beside it, as ``<product>.json``; of a folder with the sha256 of each file."""
     product = Path(product)
     record = provenance(**kwargs)
-    record["product"] = {"file": product.name, "sha256": sha256_file(product)}
+    if product.is_dir():
+        files = {p.name: sha256_file(p) for p in sorted(product.iterdir()) if not p.name.startswith(".")}
+        record["product"] = {"folder": product.name, "files": files}
+    else:
+        record["product"] = {"file": product.name, "sha256": sha256_file(product)}
     write_json(product.with_name(product.name + ".json"), record)

@@ -67,5 +67,6 @@ def publish_chains(
         summary=summary,
     )
     write_checks(checks, fit_checks(described, fitted))
-    publish_record(samples, inputs=chains, settings=posterior.settings())
+    for product in (samples, arviz, getdist_root.parent):
+        publish_record(product, inputs=chains, settings=posterior.settings())
     discard(*checkpoints)

@@ -7,14 +7,15 @@ import torch
 
 from cmbfit.errors import DataError
 from cmbfit.fit import Fit, build_likelihoods, build_theory
-from cmbfit.inference.products import publish_getdist, read_samples
+from cmbfit.inference.exports import publish_getdist
+from cmbfit.inference.products import read_samples
 from cmbfit.inference.reweight import (
     fit_linear_weights,
     log_likelihood_ratio,
     normalised_weights,
     summarise_reweighting,
 )
-from cmbfit.io import read_json, write_json
+from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
 from cmbfit.theory.emulator.trainingset import read_training_set
@@ -78,6 +79,7 @@ def reweight(
     joined = normalised_weights(np.concatenate(whole)) * len(chain.joined)
     weights = np.split(joined, np.cumsum([len(w) for w in whole])[:-1])
     publish_getdist(getdist_root, chain, weights)
+    publish_record(getdist_root.parent, inputs=[*exact, samples], settings=described.theory)
     done |= {
         "linear": {"residual": line.residual, "slope": dict(zip(sampled, line.slope.tolist(), strict=True))},
         "log_weights": total.tolist(),

@@ -109,6 +109,16 @@ def test_a_record_names_inputs_product_and_code(tmp_path: Path) -> None:
         provenance(inputs=[tmp_path / "absent"])
 
 
+def test_a_record_of_a_folder_names_its_files(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "root.1.txt").write_text("output")
+    (tmp_path / "root" / ".snakemake_timestamp").touch()
+    publish_record(tmp_path / "root", inputs=[])
+    record = json.loads((tmp_path / "root.json").read_text())
+    files = {"root.1.txt": hashlib.sha256(b"output").hexdigest()}
+    assert record["product"] == {"folder": "root", "files": files}
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # each costs a tenth of a second or more: nobody should pay for what a command does not use
 HEAVY = {
     "astropy", "arviz", "camb", "classy", "emcee", "getdist", "h5py", "healpy", "jax", "jinja2", "latex2mathml",
-    "matplotlib", "netCDF4", "numpy", "rocrate", "sacc", "scipy", "snakemake", "torch",
+    "matplotlib", "numpy", "rocrate", "sacc", "scipy", "snakemake", "torch", "xarray",
 }  # fmt: skip
 
 

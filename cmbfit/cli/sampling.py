@@ -19,7 +19,8 @@ from cmbfit.errors import WriteError
 from cmbfit.fit.build import build_posterior
 from cmbfit.fit.description import Fit
 from cmbfit.folders import Products
-from cmbfit.inference.products import getdist_files, read_chain
+from cmbfit.inference.exports import getdist_files
+from cmbfit.inference.products import read_chain
 from cmbfit.inference.publish import publish_fit
 from cmbfit.inference.sampling import sample_and_publish
 from cmbfit.io import publish_record
@@ -48,7 +49,7 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
     """
     place = Products(folder, "chains/*.products.json", f"chains/{fit.name}.products.json")
     getdist = f"chains/getdist/{fit.name}"
-    place.refuse_foreign(["", "chains", getdist, "figures", "report"], _names_of(fit.name))
+    place.refuse_foreign(["", "chains", "chains/getdist", getdist, "figures", "report"], _names_of(fit.name))
     work = folder / "checkpoints"
     new, checkpoints = (
         work / f"{fit.name}.new",
@@ -76,7 +77,8 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
             arviz=f"{root}.nc",
             summary=f"{root}.summary.json",
         )
-        publish_record(f"{root}.samples.h5", inputs=chains, settings=posterior.settings(), relative_to=new)
+        for product in (f"{root}.samples.h5", f"{root}.nc", new / getdist):
+            publish_record(product, inputs=chains, settings=posterior.settings(), relative_to=new)
         checks = fit_checks(fit, summary)
         write_checks(new / "checks.json", checks)
         figures = draw_fit(fit, posterior, chains, new)
@@ -113,7 +115,7 @@ def _names_of(name: str) -> Callable[[str], bool]:
     fit, end = re.escape(name), r"(?:\.json)?"
     of_getdist = getdist_files(name)
     pattern = re.compile(
-        rf"chains/{fit}\.(?:ensemble\d+\.h5{end}|samples\.h5{end}|nc|summary\.json)"
+        rf"chains/{fit}\.(?:ensemble\d+\.h5{end}|samples\.h5{end}|nc{end}|getdist/{fit}\.json|summary\.json)"
         rf"|figures/(?:corner|residuals|traces|primordial)_{fit}\.(?:png|pdf|csv)"
         r"|checks\.json|summary\.json|report/index\.html|citations\.bib"
     )

@@ -22,7 +22,7 @@ def getdist_samples(samples: Samples) -> MCSamples:
         names=list(samples.names),
         labels=[latex_label(n) for n in samples.names],
         ranges={name: list(limits) for name, limits in samples.ranges.items()},
-        sampler="uncorrelated",  # thinned to half a tau: leave it to GetDist's smoothing, not to its own tau
+        sampler=samples.getdist_sampler,
         settings={"ignore_rows": 0},
     )
 

@@ -17,22 +17,37 @@ def burn_in(chain: Chain) -> int:
     return int(max(chain.steps // 5, np.ceil(5 * chain.tau.max())))
 
 
-def kept_samples(chain: Chain) -> tuple[np.ndarray, np.ndarray]:
-    """Return samples after burn-in, thinned to half the shortest tau.
+def kept_steps(chain: Chain) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps after burn-in, thinned to half the shortest tau.
 
     Returns
     -------
-    samples : numpy.ndarray, shape (n, n_parameters)
-        Ordered by step, then walker.
-    log_prob : numpy.ndarray, shape (n,)
+    samples : numpy.ndarray, shape (kept steps, walkers, n_parameters)
+    log_prob : numpy.ndarray, shape (kept steps, walkers)
     """
     start = burn_in(chain)
     stride = max(1, int(chain.tau.min() / 2 / chain.thin))
     if start >= chain.steps:
         raise SamplerError(f"nothing is left of {chain.steps} steps after a burn-in of {start}")
     rows = slice(start // chain.thin, None, stride)
-    samples = chain.samples[rows]
-    return samples.reshape(-1, samples.shape[2]), chain.log_prob[rows].reshape(-1)
+    return chain.samples[rows], chain.log_prob[rows]
+
+
+def kept_samples(chain: Chain) -> tuple[np.ndarray, np.ndarray]:
+    """Return what :func:`kept_steps` does as rows, walker by walker.
+
+    Programs that are handed rows alone (GetDist, ArviZ) take their order for time: in this order neighbours are steps of
+    one walker, and the autocorrelation that they find is a walker's. Step by step they would see walkers next to each
+    other, and find none.
+
+    Returns
+    -------
+    samples : numpy.ndarray, shape (n, n_parameters)
+        Ordered by walker, then step.
+    log_prob : numpy.ndarray, shape (n,)
+    """
+    samples, log_prob = kept_steps(chain)
+    return samples.swapaxes(0, 1).reshape(-1, samples.shape[2]), log_prob.T.reshape(-1)
 
 
 def effective_samples(chain: Chain) -> np.ndarray:
@@ -56,10 +71,9 @@ def gelman_rubin(chains: Sequence[Chain]) -> np.ndarray:
         raise SamplerError("R - 1 needs at least two independent ensembles")
     halves = []
     for chain in chains:
-        samples = kept_samples(chain)[0]
-        steps = samples.reshape(-1, chain.samples.shape[1], samples.shape[1])
+        steps = kept_steps(chain)[0]
         middle = len(steps) // 2
-        halves += [half.reshape(-1, samples.shape[1]) for half in (steps[:middle], steps[-middle:])]
+        halves += [half.reshape(-1, steps.shape[2]) for half in (steps[:middle], steps[-middle:])]
     within = np.mean([s.var(0, ddof=1) for s in halves], axis=0)
     between = np.var([s.mean(0) for s in halves], axis=0, ddof=1)
     n_effective = np.mean([effective_samples(c) for c in chains], axis=0) / 2

@@ -73,7 +73,7 @@ def marginal_constraint(samples: Samples, name: str) -> Constraint:
         samples=column[:, None],
         names=[name],
         ranges={name: list(prior)},
-        sampler="uncorrelated",
+        sampler=samples.getdist_sampler,
         settings={"ignore_rows": 0},
     )
     limit = marginal.getMargeStats().parWithName(name).limits[1]

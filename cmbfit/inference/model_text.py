@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,9 +105,37 @@ def _remarks(model: Mapping[str, Any]) -> list[str]:
 
 
 def model_columns(tables: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return all tables as columns for a CSV file, the reference's name first."""
-    rows = [{"reference": table["reference"], **row} for table in tables for row in model_rows(table)]
+    """Return all tables as columns for a CSV file, the reference's name first.
+
+    Numbers stand in columns of numbers, each error and each sigma in one of its own; nan where there is none.
+    """
+    rows = [
+        {
+            "reference": table["reference"],
+            **row,
+            **_numbers(model, model["name"] == table["reference"]),
+        }
+        for table in tables
+        for row, model in zip(model_rows(table), table["models"], strict=True)
+    ]
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def _numbers(model: Mapping[str, Any], reference: bool) -> dict[str, float]:
+    """Return what :func:`_row` shows as text as numbers; a model's differences from itself are zero."""
+    zero = {"ln_b": 0.0, "error": 0.0} if reference and model["evidence"] else None
+    bayes = {"ln_b": zero or model["evidence"], "ln_b_savage_dickey": model["savage_dickey"]}
+    found: dict[str, float | None] = {
+        "parameters": model["n_parameters"],
+        "delta_chi2": 0.0 if reference else model["delta_chi2"]["total"],
+        "delta_aic": 0.0 if reference else model["delta_aic"],
+        "delta_bic": 0.0 if reference else model["delta_bic"],
+    }
+    for key, entry in bayes.items():
+        found[key], found[f"{key}_error"] = ((entry or {}).get(x) for x in ("ln_b", "error"))
+    search = model["look_elsewhere"] or {}
+    found["look_elsewhere"], found["look_elsewhere_sigma"] = (search.get(x) for x in ("p_value", "sigma"))
+    return {key: math.nan if value is None else value for key, value in found.items()}
 
 
 def text_table(table: Mapping[str, Any]) -> str:

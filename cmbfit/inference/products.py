@@ -1,23 +1,20 @@
-"""Chains on disk: HDF5 (everything), GetDist text (what cosmologists plot) and ArviZ netCDF."""
+"""Chains and samples on disk as HDF5: everything, exactly; for other programs see :mod:`~cmbfit.inference.exports`."""
 
 from __future__ import annotations
 
 import json
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from cmbfit.folders import atomic_folder
+from cmbfit.errors import SamplerError
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
-from cmbfit.io import atomic_buffer, atomic_file, atomic_hdf5, reading, write_text
-from cmbfit.theory.parameters import latex_label
+from cmbfit.io import atomic_hdf5, reading
 
 
 def write_chain(path: str | Path, chain: Chain, settings: Mapping[str, Any]) -> None:
@@ -92,7 +89,8 @@ class Samples:
     ----------
     names : tuple of str
     values : list of numpy.ndarray
-        One array of shape (n_samples, n_names) per independent ensemble.
+        One array of shape (n_samples, n_names) per independent ensemble, walker by walker: all kept steps of the first, then
+        those of the second, ... Programs that take the order of rows for time find each walker's own correlation.
     log_prob : list of numpy.ndarray
         ln (L prior), shape (n_samples,) per ensemble.
     n_sampled : int
@@ -101,6 +99,12 @@ class Samples:
         Limits of the sampled parameters, by prior and theory (None where unbounded).
     log_z : tuple of (float, float)
         ln Z and its error of each ensemble, where the sampler measures them; else empty.
+    walkers : int
+        Walkers of each ensemble; 1 where rows are independent draws.
+    log_prior : list of numpy.ndarray
+        ln prior, shape (n_samples,) per ensemble; empty where it is not known.
+    priors : dict
+        Configuration of each sampled parameter's own prior, where it has one.
     """
 
     names: tuple[str, ...]
@@ -109,11 +113,19 @@ class Samples:
     n_sampled: int
     ranges: dict[str, tuple[float | None, float | None]]
     log_z: tuple[tuple[float, float], ...] = ()
+    walkers: int = 1
+    log_prior: list[np.ndarray] = field(default_factory=list)
+    priors: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def joined(self) -> np.ndarray:
         """All ensembles' samples, shape (n, n_names)."""
         return np.concatenate(self.values)
+
+    @property
+    def getdist_sampler(self) -> str:
+        """What GetDist calls the kind of sampler: whether the order of rows says how far they depend on each other."""
+        return "uncorrelated" if self.walkers == 1 else "mcmc"
 
     def column(self, name: str) -> np.ndarray:
         """One parameter's samples over all ensembles."""
@@ -124,8 +136,10 @@ def collect_samples(
     chains: Sequence[Chain],
     derived: Sequence[Mapping[str, np.ndarray]],
     ranges: dict[str, tuple[float | None, float | None]],
+    log_prior: Sequence[np.ndarray] = (),
+    priors: Mapping[str, dict[str, Any]] | None = None,
 ) -> Samples:
-    """Join independent ensembles after burn-in, with derived parameters of the same rows."""
+    """Join independent ensembles after burn-in, with derived parameters and ln prior of the same rows."""
     names = (*chains[0].parameters, *derived[0])
     values, log_prob = [], []
     for chain, extra in zip(chains, derived, strict=True):
@@ -134,19 +148,38 @@ def collect_samples(
         log_prob.append(lp)
     measured = [(c.log_z, c.log_z_error) for c in chains]
     log_z = tuple((z, e) for z, e in measured if z is not None and e is not None)
-    return Samples(names, values, log_prob, len(chains[0].parameters), ranges, log_z)
+    n_walkers = {c.samples.shape[1] for c in chains}
+    if len(n_walkers) > 1:
+        raise SamplerError(
+            f"expected ensembles of equally many walkers, found {sorted(n_walkers)}: sample them again alike"
+        )
+    return Samples(
+        names,
+        values,
+        log_prob,
+        len(chains[0].parameters),
+        ranges,
+        log_z,
+        n_walkers.pop(),
+        list(log_prior),
+        dict(priors or {}),
+    )
 
 
 def write_samples(path: str | Path, samples: Samples) -> None:
-    """Publish samples as HDF5: datasets `ensemble_<i>/values` and `ensemble_<i>/log_prob`."""
+    """Publish samples as HDF5: datasets `ensemble_<i>/values`, `ensemble_<i>/log_prob` and, where known, `.../log_prior`."""
     with atomic_hdf5(path) as f:
         f.attrs["names"] = json.dumps(samples.names)
         f.attrs["n_sampled"] = samples.n_sampled
         f.attrs["ranges"] = json.dumps(samples.ranges)
+        f.attrs["walkers"] = samples.walkers
+        f.attrs["priors"] = json.dumps(samples.priors)
         for i, (values, log_prob) in enumerate(zip(samples.values, samples.log_prob, strict=True)):
             group = f.create_group(f"ensemble_{i}")
             group.create_dataset("values", data=values, compression="gzip", shuffle=True)
             group.create_dataset("log_prob", data=log_prob, compression="gzip", shuffle=True)
+            if samples.log_prior:
+                group.create_dataset("log_prior", data=samples.log_prior[i], compression="gzip", shuffle=True)
             _write_log_z(group, samples.log_z[i] if samples.log_z else None)
 
 
@@ -162,93 +195,15 @@ def read_samples(path: str | Path) -> Samples:
                 int(f.attrs["n_sampled"]),
                 {k: (v[0], v[1]) for k, v in json.loads(f.attrs["ranges"]).items()},
                 tuple(z for z in map(_read_log_z, groups) if z is not None),
+                int(f.attrs["walkers"]),
+                [g["log_prior"][()] for g in groups if "log_prior" in g],
+                json.loads(f.attrs["priors"]),
             )
         shapes = [(x.shape[0], len(samples.names)) for x in samples.log_prob]
         if [x.shape for x in samples.values] != shapes or not shapes:
             raise ValueError(f"{len(samples.names)} names, shapes {[x.shape for x in samples.values]}")
+        if samples.walkers < 1 or any(len(x) % samples.walkers for x in samples.values):
+            raise ValueError(f"{samples.walkers} walkers, shapes {[x.shape for x in samples.values]}")
+        if samples.log_prior and [x.shape for x in samples.log_prior] != [x.shape for x in samples.log_prob]:
+            raise ValueError(f"ln prior of shapes {[x.shape for x in samples.log_prior]}")
         return samples
-
-
-def getdist_files(name: str) -> Callable[[str], bool]:
-    """Return what tells the files that GetDist reads for a root of this name from all others."""
-    pattern = re.compile(rf"{re.escape(name)}(?:[._]\d+)?\.txt|{re.escape(name)}\.(?:paramnames|ranges)")
-    return lambda file: pattern.fullmatch(file) is not None
-
-
-def publish_getdist(root: str | Path, samples: Samples, weights: Sequence[np.ndarray] | None = None) -> None:
-    """Publish GetDist chains in a folder of their own, exchanged as a whole; arguments as of :func:`write_getdist`.
-
-    GetDist reads every file ``root.<number>.txt`` as one of the same fit's chains: none of an earlier, larger run may stay.
-    """
-    root = Path(root)
-    with atomic_folder(root.parent, getdist_files(root.name)) as tmp:
-        write_getdist(tmp / root.name, samples, weights)
-
-
-def write_getdist(
-    root: str | Path, samples: Samples, weights: Sequence[np.ndarray] | None = None
-) -> list[Path]:
-    """Publish GetDist chains: ``root.<i>.txt``, ``root.paramnames`` and ``root.ranges``.
-
-    Columns are weight, -ln posterior and the parameters; derived names carry a ``*``.
-
-    Parameters
-    ----------
-    root : path
-        Folder and stem. Chains of the same stem that are there already stay: :func:`publish_getdist` exchanges them.
-    samples : Samples
-    weights : sequence of numpy.ndarray, shape (n_samples,) per ensemble
-        Importance weights; 1 when omitted. Weighted files hold -ln (posterior x weight).
-
-    Returns
-    -------
-    list of Path
-        The files written.
-    """
-    root = Path(root)
-    written = []
-    if weights is None:
-        weights = [np.ones(len(values)) for values in samples.values]
-    for i, (values, log_prob, w) in enumerate(
-        zip(samples.values, samples.log_prob, weights, strict=True), start=1
-    ):
-        path = root.with_name(f"{root.name}.{i}.txt")
-        with atomic_file(path) as f:
-            np.savetxt(f, np.column_stack([w, -log_prob - np.log(w), values]), fmt="%.9e")
-        written.append(path)
-    lines = [
-        f"{name}{'*' if i >= samples.n_sampled else ''}\t{latex_label(name)}"
-        for i, name in enumerate(samples.names)
-    ]
-    write_text(root.with_name(root.name + ".paramnames"), "\n".join(lines) + "\n")
-    limits = [
-        f"{name} {'N' if low is None else f'{low:.9g}'} {'N' if high is None else f'{high:.9g}'}"
-        for name, (low, high) in samples.ranges.items()
-    ]
-    write_text(root.with_name(root.name + ".ranges"), "\n".join(limits) + "\n")
-    return [*written, root.with_name(root.name + ".paramnames"), root.with_name(root.name + ".ranges")]
-
-
-def write_arviz(path: str | Path, samples: Samples) -> None:
-    """Publish an ArviZ InferenceData netCDF with groups `posterior` and `sample_stats`.
-
-    ArviZ's `chain` is an independent ensemble. Its own ESS and R-hat do not apply: draws of one
-    ensemble are ordered by step, then walker, and walkers depend on each other; use the fit's
-    recorded tau and R - 1.
-    """
-    with warnings.catch_warnings():
-        # arviz 0.23 announces its own refactoring at import
-        warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
-        import arviz as az  # noqa: PLC0415 (slow to import; only this function needs it)
-
-    n = min(len(v) for v in samples.values)
-    posterior = {name: np.array([v[:n, i] for v in samples.values]) for i, name in enumerate(samples.names)}
-    data = az.from_dict(
-        posterior=posterior,
-        sample_stats={"lp": np.array([lp[:n] for lp in samples.log_prob])},
-        attrs={"note": "chain = independent ensemble; draws are ordered by step, then walker"},
-    )
-    tree = data.to_datatree()  # an InferenceData writes to names only
-    packed = {f"/{g}": {v: {"zlib": True} for v in tree[g].data_vars} for g in tree.children}
-    with atomic_buffer(path) as image:
-        tree.to_netcdf(image, engine="h5netcdf", encoding=packed)

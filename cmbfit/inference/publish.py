@@ -14,8 +14,9 @@ from cmbfit.fit.build import start_point
 from cmbfit.fit.description import Fit
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.diagnostics import kept_samples
+from cmbfit.inference.exports import publish_getdist, write_arviz
 from cmbfit.inference.maximum import maximum_of_chain
-from cmbfit.inference.products import Samples, collect_samples, publish_getdist, write_arviz, write_samples
+from cmbfit.inference.products import Samples, collect_samples, write_samples
 from cmbfit.inference.summary import summarise
 from cmbfit.io import write_json
 from cmbfit.likelihood.posterior import Posterior
@@ -25,8 +26,25 @@ from cmbfit.theory.parameters import DERIVED
 def samples_with_derived(posterior: Posterior, chains: Sequence[Chain]) -> Samples:
     """Return the chains after burn-in with the theory's derived parameters of the same rows."""
     n = len(posterior.theory.parameters)
-    derived = [derived_columns(posterior, kept_samples(chain)[0][:, :n]) for chain in chains]
-    return collect_samples(chains, derived, ranges_of(posterior))
+    rows = [kept_samples(chain)[0] for chain in chains]
+    derived = [derived_columns(posterior, x[:, :n]) for x in rows]
+    log_prior = [_log_prior(posterior, x) for x in rows]
+    return collect_samples(chains, derived, ranges_of(posterior), log_prior, priors_of(posterior))
+
+
+def _log_prior(posterior: Posterior, theta: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return posterior.log_prior(torch.from_numpy(theta).to(posterior.device)).cpu().numpy()
+
+
+def priors_of(posterior: Posterior) -> dict[str, dict[str, Any]]:
+    """Return the configuration of each parameter's prior; of a joint normal one its marginals."""
+    marginals = {
+        name: {"gaussian": [joint.mean[i], math.sqrt(joint.covariance[i][i])]}
+        for joint in posterior.joint_priors
+        for i, name in enumerate(joint.names)
+    }
+    return marginals | {name: prior.describe() for name, prior in posterior.priors.items()}
 
 
 def derived_columns(

@@ -11,6 +11,7 @@ import mimetypes
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cmbfit.errors import DataError
 from cmbfit.io import sha256_file, write_json
@@ -23,15 +24,32 @@ if TYPE_CHECKING:
 
 METADATA = "ro-crate-metadata.json"
 _PROFILES = {
-    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
-    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
+_BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
+_FORMATS = {
+    ".h5": "application/x-hdf5", ".nc": "application/x-netcdf", ".npz": "application/zip", ".fits": "application/fits",
+    ".bib": "text/x-bibtex", ".md": "text/markdown", ".paramnames": "text/plain", ".ranges": "text/plain",
+    ".yaml": "application/yaml", ".rst": "text/x-rst", ".safetensors": "application/octet-stream",
+}  # fmt: skip
+"""What the system's table does not know everywhere."""
 _LEFT_OUT = {"logs", "benchmarks", "checkpoints", "data"}
 _LICENCE = "#terms"
-_HOME = {
-    "snakemake": "https://snakemake.github.io",
-    "python": "https://www.python.org",
-}
+_OPERATOR = "#operator"
+_PYTHON = "https://www.python.org"
+
+
+def _home(name: str) -> str:
+    return _PYTHON if name == "python" else f"https://pypi.org/project/{name}/"
+
+
+def _address(name: str, version: str) -> str:
+    """Return the absolute identifier of one version of a package."""
+    if name == "python":
+        return f"{_PYTHON}/downloads/release/python-{version.replace('.', '')}/"
+    return f"{_home(name)}{quote(version, safe='')}/"
 
 
 def products_of(folder: str | Path) -> Iterator[Path]:
@@ -42,6 +60,11 @@ def products_of(folder: str | Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in relative.parts)
         if path.is_file() and not hidden and relative.parts[0] not in _LEFT_OUT and str(relative) != METADATA:
             yield path
+
+
+def _single(values: list[Any]) -> Any:
+    """Return a list of one as its one: RO-Crate's JSON-LD has no singleton arrays."""
+    return values[0] if len(values) == 1 else values
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -66,7 +89,7 @@ def _add_inputs(crate: ROCrate, summary: Mapping[str, Any]) -> list[Entity]:
             "sha256": entry["sha256"],
             "contentSize": str(entry["bytes"]),
             "usageInfo": entry["licence"],
-            "citation": list(entry["citation"]),
+            "citation": _single(list(entry["citation"])),
         }
         out.append(crate.add(ContextEntity(crate, f"#data/{entry['name']}", properties=properties)))
     return out
@@ -101,16 +124,23 @@ def _add_products(crate: ROCrate, folder: Path, graph: Graph) -> list[Entity]:
         if name.startswith("workflow/"):
             continue
         origin = graph.origin(name)
-        properties = {
+        properties: dict[str, Any] = {
             "name": name,
             "contentSize": str(path.stat().st_size),
             "sha256": sha256_file(path),
-            "encodingFormat": mimetypes.guess_type(name)[0] or "application/octet-stream",
+            "encodingFormat": _format(path),
         }
+        if name == "README.md":
+            properties["about"] = {"@id": "./"}
         if origin is not None:
             properties["description"] = f"written by the rule {origin.rule}"
         out.append(crate.add_file(dest_path=name, properties=properties))
     return out
+
+
+def _format(path: Path) -> str:
+    known = _FORMATS.get(path.suffix) or mimetypes.guess_type(path.name)[0]
+    return known or ("text/plain" if path.stat().st_size == 0 else "application/octet-stream")
 
 
 def _add_software(crate: ROCrate, provenance: Mapping[str, Any]) -> list[Entity]:
@@ -122,12 +152,12 @@ def _add_software(crate: ROCrate, provenance: Mapping[str, Any]) -> list[Entity]
         crate.add(
             ContextEntity(
                 crate,
-                f"#software/{name}",
+                _address(name, version),
                 properties={
                     "@type": "SoftwareApplication",
                     "name": name,
                     "version": version,
-                    "url": _HOME.get(name, f"https://pypi.org/project/{name}/"),
+                    "url": _home(name),
                 },
             )
         )
@@ -152,6 +182,14 @@ def _add_citations(crate: ROCrate, summary: Mapping[str, Any]) -> list[Entity]:
         properties = {"@type": "ScholarlyArticle" if known else "CreativeWork", "name": name}
         out.append(crate.add(ContextEntity(crate, address, properties=properties)))
     return out
+
+
+def _operator(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who answers for the run: a group or institute, as configured."""
+    name = (
+        settings["run"].get("author") or "a user of cmbfit whom the configuration (run.author) does not name"
+    )
+    return {"@type": "Organization", "name": name, "url": _home("cmbfit")}
 
 
 def write_crate(folder: str | Path, summary: Mapping[str, Any], *, started: str, ended: str) -> None:
@@ -207,6 +245,9 @@ def write_crate(folder: str | Path, summary: Mapping[str, Any], *, started: str,
         properties={
             "name": "cmbfit",
             "description": "From CMB maps to the physics of the early universe",
+            "encodingFormat": "text/x-snakemake",
+            "url": _home("cmbfit"),
+            "conformsTo": {"@id": _BIOSCHEMAS},
             "version": provenance["git"]["commit"] or provenance["cmbfit"],
         },
     )
@@ -225,13 +266,16 @@ def write_crate(folder: str | Path, summary: Mapping[str, Any], *, started: str,
     failed = sum(not c["pass"] for c in summary["checks"])
     action["actionStatus"] = "http://schema.org/CompletedActionStatus"
     action["description"] = f"{len(summary['checks'])} checks, {failed} failed"
-    crate.root_dataset["mentions"] = [action]
+    crate.root_dataset["mentions"] = action
+    operator = crate.add(ContextEntity(crate, _OPERATOR, properties=_operator(settings)))
+    action["agent"] = operator
+    crate.root_dataset["author"] = crate.root_dataset["publisher"] = operator
     crate.root_dataset["citation"] = _add_citations(crate, summary)
     profiles = [
         crate.add(
-            ContextEntity(crate, uri, properties={"@type": "CreativeWork", "name": name, "version": "0.5"})
+            ContextEntity(crate, uri, properties={"@type": "CreativeWork", "name": name, "version": version})
         )
-        for uri, name in _PROFILES.items()
+        for uri, (name, version) in _PROFILES.items()
     ]
     crate.root_dataset.append_to("conformsTo", profiles)
     write_json(folder / METADATA, crate.metadata.generate())

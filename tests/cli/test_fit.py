@@ -66,6 +66,9 @@ def test_a_whole_fit_gives_the_products_of_the_workflow(tmp_path: Path, sampler:
         str(tmp_path / "chains" / "getdist" / name / name), settings={"ignore_rows": 0}, no_cache=True
     )
     assert got.mean("H0") == pytest.approx(samples.column("H0").mean(), rel=1e-6)
+    for product in (f"{name}.samples.h5", f"{name}.nc", f"getdist/{name}"):
+        record = json.loads((tmp_path / "chains" / f"{product}.json").read_text(encoding="utf-8"))
+        assert set(record["inputs"]) == {f"chains/{name}.ensemble{i}.h5" for i in range(2)}
     assert not (tmp_path / "checkpoints").exists()
 
 

@@ -16,7 +16,8 @@ import pytest
 from cmbfit.cli.sampling import _alone, _names_of
 from cmbfit.errors import DataError, WriteError
 from cmbfit.folders import Products, atomic_folder
-from cmbfit.inference.products import Samples, getdist_files, publish_getdist, read_chain
+from cmbfit.inference.exports import getdist_files, publish_getdist
+from cmbfit.inference.products import Samples, read_chain
 from tests.conftest import ROOT
 
 # GetDist 1.7 asks Matplotlib 3.11 for an attribute that 3.13 will not have

@@ -29,7 +29,7 @@ WRITES_ITSELF = {
     "cmbfit.data.download": "a download grows over many calls: tests/data/test_download.py",
 }
 COMPILED = {
-    "cmbfit.inference.products:write_chain", "cmbfit.inference.products:write_arviz", "cmbfit.sky.fits:_write",
+    "cmbfit.inference.products:write_chain", "cmbfit.inference.exports:write_arviz", "cmbfit.sky.fits:_write",
     "cmbfit.spectra.product:_write", "cmbfit.theory.transfer.store:write_arrays",
 }  # fmt: skip
 """Whose libraries write by themselves."""

@@ -18,7 +18,7 @@ from cmbfit.data import store
 from cmbfit.data.archive import extract_member
 from cmbfit.data.model import EmbeddedSource
 from cmbfit.figures.style import new_figure, save_figure
-from cmbfit.inference import products
+from cmbfit.inference import exports, products
 from cmbfit.inference.chain_store import Block, ChainStore
 from cmbfit.io import copy_file, publish_record, write_bytes, write_json, write_text
 from cmbfit.sky import fits as sky_fits
@@ -231,8 +231,8 @@ WRITERS: dict[str, Write] = {
         d / "x.h5", make_chain(RNG), {"seed": 1}
     ),
     "cmbfit.inference.products:write_samples": lambda d: products.write_samples(d / "x.h5", _samples()),
-    "cmbfit.inference.products:write_getdist": lambda d: products.write_getdist(d / "x", _samples()),
-    "cmbfit.inference.products:write_arviz": lambda d: products.write_arviz(d / "x.nc", _samples()),
+    "cmbfit.inference.exports:write_getdist": lambda d: exports.write_getdist(d / "x", _samples()),
+    "cmbfit.inference.exports:write_arviz": lambda d: exports.write_arviz(d / "x.nc", _samples()),
     "cmbfit.checkpoint:Checkpoint.put": lambda d: ChainStore(d, {"a": 1}).append(0, _block()),
     "cmbfit.survey.products:write_alms": lambda d: write_alms(
         d / "x.h5", FieldAlms(*(RNG.normal(size=(3, 861)) + 1j), 40), "0" * 64

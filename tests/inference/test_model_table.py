@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from cmbfit.errors import ComparisonError, ConfigError, ParameterError
 from cmbfit.figures.models import plot_models
+from cmbfit.figures.style import save_figure
 from cmbfit.fit import Fit, Run
 from cmbfit.inference.comparison import savage_dickey_joint
 from cmbfit.inference.importance import importance_sample
@@ -170,6 +172,31 @@ def test_the_table_reads_as_it_should(table: dict[str, Any]) -> None:
     assert any(t.get_text().startswith("c = 0.") for t in bounds.texts)
     assert [t.get_text() for t in left.get_yticklabels()] == ["a parabola", "a constant"]
     assert right.get_legend() is not None
+
+
+def test_the_csv_has_numbers_in_columns_of_numbers(table: dict[str, Any], tmp_path: Path) -> None:
+    """Read by pandas: what was text there ("+62.96", "-28.31 ± 0.004", "0 (reference)") could not be plotted."""
+    pandas = pytest.importorskip("pandas")
+    save_figure(plot_models([table]), tmp_path / "models", model_columns([table]))
+    read = pandas.read_csv(tmp_path / "models.csv")
+    chi2 = [closed_form(problem(p))[2] for p in (("a", "b"), ("a", "b", "c"), ("a",))]
+    assert read["delta_chi2"].tolist() == pytest.approx([x - chi2[0] for x in chi2], abs=1e-6)
+    assert read["parameters"].tolist() == [2, 3, 1]
+    numbers = [
+        "parameters",
+        "delta_chi2",
+        "delta_aic",
+        "delta_bic",
+        "ln_b",
+        "ln_b_error",
+        "ln_b_savage_dickey",
+    ]
+    numbers += ["ln_b_savage_dickey_error", "look_elsewhere", "look_elsewhere_sigma"]
+    assert [c for c in numbers if read[c].dtype.kind not in "if"] == []
+    log_z = [closed_form(problem(p))[3] for p in (("a", "b"), ("a", "b", "c"))]
+    assert read["ln_b"].tolist()[:2] == pytest.approx([0, log_z[1] - log_z[0]], abs=1e-9)
+    assert read["ln_b_savage_dickey"].isna().tolist() == [True, False, False]
+    assert read["look_elsewhere"].isna().all()
 
 
 def test_fits_of_other_data_are_refused() -> None:

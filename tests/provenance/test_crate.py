@@ -87,6 +87,43 @@ def test_the_crate_says_what_went_in_and_what_came_out(run: Path) -> None:
     assert {e["name"] for e in cited.values() if e.type == "CreativeWork"} == {"c"}
 
 
+def test_the_crate_has_what_the_profiles_recommend(run: Path) -> None:
+    """Workflow Run Crate 0.5 with Workflow RO-Crate 1.0 and RO-Crate 1.1: what their text says SHOULD be there."""
+    (run / "README.md").write_text("# A run\n", encoding="utf-8")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["provenance"]["settings"]["run"]["author"] = "The Example Collaboration"
+    write_crate(run, summary, started="2026-01-01T00:00:00+00:00", ended="2026-01-01T00:07:00+00:00")
+    raw = json.loads((run / "ro-crate-metadata.json").read_text())
+    entities = {e["@id"]: e for e in raw["@graph"]}
+    root = entities["./"]
+    assert {e["@id"] for e in root["conformsTo"]} == {
+        "https://w3id.org/ro/wfrun/process/0.5",
+        "https://w3id.org/ro/wfrun/workflow/0.5",
+        "https://w3id.org/workflowhub/workflow-ro-crate/1.0",
+    }
+    for key in ("author", "publisher"):
+        assert entities[root[key]["@id"]]["name"] == "The Example Collaboration"
+        assert entities[root[key]["@id"]]["@type"] == "Organization"
+    assert entities["#run"]["agent"] == root["author"]
+    workflow = entities["workflow/Snakefile"]
+    assert "bioschemas.org/profiles/ComputationalWorkflow" in workflow["conformsTo"]["@id"]
+    assert workflow["encodingFormat"]
+    assert workflow["url"]
+    assert (entities["README.md"]["about"], entities["README.md"]["encodingFormat"]) == (
+        {"@id": "./"},
+        "text/markdown",
+    )
+    kinds = {e["@id"]: e["@type"] for e in raw["@graph"]}
+    software = [i for i, kind in kinds.items() if kind == "SoftwareApplication"]
+    assert len(software) > 5
+    assert all(i.startswith("https://") for i in software)
+    files = [e for e in raw["@graph"] if "File" in e["@type"]]
+    assert all(e["encodingFormat"] for e in files)
+    # a list of one is its one
+    lists = [(e["@id"], k) for e in raw["@graph"] for k, v in e.items() if isinstance(v, list) and len(v) < 2]
+    assert lists == []
+
+
 def test_no_dangling_reference_in_the_crate(run: Path) -> None:
     graph = json.loads((run / "ro-crate-metadata.json").read_text())["@graph"]
     known = {e["@id"] for e in graph}

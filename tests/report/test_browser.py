@@ -89,8 +89,8 @@ def test_tables_sort_by_their_heads(browser: Any, page_file: Path) -> None:
 
 def test_figures_open_enlarged_and_close(browser: Any, page_file: Path) -> None:
     page = open_page(browser, page_file, LAPTOP).page
-    thumbnail = page.eval_on_selector("#traces_lcdm img", "i => i.getBoundingClientRect().width")
-    page.click("#traces_lcdm .zoom")
+    thumbnail = page.eval_on_selector("#figure-traces_lcdm img", "i => i.getBoundingClientRect().width")
+    page.click("#figure-traces_lcdm .zoom")
     assert page.is_visible("#viewer")
     assert page.inner_text("#viewer p") == "traces_lcdm"
     image = page.eval_on_selector(

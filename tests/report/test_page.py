@@ -116,7 +116,7 @@ def test_markup_in_any_text_stays_text() -> None:
     tags = Tags()
     tags.feed(page)
     assert tags.stack == []
-    assert tags.seen.count("img") == 1  # the page's own viewer
+    assert "img" not in tags.seen  # the viewer makes its own when the page runs
     assert 'href="javascript' not in page
     assert page.count("&lt;img/src=x/onerror=alert(1)&gt;") > 40
 

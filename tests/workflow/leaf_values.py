@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-MOVES_NO_NUMBER: dict[str, str] = {}
+MOVES_NO_NUMBER = {"run.author": "stands in the record of the run alone"}
 """Leaves that make nothing run again but the summary, which shows the configuration, and why."""
 
 REFUSED = {
@@ -110,6 +110,7 @@ HFI = "planck_pr3/maps/HFI_SkyMap_{detector}_2048_R3.01_halfmission-2.fits"
 # where a value cannot be made from the one that stands there, or none does: configuration, place, another value
 VALUES: dict[str, tuple[str, str, Any]] = {
     "run.fits": ("early", "run.fits", ["power_law"]),
+    "run.author": ("default", "run.author", "The Example Collaboration"),
     "maps.mask": ("default", "maps.mask", V7.format("V")),
     "maps.mask_column": ("default", "maps.mask_column", 1),
     "maps.bands.*.bandpass": ("default", "maps.bands.V.bandpass", V7.format("V")),
