@@ -18,6 +18,7 @@ from ducc0.misc import GL_thetas, GL_weights
 
 from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
+from cmbfit.theory.extrapolation import extrapolate_spectra, unlensed_template
 from cmbfit.theory.lensing_nodes import SIGMA2_MAX, choose_nodes
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.wigner import wigner_d
@@ -136,12 +137,16 @@ class Lensing(OnDevice):
             )
         sigma2 = dl["pp"] @ self._isotropic.T  # shape: (batch, angle)
         c2 = dl["pp"] @ self._anisotropic.T
-        near = bool((sigma2 <= SIGMA2_MAX).all())  # else more lensing than the nodes are made for: every multipole
+        near = bool(
+            (sigma2 <= SIGMA2_MAX).all()
+        )  # else more lensing than the nodes are made for: every multipole
         ee, bb = dl["ee"], dl.get("bb")
         plus, minus = (ee, ee) if bb is None else (ee + bb, ee - bb)
         sources = {"t": dl["tt"], "plus": plus, "minus": minus, "cross": dl["te"]}
         cl = {name: x @ self._gather if near else x * self._to_cl for name, x in sources.items()}
-        kernels, square = (self._of_nodes, self._square[self._nodes]) if near else (self._kernels, self._square)
+        kernels, square = (
+            (self._of_nodes, self._square[self._nodes]) if near else (self._kernels, self._square)
+        )
         rows = _chunks(len(c2), len(self._isotropic) * len(square))
         xi = torch.cat(
             [_xi({n: x[i] for n, x in cl.items()}, sigma2[i], c2[i], kernels, square) for i in rows], dim=1
@@ -197,7 +202,7 @@ def _geometry(lmax_unlensed: int, lmax: int, device: torch.device) -> Lensing:
     return Lensing(lmax_unlensed, lmax).to(device)
 
 
-def lens(unlensed: Spectra, lmax: int) -> Spectra:
+def lens(unlensed: Spectra, lmax: int, tail: int | None = None) -> Spectra:
     """Lens a batch of spectra; see :class:`Lensing`.
 
     Parameters
@@ -206,11 +211,20 @@ def lens(unlensed: Spectra, lmax: int) -> Spectra:
         tt, te, ee, pp and perhaps bb.
     lmax : int
         Largest lensed multipole.
+    tail : int, optional
+        Continue the unlensed spectra to here by CAMB's template, scaled to meet each model, as its Fortran does: to
+        l = 2500 from 3700 and 7000 TT and EE then err by less than 1e-4 in place of 4e-4, BB by 0.3% in place of 2.4%.
 
     Returns
     -------
     Spectra
         tt, te, ee, bb and pp to `lmax`, with the parameter table of `unlensed`.
     """
-    geometry = _geometry(unlensed.lmax, lmax, next(iter(unlensed.dl.values())).device)
-    return Spectra(geometry.lensed(unlensed.dl), unlensed.parameters)
+    dl = unlensed.dl
+    if tail is not None and tail > unlensed.lmax:
+        smooth = Spectra({p: x for p, x in dl.items() if p != "bb"})
+        dl = extrapolate_spectra(smooth, tail, unlensed_template()).dl
+        if "bb" in unlensed.dl:  # of gravitational waves: nothing at large l
+            dl["bb"] = torch.nn.functional.pad(unlensed.dl["bb"], (0, tail - unlensed.lmax))
+    geometry = _geometry(dl["tt"].shape[1] - 1, lmax, dl["tt"].device)
+    return Spectra(geometry.lensed(dl), unlensed.parameters)
