@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,34 @@ def extrapolation_template() -> tuple[int, dict[str, torch.Tensor]]:
 
 
 @cache
-def _template_on(device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the template on a device: no copy at each call."""
-    return {p: x.to(device) for p, x in extrapolation_template()[1].items()}
+def _on(device: torch.device, unlensed: bool = False) -> dict[str, torch.Tensor]:
+    """Return a template on a device: no copy at each call."""
+    shape = (unlensed_template() if unlensed else extrapolation_template())[1]
+    return {p: x.to(device) for p, x in shape.items()}
 
 
-def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
-    """Continue spectra to a larger lmax by the template, scaled to meet each model.
+@cache
+def unlensed_template() -> tuple[int, dict[str, torch.Tensor]]:
+    """Return CAMB's own template of unlensed spectra, to l = 8000: what its Fortran lensing continues them with."""
+    import camb  # noqa: PLC0415  # for its file alone
+
+    file = Path(camb.__file__).parent / "HighLExtrapTemplate_lenspotentialCls.dat"
+    columns = torch.from_numpy(np.loadtxt(file).T)
+    names = ("tt", "ee", "bb", "te", "pp")
+    return int(columns[0, 0]), {p: x for p, x in zip(names, columns[1:], strict=False) if p != "bb"}
+
+
+def extrapolate_spectra(
+    spectra: Spectra, lmax: int, *, unlensed: bool = False
+) -> Spectra:
+    """Continue spectra to a larger lmax by a template, scaled to meet each model.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    lmax : int
+    unlensed : bool
+        By :func:`unlensed_template` in place of :func:`extrapolation_template`, of lensed spectra.
 
     Raises
     ------
@@ -67,20 +89,21 @@ def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
     end = spectra.lmax
     if lmax <= end:
         return spectra
-    first, template = extrapolation_template()[0], _template_on(next(iter(spectra.dl.values())).device)
-    last = first + len(template["tt"]) - 1
+    first = (unlensed_template() if unlensed else extrapolation_template())[0]
+    shape = _on(next(iter(spectra.dl.values())).device, unlensed)
+    last = first + len(shape["tt"]) - 1
     if end - BLEND + 1 < first or lmax > last:
         raise SpectrumError(
             f"spectra to l = {end} cannot be continued to {lmax}: the template covers {first}..{last} "
             f"and needs {BLEND} multipoles in common"
         )
-    if missing := [p for p in spectra.dl if p not in template]:
-        raise SpectrumError(f"no template continues {', '.join(missing)}; it has {', '.join(template)}")
+    if missing := [p for p in spectra.dl if p not in shape]:
+        raise SpectrumError(f"no template continues {', '.join(missing)}; it has {', '.join(shape)}")
     shared, beyond = slice(end - BLEND + 1 - first, end + 1 - first), slice(end + 1 - first, lmax + 1 - first)
 
     def ratio(pair: str) -> torch.Tensor:  # shape: (batch, 1)
         dl = spectra.dl[pair][:, -BLEND:]
-        return (dl / template[pair][shared]).mean(1, keepdim=True)
+        return (dl / shape[pair][shared]).mean(1, keepdim=True)
 
     out = {}
     for pair, dl in spectra.dl.items():
@@ -90,7 +113,7 @@ def extrapolate_spectra(spectra: Spectra, lmax: int) -> Spectra:
             scale = (ratio("tt") + ratio("ee")) / 2
         else:
             raise SpectrumError("te is continued by the levels of tt and ee, which are not here")
-        out[pair] = torch.cat([dl, scale * template[pair][beyond]], dim=1)
+        out[pair] = torch.cat([dl, scale * shape[pair][beyond]], dim=1)
     return Spectra(out, spectra.parameters)
 
 

@@ -37,6 +37,7 @@ from cmbfit.theory.transfer.operator import (
     compressed_matrices,
     full_matrices,
 )
+from cmbfit.theory.transfer.staircase import Staircase
 from cmbfit.theory.transfer.store import read_transfer, write_transfer
 
 FIDUCIAL = {"ombh2": 0.02237, "omch2": 0.12, "H0": 67.36, "tau": 0.0544}
@@ -352,3 +353,19 @@ def test_reference_spectra() -> None:
                 scale = np.sqrt(got["tt"][l - 2] * got["ee"][l - 2]) if pair == "te" else number
                 loose = (pair, l) in {("ee", 2), ("ee", 10), ("tt", 1000)}
                 assert abs(got[pair][l - 2] - number) < (2e-4 if loose else 1e-4) * scale, (name, pair, l)
+
+
+def test_a_product_that_leaves_out_zeros_is_the_product() -> None:
+    """Numpy's dense product; zeros in the middle, at both ends, in every row, and none."""
+    rng = np.random.default_rng(3)
+    whole = rng.normal(size=(2, 700, 3, 40))
+    whole[0, 300:, :, :25] = 0
+    whole[1, :, :, 30:] = 0
+    whole[1, 650:] = 0
+    whole[0, 10, :, 5:20] = 0
+    x = rng.normal(size=(4, 40))
+    stairs = Staircase(torch.from_numpy(whole))
+    np.testing.assert_allclose(stairs(torch.from_numpy(x)), np.einsum("plnk,bk->bpln", whole, x), atol=1e-13)
+    spread = np.eye(40)[:, ::2] + 0.1 * np.eye(40)[:, 1::2]
+    few = stairs.contracted(torch.from_numpy(spread))(torch.from_numpy(x[:, ::2].copy()))
+    np.testing.assert_allclose(few, np.einsum("plnk,kf,bf->bpln", whole, spread, x[:, ::2]), atol=1e-13)

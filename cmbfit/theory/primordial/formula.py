@@ -61,6 +61,8 @@ class Formula:
     text : str
     names : tuple of str
         Its variables, in alphabetical order.
+    root : ast.expr
+        The tree, all of whose nodes are on the list.
 
     Raises
     ------
@@ -87,7 +89,7 @@ class Formula:
             raise FormulaError(f"formula {text!r} does not parse: {error}{hint}") from error
         self.text = text
         self._names: set[str] = set()
-        self._root = tree.body
+        self.root = tree.body
         self._numbers: dict[ast.expr, torch.Tensor] = {}
         self._check(tree.body, 0)
         self.names = tuple(sorted(self._names))
@@ -135,7 +137,7 @@ class Formula:
         """
         if missing := [name for name in self.names if name not in values]:
             raise FormulaError(f"formula {self.text!r}: no value for {', '.join(missing)}")
-        return self._value(self._root, values)
+        return self._value(self.root, values)
 
     def _value(self, node: ast.expr, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if node in self._numbers:

@@ -12,10 +12,11 @@ corrections, a few percent of it, are taken at CAMB's sparser multipoles and spl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from cmbfit.theory.parameters import BACKGROUND
 from cmbfit.theory.transfer.nodes import interpolate
 from cmbfit.theory.transfer.operator import TransferOperator, require_every_multipole
 from cmbfit.theory.transfer.region import RANGE
+from cmbfit.theory.transfer.staircase import Staircase
 
 _TAU = 3  # column of tau
 _TAU_POINTS = (-2.2, -1.6, 1.6, 2.2)  # with 0 and +-1 about Chebyshev's points: no swing in between
@@ -119,11 +121,11 @@ class TransferExpansion(OnDevice):
         self.pairs = tuple(arrays.base)
         # one copy of the large arrays: what `arrays` shows are views of what is computed with
         base = np.stack([arrays.base[p] for p in self.pairs])  # shape: (pair, ell, k)
-        corrections = np.stack([arrays.corrections[p] for p in self.pairs])  # shape: (pair, term, sampled, k)
+        corrections = np.stack([np.moveaxis(arrays.corrections[p], 0, 1) for p in self.pairs])
         self.arrays = replace(
             arrays,
             base=dict(zip(self.pairs, base, strict=True)),
-            corrections=dict(zip(self.pairs, corrections, strict=True)),
+            corrections={p: np.moveaxis(x, 1, 0) for p, x in zip(self.pairs, corrections, strict=True)},
         )
         self.lmax = int(arrays.ell[-1])
         self.k = torch.from_numpy(arrays.k)
@@ -134,10 +136,22 @@ class TransferExpansion(OnDevice):
         self._centre, self._steps = torch.from_numpy(arrays.centre), torch.from_numpy(arrays.steps)
         self._log_distance = torch.from_numpy(arrays.log_distance)
         # both in the precision they are stored in
-        self._base = torch.from_numpy(base).flatten(0, 1)
-        self._corrections = torch.from_numpy(corrections).flatten(0, 2)
+        self._base = Staircase(torch.from_numpy(base)[:, :, None])
+        self._corrections = Staircase(torch.from_numpy(corrections))  # shape: (pair, sampled, term, k)
         every = CubicSpline(arrays.sampled, np.eye(len(arrays.sampled)))(arrays.ell)
         self._to_every_ell = torch.from_numpy(every)  # shape: (n_ell, n_sampled)
+
+    def corrected_at(
+        self,
+        spread: torch.Tensor,  # shape: (n_k, n_few)
+    ) -> Self:
+        """Return a copy whose corrections take P at fewer nodes, from which `spread` interpolates to :attr:`k`.
+
+        For :meth:`undamped` alone: corrections are a few percent and need P less exactly.
+        """
+        out = copy.copy(self)
+        out._corrections = self._corrections.contracted(spread)
+        return out
 
     def at_centre(self) -> TransferOperator:
         """Return the operator of the centre's cosmology."""
@@ -207,18 +221,16 @@ class TransferExpansion(OnDevice):
         self,
         background: torch.Tensor,  # shape: (batch, 4)
         moved: torch.Tensor,  # shape: (batch, n_k)
+        few: torch.Tensor | None = None,  # shape: (batch, n_few)
     ) -> dict[str, torch.Tensor]:
         """Return :meth:`unlensed` without :meth:`damping`, from P at each background's own :meth:`wavenumbers`.
 
-        The box is not checked.
+        The box is not checked. `few` is the same P at the nodes of :meth:`corrected_at`.
         """
         terms = self.terms(background)
-        shape = (len(moved), len(self.pairs), terms.shape[1], -1)
-        parts = (moved.to(self._corrections.dtype) @ self._corrections.T).view(shape)
-        # shape: (batch, pair, term, sampled)
-        correction = torch.einsum("bptl,bt->bpl", parts.double(), terms) @ self._to_every_ell.T
-        centre = (moved.to(self._base.dtype) @ self._base.T).double()
-        total = centre.view(correction.shape) + correction
+        parts = self._corrections(moved if few is None else few)  # shape: (batch, pair, sampled, term)
+        sampled = (parts @ terms.to(parts.dtype)[:, None, :, None])[..., 0]
+        total = (self._base(moved)[..., 0] + sampled @ self._to_every_ell.T.to(parts.dtype)).double()
         dl = torch.nn.functional.pad(total, (2, 0))
         return {p: dl[:, i] for i, p in enumerate(self.pairs)}
 
@@ -234,15 +246,16 @@ class TransferExpansion(OnDevice):
         corrections : torch.Tensor, shape (n_terms, n_rows, n_k)
             ``sum_pair rows_pair D_pair = (base + sum_t terms_t corrections_t) P``, P at :meth:`wavenumbers`.
         """
-        n_ell, n_terms = len(self.arrays.ell), self._log_distance.shape[0] - 1
-        n_rows = len(next(iter(rows.values())))
-        base = self._base.new_zeros(n_rows, len(self.k))
-        corrections = self._corrections.new_zeros(n_terms, n_rows, len(self.k))
-        tables = self._corrections.view(len(self.pairs), n_terms, -1, len(self.k))
+        n_terms, n_rows = self._log_distance.shape[0] - 1, len(next(iter(rows.values())))
+        tables, every = self._corrections.matrix, self._base.matrix
+        base = every.new_zeros(n_rows, len(self.k))
+        corrections = tables.new_zeros(n_terms, n_rows, len(self.k))
         for i, pair in enumerate(self.pairs):
             if pair not in rows:
                 continue
             inner = rows[pair][:, 2:]
-            base += inner.to(base.dtype) @ self._base[i * n_ell : (i + 1) * n_ell]
-            corrections += (inner @ self._to_every_ell).to(tables.dtype) @ tables[i]
+            base += inner.to(base.dtype) @ every[i, :, 0]
+            sampled = (inner @ self._to_every_ell).to(tables.dtype)
+            for t in range(n_terms):
+                corrections[t] += sampled @ tables[i, :, t]
         return base.double(), corrections
