@@ -61,9 +61,7 @@ def unlensed_template() -> tuple[int, dict[str, torch.Tensor]]:
     return int(columns[0, 0]), {p: x for p, x in zip(names, columns[1:], strict=False) if p != "bb"}
 
 
-def extrapolate_spectra(
-    spectra: Spectra, lmax: int, *, unlensed: bool = False
-) -> Spectra:
+def extrapolate_spectra(spectra: Spectra, lmax: int, *, unlensed: bool = False) -> Spectra:
     """Continue spectra to a larger lmax by a template, scaled to meet each model.
 
     Parameters

@@ -220,10 +220,10 @@ def lens(unlensed: Spectra, lmax: int, tail: int | None = None) -> Spectra:
     Spectra
         tt, te, ee, bb and pp to `lmax`, with the parameter table of `unlensed`.
     """
-    dl = unlensed.dl
+    dl = dict(unlensed.dl)
     if tail is not None and tail > unlensed.lmax:
         smooth = Spectra({p: x for p, x in dl.items() if p != "bb"})
-        dl = extrapolate_spectra(smooth, tail, unlensed=True).dl
+        dl = dict(extrapolate_spectra(smooth, tail, unlensed=True).dl)
         if "bb" in unlensed.dl:  # of gravitational waves: nothing at large l
             dl["bb"] = torch.nn.functional.pad(unlensed.dl["bb"], (0, tail - unlensed.lmax))
     geometry = _geometry(dl["tt"].shape[1] - 1, lmax, dl["tt"].device)

@@ -11,16 +11,16 @@ from cmbfit.theory.primordial.formula import Formula
 Dual = tuple[float, float]
 
 _SLOPES: dict[str, tuple[Callable[[float], float], Callable[[float, float], float]]] = {
-    "exp": (math.exp, lambda x, f: f),
-    "log": (math.log, lambda x, f: 1 / x),
-    "sqrt": (math.sqrt, lambda x, f: 0.5 / f),
-    "sin": (math.sin, lambda x, f: math.cos(x)),
-    "cos": (math.cos, lambda x, f: -math.sin(x)),
-    "tan": (math.tan, lambda x, f: 1 + f * f),
-    "sinh": (math.sinh, lambda x, f: math.cosh(x)),
-    "cosh": (math.cosh, lambda x, f: math.sinh(x)),
-    "tanh": (math.tanh, lambda x, f: 1 - f * f),
-    "atan": (math.atan, lambda x, f: 1 / (1 + x * x)),
+    "exp": (math.exp, lambda _, f: f),
+    "log": (math.log, lambda x, _: 1 / x),
+    "sqrt": (math.sqrt, lambda _, f: 0.5 / f),
+    "sin": (math.sin, lambda x, _: math.cos(x)),
+    "cos": (math.cos, lambda x, _: -math.sin(x)),
+    "tan": (math.tan, lambda _, f: 1 + f * f),
+    "sinh": (math.sinh, lambda x, _: math.cosh(x)),
+    "cosh": (math.cosh, lambda x, _: math.sinh(x)),
+    "tanh": (math.tanh, lambda _, f: 1 - f * f),
+    "atan": (math.atan, lambda x, _: 1 / (1 + x * x)),
 }
 """Each function with its slope, from the argument and the value."""
 
@@ -73,16 +73,18 @@ def log_slope(formula: Formula, variable: str, values: Mapping[str, float]) -> C
     return slope
 
 
-def _compile(node: ast.expr, variable: str, values: Mapping[str, float]) -> Callable[[float], Dual]:
+def _compile(  # noqa: PLR0911 (one for each kind of node)
+    node: ast.expr, variable: str, values: Mapping[str, float]
+) -> Callable[[float], Dual]:
     match node:
         case ast.Constant():
             number = float(node.value)  # type: ignore[arg-type]
-            return lambda x: (number, 0.0)
+            return lambda _: (number, 0.0)
         case ast.Name(id=name) if name == variable:
             return lambda x: (x, 1.0)
         case ast.Name():
             fixed = values[node.id] if node.id in values else {"pi": math.pi, "e": math.e}[node.id]
-            return lambda x: (fixed, 0.0)
+            return lambda _: (fixed, 0.0)
         case ast.UnaryOp(op=ast.USub()):
             inner = _compile(node.operand, variable, values)
             return lambda x: tuple(-y for y in inner(x))  # type: ignore[return-value]
