@@ -164,6 +164,11 @@ class Running:
         self.told.done = self._status == 0
         return self.told
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether its driver alone was killed, and its job went on."""
+        return self.attack.who == "driver" and self.told.kills > 0
+
     def wait_for_all(self) -> Told:
         """Wait until nobody is left who writes."""
         if self._ended:

@@ -19,7 +19,7 @@ from tests.workflow.loaded import kept
 
 from .driver import Attack, Plan, Running, Told, plan
 from .products import against, products
-from .toy import State, make_cheap
+from .toy import State, make_cheap, warm
 
 
 @dataclass
@@ -79,18 +79,18 @@ class Harness:
                 self._wanted[state] = products(folder)
         return self._wanted[state]
 
-    def sequence(self, seed: int, *, runs: int = 7, nested: bool = False, state: State | None = None) -> list[str]:
+    def sequence(self, seed: int, *, runs: int = 5, nested: bool = False, state: State | None = None) -> list[str]:
         """Run one sequence; return the differences at its end."""
         rng = random.Random(seed)
         folder = self.place / f"run{seed}"
         folder.mkdir(parents=True)
         state = state or State()
-        for _ in range(rng.randrange(3)):
+        for _ in range(rng.randrange(2)):
             state = self._edited(state, rng, nested)
         orphans: list[Running] = []
         found: list[str] = []
         for i in range(runs):
-            if i and rng.random() < 0.25:
+            if i and rng.random() < 0.2:
                 state = self._edited(state, rng, nested)
                 self.count.edits += 1
             if rng.random() < 0.1:
@@ -103,7 +103,9 @@ class Harness:
         told = self._to_the_end(folder, state, orphans)
         found += [f"{text}" for x in (*orphans, told) for text in _told(x).broken]
         for running in orphans:
-            self._add(running.told)
+            self.count.kills += running.told.kills
+            self.count.full += running.told.full
+            self.count.orphans += running.orphaned
         if not found:
             found += against(folder, self.wanted(state))
         self.count.sequences += 1
@@ -125,7 +127,7 @@ class Harness:
         if kind < 0.25:
             return Attack("machine", 0.0, after=rng.expovariate(1 / 0.5), seed=seed)
         who = rng.choice(["machine", "stage", "driver"])
-        return Attack(who, rng.choice([0.01, 0.03, 0.1]), seed=seed)
+        return Attack(who, rng.choice([0.01, 0.03, 0.1, 0.1]), seed=seed)
 
     def _moved(self, folder: Path, seed: int, orphans: list[Running]) -> Path:
         """Move the whole run; whoever still writes there ends first."""
@@ -157,10 +159,6 @@ class Harness:
         told.broken += [f"the last run did not end: {told.said}"]
         return told
 
-    def _add(self, told: Told) -> None:
-        self.count.kills += told.kills
-        self.count.full += told.full
-
 
 def _told(x: Running | Told) -> Told:
     return x.told if isinstance(x, Running) else x
@@ -171,4 +169,5 @@ def harness(place: Path, snakefile: Path = ROOT / "Snakefile") -> Iterator[Harne
     """Give a harness, with the cheap sky in this process and its children."""
     with pytest.MonkeyPatch.context() as patch, kept():
         make_cheap(patch)
+        warm(patch)
         yield Harness(place, snakefile)

@@ -6,17 +6,23 @@ closed form stand for the real ones, so that a run of all stages takes a second.
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import defopt
 import numpy as np
 import pytest
 import torch
 import yaml
 
+import pipeline.__main__ as entry
+from cmbfit.io import provenance
+from cmbfit.likelihood.datasets import catalog
 from cmbfit.theory.emulator import trainingset
 from cmbfit.theory.parameters import DERIVED, LCDM
 from cmbfit.theory.spectra import Spectra
@@ -38,6 +44,12 @@ TARGETS = tuple(
         "comparison/models.json",
     )
 )
+
+_STAGES = (
+    *("sample_posterior", "publish_chains", "compute_evidence", "compare_fits"),
+    *("compute_exact", "check_emulator", "reweight"),
+)
+_DESCRIPTION = catalog.description
 
 _READER = """
 import io
@@ -177,4 +189,25 @@ def make_cheap(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(build, "load_emulator", lambda *_: _Sky())
     patch.setattr(trainingset, "spectra_of_one_background", _boltzmann)
+    # a user's files are read anew by each job, as by each process of a run
+    patch.setattr(catalog, "description", _DESCRIPTION)
     patch.setenv("CMBFIT_ALLOW_CODE", "1")
+
+
+def warm(patch: pytest.MonkeyPatch) -> None:
+    """Do once, before all children, what each job's process does whatever it is asked: imports, docstrings, the code's version."""
+    import arviz.plots  # noqa: F401
+    import camb  # noqa: F401
+    import emcee  # noqa: F401
+    import getdist  # noqa: F401
+    import scipy.optimize
+    import scipy.signal  # noqa: F401
+    import xarray.backends  # noqa: F401
+
+    known = entry.stages()
+    patch.setattr(entry, "stages", lambda: known)
+    for name in _STAGES:
+        defopt.signature(getattr(import_module(f"pipeline.{name}"), name))
+    provenance()
+    gc.collect()
+    gc.freeze()
