@@ -26,7 +26,9 @@ def alone() -> contextlib.ExitStack:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                sys.stderr.write("another process runs this job, of a driver that was killed: waiting for it to end\n")
+                sys.stderr.write(
+                    "another process runs this job, of a driver that was killed: waiting for it to end\n"
+                )
                 sys.stderr.flush()
                 fcntl.flock(handle, fcntl.LOCK_EX)
     return held

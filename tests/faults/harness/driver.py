@@ -94,12 +94,12 @@ class Told:
     broken: list[str] = field(default_factory=list)
 
 
-def plan(folder: Path, snakefile: Path = ROOT / "Snakefile") -> Plan:
+def plan(folder: Path, snakefile: Path = ROOT / "Snakefile", targets: Sequence[str] = TARGETS) -> Plan:
     """Let Snakemake plan the run of a folder's ``run.yaml``."""
     with contextlib.chdir(folder), contextlib.redirect_stderr(io.StringIO()):
         config = load_config([Path("run.yaml")])
         with loaded(config, folder, snakefile) as api:
-            api.dag(DAGSettings(targets=set(TARGETS)))
+            api.dag(DAGSettings(targets=set(targets)))
             workflow = api._workflow
             workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
             workflow._build_dag()
@@ -195,7 +195,7 @@ def _leave(folder: Path, planned: Plan, attack: Attack, report: int) -> NoReturn
     try:
         os.setsid()
         os.chdir(folder)
-        if attack.who == "machine":
+        if attack.who == "machine" and attack.hazard:
             _dangerous(attack, attack.seed)
         code = 0 if drive(planned, attack, report) else 1
     except BaseException as error:  # noqa: BLE001 (a child must not return into the test)
@@ -243,7 +243,7 @@ def _stage(job: Job, attack: Attack, seed: int, report: int) -> NoReturn:
         os.dup2(log, 1)
         if attack.largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (attack.largest, resource.RLIM_INFINITY))
-        if attack.who:
+        if attack.hazard:
             _dangerous(attack, seed)
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             code = main(words_of(job)[3:])
@@ -259,7 +259,7 @@ def _stage(job: Job, attack: Attack, seed: int, report: int) -> NoReturn:
 
 def _dangerous(attack: Attack, seed: int) -> None:
     """Let each write be the last one of this process, of its driver or of both."""
-    rng, me = random.Random(seed), os.getpid()
+    rng, me = random.Random(seed), os.getpid()  # noqa: S311
 
     def hook(event: str, words: tuple[Any, ...]) -> None:
         if event == "open":

@@ -14,7 +14,17 @@ from cmbfit.io import sha256_file
 
 from .toy import RUN
 
-COST = {"created", "seconds", "evaluations", "evaluations_per_second", "counts", "zero_probability", "created_at", "git", "cmbfit"}
+COST = {
+    "created",
+    "seconds",
+    "evaluations",
+    "evaluations_per_second",
+    "counts",
+    "zero_probability",
+    "created_at",
+    "git",
+    "cmbfit",
+}
 """What a run that was cut short may say otherwise: when it ran and what this part of it took."""
 
 

@@ -171,7 +171,9 @@ class _Sky:
         flat = level.expand(-1, LMAX + 1)
         named = {p: theta[:, i] for i, p in enumerate(LCDM)}
         named |= {p: (i + 1) * theta[:, -1] for i, p in enumerate(DERIVED)}
-        return Spectra({"tt": flat, "te": flat / 100, "ee": flat / 50, "bb": flat / 1e4, "pp": flat / 1e9}, named)
+        return Spectra(
+            {"tt": flat, "te": flat / 100, "ee": flat / 50, "bb": flat / 1e4, "pp": flat / 1e9}, named
+        )
 
 
 def _boltzmann(settings: Any, background: Mapping[str, float], late: Sequence[Any]) -> Any:
@@ -185,7 +187,7 @@ def _boltzmann(settings: Any, background: Mapping[str, float], late: Sequence[An
 
 def make_cheap(patch: pytest.MonkeyPatch) -> None:
     """Let the closed forms stand for emulator and Boltzmann code, and the user's code run, in this process and its children."""
-    import cmbfit.fit.build as build
+    from cmbfit.fit import build
 
     patch.setattr(build, "load_emulator", lambda *_: _Sky())
     patch.setattr(trainingset, "spectra_of_one_background", _boltzmann)
