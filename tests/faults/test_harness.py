@@ -225,7 +225,7 @@ FAULTS = {
     ),
     "the seed outside the identity": Fault(_no_seed, "seed", State(seed=1), "stage"),
     "a checkpoint written in place": Fault(_not_atomic, "damaged", who="stage", hazard=0.2),
-    "leftovers of killed writers": Fault(_leftovers_stay, "tmp", who="machine"),
+    "leftovers of killed writers": Fault(_leftovers_stay, "a leftover", who="stage", hazard=0.03),
     "a checkpoint removed too early": Fault(_checkpoint_goes_early, "unfinished work was lost", who="stage"),
     "a random state that is not kept": Fault(_random_state_is_lost, "chains/mine", who="stage"),
 }
