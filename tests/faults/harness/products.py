@@ -38,7 +38,9 @@ def products(folder: Path) -> dict[str, Any]:
     root = folder / RUN
     found = (p for p in sorted(root.rglob("*")) if not p.is_dir() or not any(p.iterdir()))
     names = {p: str(p.relative_to(root)) for p in found}
-    return {name: _value(p, folder) for p, name in names.items() if not name.startswith("logs/")}
+    return {
+        name: _value(p, folder) for p, name in names.items() if not name.startswith(("logs/", "benchmarks/"))
+    }
 
 
 def against(folder: Path, wanted: dict[str, Any]) -> list[str]:
