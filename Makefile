@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs
 
-.PHONY: env run unlock test test-slow slurm fuzz audit docs build check format bench emulator lock clean
+.PHONY: env run unlock test test-slow slurm fuzz faults audit docs build check format bench emulator lock clean
 
 env: .venv/.stamp
 
@@ -39,6 +39,13 @@ slurm: env
 N ?= 1000
 fuzz: env
 	OMP_NUM_THREADS=1 CMBFIT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto --dist loadfile --timeout 7200
+
+# random sequences of edits, kills, full disks and moves: N in one process (about four kills each; the test suite runs 2),
+# a twelfth as many through Snakemake; faults planted to be found
+faults: N = 500
+faults: env
+	OMP_NUM_THREADS=1 CMBFIT_FAULTS=$(N) CMBFIT_FAULTS_SNAKEMAKE=$$(( ($(N) + 11) / 12 )) $(BIN)/python -m pytest \
+	  tests/faults/test_harness.py tests/faults/test_harness_snakemake.py
 
 # known vulnerabilities of the pinned packages, and weaknesses of the CI's workflows; needs the advisory service of PyPI,
 # and says so, red, where that cannot be asked

@@ -7,12 +7,12 @@ import ctypes
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cmbfit.errors import DataError, WriteError
 from cmbfit.io import no_room, read_json, reading, sha256_file, write_json
+from cmbfit.leftovers import temporary
 
 _AT_FDCWD, _EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -42,7 +42,8 @@ def atomic_folder(path: str | Path, ours: Callable[[str], bool]) -> Iterator[Pat
         raise DataError(f"{path}: expected the name of a folder to write, found a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tmp = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        held = contextlib.ExitStack()
+        tmp = held.enter_context(temporary(path.parent, f".{path.name}.", ".tmp", directory=True))
     except OSError as error:
         raise WriteError(
             f"{path}: cannot be written: {error}; make its folder writable, or name another"
@@ -65,6 +66,7 @@ def atomic_folder(path: str | Path, ours: Callable[[str], bool]) -> Iterator[Pat
         raise
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
+        held.close()
 
 
 def _link(source: str | Path, target: str | Path) -> None:

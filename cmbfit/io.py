@@ -17,7 +17,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import cmbfit
 from cmbfit.errors import ChecksumError, CmbfitError, DataError, WriteError
+from cmbfit.leftovers import temporary
 
 if TYPE_CHECKING:
     import h5py
@@ -53,7 +53,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     For libraries that take nothing but a name and write it in one go; all others get a file that reports
     its own errors, :func:`atomic_file`. The temporary name keeps the suffix (libraries choose formats by it).
-    Nothing is left behind when the block raises. The data are flushed to the disk before the rename.
+    Nothing is left behind when the block raises, and what a killed writer left behind is removed by the next one. The
+    data are flushed to the disk before the rename.
 
     Parameters
     ----------
@@ -75,11 +76,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise DataError(f"{path}: expected the name of a file to write, found a directory or device")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+        held = contextlib.ExitStack()
+        tmp = held.enter_context(temporary(path.parent, f".{path.stem}.", f".tmp{path.suffix}"))
     except OSError as error:
         raise unwritable(path, error) from error
-    os.close(handle)
-    tmp = Path(name)
     try:
         yield tmp
         umask = os.umask(0)
@@ -91,11 +91,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except WriteError:
         raise
     except OSError as error:
-        if no_room(error) or str(error.filename) == name:
+        if no_room(error) or str(error.filename) == str(tmp):
             raise unwritable(path, error) from error
         raise
     finally:
         tmp.unlink(missing_ok=True)
+        held.close()
 
 
 def no_room(error: OSError) -> bool:

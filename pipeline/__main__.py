@@ -11,6 +11,7 @@ from pathlib import Path
 import defopt
 
 from cmbfit.errors import CmbfitError, printable
+from pipeline.alone import alone
 
 
 def stages() -> dict[str, str]:
@@ -33,6 +34,7 @@ def main(words: Sequence[str]) -> int:
     if stage not in known:
         sys.stderr.write(f"error: unknown stage {stage!r}; python -m pipeline --help lists them\n")
         return 2
+    held = alone()
     function = getattr(import_module(f"pipeline.{stage}"), stage)
     try:
         defopt.run(
@@ -44,6 +46,8 @@ def main(words: Sequence[str]) -> int:
     except CmbfitError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         return 2
+    finally:
+        held.close()
     return 0
 
 

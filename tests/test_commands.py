@@ -83,6 +83,8 @@ ELSEWHERE = {
     "cmbfit hawking --mass-g 5e14": "tests/cli/test_early.py::test_hawking",
     "cmbfit loglike --data": "tests/cli/test_app.py::test_a_written_spectrum_gives_the_same_likelihood_as_its_parameters",
     "cmbfit spectra MAP [MAP2] --mask MASK [--mask-p MASK] ... -o OUT": "tests/cli/test_spectra.py::test_text_with_errors",
+    "make faults": "tests/faults/test_harness.py::test_random_sequences_end_as_in_a_clean_folder",
+    "make faults N=500": "tests/faults/test_harness.py::test_random_sequences_end_as_in_a_clean_folder",
     "make fuzz": "tests/fuzz/test_sky_files.py::test_fits",
     "make fuzz N=10000": "tests/fuzz/test_sky_files.py::test_fits",
     "make fuzz N=2500": "tests/fuzz/test_sky_files.py::test_fits",

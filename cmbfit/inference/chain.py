@@ -252,7 +252,8 @@ class _Progress:
 
     @property
     def tau_max(self) -> float:
-        return max(self.history[-1][1])
+        """The longest tau; NaN where a parameter has not moved yet."""
+        return float(np.max(self.history[-1][1]))
 
     @property
     def effective(self) -> float:
@@ -262,9 +263,10 @@ class _Progress:
     @property
     def needed(self) -> int:
         """Steps after which the chain is long enough, as far as tau is known; tau is low in a short chain."""
-        return min(
-            self.settings.max_steps, max(self.trace.steps, int(self.settings.tau_multiple * self.tau_max))
-        )
+        wanted = self.settings.tau_multiple * self.tau_max
+        if not np.isfinite(wanted):
+            return self.settings.max_steps
+        return min(self.settings.max_steps, max(self.trace.steps, int(wanted)))
 
     def add(self, block: Block) -> None:
         self.trace.append(block.chain, block.log_prob)

@@ -67,4 +67,5 @@ def autocorrelation_time(
     kept = samples[len(samples) // 5 :]
     from emcee.autocorr import integrated_time  # noqa: PLC0415 (emcee brings scipy.stats, a second)
 
-    return integrated_time(kept, tol=0, quiet=True)
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN for a parameter that has not moved
+        return integrated_time(kept, tol=0, quiet=True)

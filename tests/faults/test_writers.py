@@ -23,6 +23,7 @@ PAGE = 4096
 DISK = 256  # pages
 WRITES_ITSELF = {
     "cmbfit.io": "publishes",
+    "cmbfit.leftovers": "opens what others left, to see whether anybody holds it: tests/faults/test_leftovers.py",
     "cmbfit.folders": "links files, and copies where links are not to be had: tests/cli/test_fit_folder.py",
     "cmbfit.inference.nested": "nautilus's own file, in the system's temporary folder; what is kept goes to the store",
     "cmbfit.theory.hawking.pbh": "a history that CLASS reads, in the system's temporary folder",
