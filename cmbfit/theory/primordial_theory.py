@@ -42,10 +42,6 @@ _FIRST_SEEN, _LAST_SEEN = 0.7, 1.5
 DISTANCE = 13_870.0
 """To last scattering, comoving [Mpc], in Planck's cosmology."""
 
-_CORRECTIONS = 0.6
-"""Of a model's frequencies, for which the corrections' nodes are made: 6 a period in place of 10 err by 1e-3 of what is
-a few percent of an imprint, and known to as much."""
-
 _STEP = 0.05  # in ln k, for the tilt at the pivot of a model that has no n_s of its own
 
 
@@ -149,16 +145,15 @@ class PrimordialTheory(OnDevice):
 
     def coarse(self) -> PrimordialTheory:
         """Return a copy that asks the model for P at no more wavenumbers than its `resolution` needs."""
-        if (fewer := self._at_fewer_nodes(1.0)) is None:
+        if (fewer := self._at_fewer_nodes()) is None:
             return self
         out = copy.copy(self)
         out.k, out._spread = fewer
-        vars(out).pop("_few", None)
         return out
 
-    def _at_fewer_nodes(self, frequencies: float) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return nodes for a part of the model's largest frequencies and how they reach the expansion's; None if no fewer."""
-        log_frequency, linear_frequency = (frequencies * w for w in self.model.resolution)
+    def _at_fewer_nodes(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return nodes for the model's largest frequencies and how they reach the expansion's; None if no fewer."""
+        log_frequency, linear_frequency = self.model.resolution
         fine, reach = self.expansion.k, self.expansion.settings["nodes"]["reach"]
         nodes = torch.from_numpy(
             node_grid(fine.cpu().numpy(), NodeSettings(log_frequency, linear_frequency, reach=reach))
@@ -168,12 +163,6 @@ class PrimordialTheory(OnDevice):
         index, weight = lagrange(nodes, fine.cpu())
         spread = torch.zeros(len(fine), len(nodes), dtype=torch.float64).scatter_(1, index, weight)
         return nodes.to(fine.device), spread.to(fine.device)
-
-    @functools.cached_property
-    def _few(self) -> tuple[torch.Tensor | None, TransferExpansion]:
-        """Fewer nodes for the expansion's corrections, and the expansion that takes them there."""
-        fewer = self._at_fewer_nodes(_CORRECTIONS)
-        return (None, self.expansion) if fewer is None else (fewer[0], self.expansion.corrected_at(fewer[1]))
 
     @property
     def seen(self) -> torch.Tensor:  # shape: (len(k),), bool
@@ -230,11 +219,8 @@ class PrimordialTheory(OnDevice):
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return P and P - P_0 at each point's own wavenumbers, :attr:`k` at the same angles; (batch, len(k))."""
-        return self._power_at(self.k, theta)
-
-    def _power_at(self, nodes: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         background, own, of_emulator = self.split(theta)
-        k = nodes * self.expansion.stretch(background)
+        k = self.k * self.expansion.stretch(background)
         names = self.emulator.parameters
         amplitude, tilt = (of_emulator[:, names.index(p)] for p in ("logA", NS.name))
         power = self.model.power(k, own)
@@ -267,9 +253,7 @@ class PrimordialTheory(OnDevice):
         if self._spread is not None:
             change = self.lensing(self.expansion.undamped(background, moved @ self._spread.T))
         else:
-            nodes, expansion = self._few
-            few = None if nodes is None else self._power_at(nodes, theta)[1]
-            change = self.lensing(expansion.undamped(background, moved, few))
+            change = self.lensing(self.expansion.undamped(background, moved))
         damping = self.expansion.damping(background)
         # the response to pp is damped too: it is that of the spectra which are lensed
         total = {p: x if p == "pp" else x * damping for p, x in change.items()}

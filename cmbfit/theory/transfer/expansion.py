@@ -12,11 +12,10 @@ corrections, a few percent of it, are taken at CAMB's sparser multipoles and spl
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,18 +140,6 @@ class TransferExpansion(OnDevice):
         every = CubicSpline(arrays.sampled, np.eye(len(arrays.sampled)))(arrays.ell)
         self._to_every_ell = torch.from_numpy(every)  # shape: (n_ell, n_sampled)
 
-    def corrected_at(
-        self,
-        spread: torch.Tensor,  # shape: (n_k, n_few)
-    ) -> Self:
-        """Return a copy whose corrections take P at fewer nodes, from which `spread` interpolates to :attr:`k`.
-
-        For :meth:`undamped` alone: corrections are a few percent and need P less exactly.
-        """
-        out = copy.copy(self)
-        out._corrections = self._corrections.contracted(spread)
-        return out
-
     def at_centre(self) -> TransferOperator:
         """Return the operator of the centre's cosmology."""
         return TransferOperator(self.arrays.k, self.arrays.ell, dict(self.arrays.base), self.settings)
@@ -221,14 +208,13 @@ class TransferExpansion(OnDevice):
         self,
         background: torch.Tensor,  # shape: (batch, 4)
         moved: torch.Tensor,  # shape: (batch, n_k)
-        few: torch.Tensor | None = None,  # shape: (batch, n_few)
     ) -> dict[str, torch.Tensor]:
         """Return :meth:`unlensed` without :meth:`damping`, from P at each background's own :meth:`wavenumbers`.
 
-        The box is not checked. `few` is the same P at the nodes of :meth:`corrected_at`.
+        The box is not checked.
         """
         terms = self.terms(background)
-        parts = self._corrections(moved if few is None else few)  # shape: (batch, pair, sampled, term)
+        parts = self._corrections(moved)  # shape: (batch, pair, sampled, term)
         sampled = (parts @ terms.to(parts.dtype)[:, None, :, None])[..., 0]
         total = (self._base(moved)[..., 0] + sampled @ self._to_every_ell.T.to(parts.dtype)).double()
         dl = torch.nn.functional.pad(total, (2, 0))

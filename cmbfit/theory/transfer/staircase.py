@@ -41,16 +41,6 @@ class Staircase(OnDevice):
         ]
         return torch.cat(parts, 1).unflatten(1, self.matrix.shape[:3])
 
-    def contracted(
-        self,
-        spread: torch.Tensor,  # shape: (n_k, n_coarse)
-    ) -> Staircase:
-        """Return the product with `spread`, nearly all of whose entries are zero."""
-        columns = spread.T.to(self.matrix.dtype).to_sparse()
-        # a few rows at a time: a sparse product wants its other factor transposed
-        parts = [(columns @ x.T.contiguous()).T for x in self.matrix.flatten(0, 2).split(4 * _ROWS)]
-        return Staircase(torch.cat(parts).unflatten(0, self.matrix.shape[:3]))
-
 
 def _extent(rows: torch.Tensor) -> tuple[int, int]:
     """First and one past the last wavenumber that any row sees."""
