@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sys
+from pathlib import Path
 
 
 def alone() -> contextlib.ExitStack:
@@ -19,8 +20,8 @@ def alone() -> contextlib.ExitStack:
     """
     held = contextlib.ExitStack()
     with contextlib.suppress(OSError):
-        log = os.readlink(f"/proc/self/fd/{sys.__stdout__.fileno() if sys.__stdout__ else 1}")
-        if log.endswith(".log"):
+        log = Path("/proc/self/fd/1").readlink()
+        if log.suffix == ".log":
             handle = os.open(f"{log}.lock", os.O_RDWR | os.O_CREAT, 0o666)
             held.callback(os.close, handle)
             try:

@@ -229,7 +229,7 @@ FAULTS = {
     "a checkpoint removed too early": Fault(_checkpoint_goes_early, "unfinished work was lost", who="stage"),
     "a random state that is not kept": Fault(_random_state_is_lost, "chains/mine", who="stage"),
 }
-FAST = {"an array outside the hash", "a full disk without a type", "a random state that is not kept"}
+FAST = {"an array outside the hash", "a full disk without a type"}
 
 
 def _attacks(fault: Fault, seed: int) -> Iterator[tuple[State, Attack]]:
