@@ -137,9 +137,8 @@ class Lensing(OnDevice):
             )
         sigma2 = dl["pp"] @ self._isotropic.T  # shape: (batch, angle)
         c2 = dl["pp"] @ self._anisotropic.T
-        near = bool(
-            (sigma2 <= SIGMA2_MAX).all()
-        )  # else more lensing than the nodes are made for: every multipole
+        # more lensing than the nodes are made for takes every multipole
+        near = bool((sigma2 <= SIGMA2_MAX).all())
         ee, bb = dl["ee"], dl.get("bb")
         plus, minus = (ee, ee) if bb is None else (ee + bb, ee - bb)
         sources = {"t": dl["tt"], "plus": plus, "minus": minus, "cross": dl["te"]}
