@@ -118,6 +118,7 @@ NOT_RUN = {
     "conda env create -f environment.yml": "needs conda and its index",
     "git clone <the repository> && cd cmbfit": "needs the repository's address",
     "make emulator": "80 minutes; its parts are rules of the tiny configuration",
+    "make test-slow": "hours: the slow tests themselves",
     'pip install "cmbfit[cobaya]"': _INDEX,
     'pip install "cmbfit[nested]"': _INDEX,
     'pip install -c constraints.txt -e ".[bench]"': _INDEX,
