@@ -9,7 +9,6 @@ from cmbfit.data.first_use import trust_command, trust_first
 from cmbfit.data.model import Entry, Registry
 from cmbfit.data.registry import data_root, load_registry, lock_file
 from cmbfit.data.store import (
-    VerifyResult,
     cache_dir,
     cached_path,
     fetch,
@@ -17,8 +16,8 @@ from cmbfit.data.store import (
     is_file,
     read_bytes,
     user_dir,
-    verify,
 )
+from cmbfit.data.verify import VerifyResult, verify
 
 __all__ = [
     "Entry",

@@ -10,8 +10,6 @@ import hashlib
 import logging
 import lzma
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cmbfit.data.digest import digest_mismatch, refuse_other_than_file
@@ -68,7 +66,8 @@ def cached_path(entry: Entry) -> Path:
     return cache_dir() / entry.name
 
 
-def _mismatch(entry: Entry, path: Path) -> str | None:
+def mismatch(entry: Entry, path: Path) -> str | None:
+    """Return what is wrong with a copy of a file, or None."""
     return digest_mismatch(path, sha256=entry.sha256, size=entry.size, md5=entry.md5)
 
 
@@ -128,7 +127,7 @@ def read_embedded(registry: Registry, entry: Entry) -> bytes:
     return data
 
 
-def _user_file(registry: Registry, entry: Entry) -> Path | None:
+def user_file(registry: Registry, entry: Entry) -> Path | None:
     """Find a file in ``$CMBFIT_DATA`` by its full name or its last part.
 
     Raises
@@ -143,13 +142,13 @@ def _user_file(registry: Registry, entry: Entry) -> Path | None:
     for path in dict.fromkeys((folder / entry.name, folder / entry.basename)):
         if not path.is_file():
             continue
-        mismatch = _mismatch(entry, path)
-        if mismatch is None:
+        found = mismatch(entry, path)
+        if found is None:
             return path
         # `window1.dat` in a flat directory may well belong to another entry of that last name.
         others = [e for e in registry.values() if e.basename == entry.basename and e.name != entry.name]
         if path == folder / entry.name or not others:
-            wrong.append(f"{path}: {mismatch}")
+            wrong.append(f"{path}: {found}")
     if wrong:
         raise ChecksumError(
             f"{entry.name}: CMBFIT_DATA has a file of this name with other bytes: {'; '.join(wrong)}; "
@@ -284,12 +283,12 @@ def _fetch_into(
     altered: str | None = None
     refuse_other_than_file(cached)
     if is_file(cached):
-        altered = _mismatch(entry, cached)
+        altered = mismatch(entry, cached)
         if altered is None:
             return cached
         # It stays until a right one takes its place: another process may be doing so just now.
         log.warning("%s: %s; having it again", cached, altered)
-    own = _user_file(registry, entry)
+    own = user_file(registry, entry)
     if own is not None:
         if altered is not None:
             _discard(cached)
@@ -363,76 +362,3 @@ def read_bytes(name: str, *, offline: bool = False, registry: Registry | None = 
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ChecksumError(f"{path}: the file changed while it was read")
     return data
-
-
-@dataclass(frozen=True)
-class VerifyResult:
-    """What :func:`verify` found for one copy of a file.
-
-    Attributes
-    ----------
-    name : str
-    place : str
-        ``embedded``, ``cached``, ``CMBFIT_DATA`` or ``-``.
-    state : str
-        ``ok``, ``bad``, ``absent`` or ``unpinned``.
-    message : str
-        What is wrong.
-    """
-
-    name: str
-    place: str
-    state: str
-    message: str = ""
-
-
-def verify(names: Iterable[str] | None = None, *, registry: Registry | None = None) -> list[VerifyResult]:
-    """Check the bytes of every copy of files on this machine; change nothing.
-
-    Parameters
-    ----------
-    names : iterable of str, optional
-        Names or prefixes. By default all files; those that are not here are then left out.
-    """
-    registry = load_registry() if registry is None else registry
-    asked = None if names is None else list(names)
-    entries = (
-        list(registry.values())
-        if asked is None
-        else list({e.name: e for n in asked for e in registry.select(n).values()}.values())
-    )
-    results: list[VerifyResult] = []
-    for entry in entries:
-        if entry.sha256 is None:
-            if asked is not None:
-                results.append(VerifyResult(entry.name, "-", "unpinned", "no sha256 in the registry"))
-            continue
-        here = _copies(registry, entry)
-        results += here
-        if not here and asked is not None:
-            results.append(VerifyResult(entry.name, "-", "absent", "not on this machine"))
-    return results
-
-
-def _copies(registry: Registry, entry: Entry) -> list[VerifyResult]:
-    """Check the copies of one pinned file."""
-    found: list[VerifyResult] = []
-
-    def add(place: str, message: str | None) -> None:
-        found.append(VerifyResult(entry.name, place, "bad" if message else "ok", message or ""))
-
-    if entry.embedded:
-        try:
-            read_embedded(registry, entry)
-            add("embedded", None)
-        except ChecksumError as error:
-            add("embedded", str(error))
-    cached = cached_path(entry)
-    if cached.exists():
-        add("cached", _mismatch(entry, cached) if cached.is_file() else "a directory or device, no file")
-    try:
-        if _user_file(registry, entry):
-            add("CMBFIT_DATA", None)
-    except ChecksumError as error:
-        add("CMBFIT_DATA", str(error))
-    return found
