@@ -136,7 +136,8 @@ def _primordial(
 ) -> TheoryPlan:
     from cmbfit.theory.primordial import get_model  # noqa: PLC0415 (torch)
 
-    model = get_model(theory["primordial"])  # first, since a misspelt name needs no transfer functions
+    with at("theory.primordial"):  # first, since a misspelt name needs no transfer functions
+        model = get_model(theory["primordial"])
     given = theory.get("transfer")
     folder = given or transfer
     if folder is None:

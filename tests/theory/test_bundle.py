@@ -110,7 +110,7 @@ def scale(arrays: dict[str, np.ndarray], name: str) -> None:
             edit(lambda m: m["reference"]["dl"]["tt"][3].__setitem__(2, 1.0)),
             "tt differs from the bundle's own",
         ),
-        (edit(lambda m: m["reference"]["dl"]["pp"][0].__setitem__(0, float("nan"))), "pp differs"),
+        (edit(lambda m: m["reference"]["dl"]["pp"][0].__setitem__(0, -1.0)), "pp differs"),
         # a changed box moves every point in scaled coordinates
         (edit(lambda m: m["box"].update(tau=[0.02, 0.16])), "differs from the bundle's own"),
         (rewrite_arrays(lambda a: a.pop("lowl_ee")), "not a complete bundle"),
@@ -135,8 +135,9 @@ def test_damaged_derived_parameters_are_refused(bundle: Path) -> None:
         load_emulator(bundle)
 
 
-def test_a_manifest_that_is_no_json_is_refused(bundle: Path) -> None:
-    (bundle / "manifest.json").write_text('{"format": ')
+@pytest.mark.parametrize("text", ['{"format": ', '{"format": NaN}'])
+def test_a_manifest_that_is_no_json_is_refused(bundle: Path, text: str) -> None:
+    (bundle / "manifest.json").write_text(text)
     with pytest.raises(CmbfitError, match=r"manifest\.json: expected JSON"):
         load_emulator(bundle)
 

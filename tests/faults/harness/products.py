@@ -110,7 +110,13 @@ def _without_costs(value: Any, path: Path, folder: Path) -> Any:
             now = sha256_file(folder / name)
             assert now == digest, f"{path.name} says of {name} that it was another file"
         out["inputs"] = sorted(inputs)
-    if isinstance(product := value.get("product"), dict):
+    if isinstance(product := value.get("product"), dict) and "files" in product:
+        for name, digest in product["files"].items():
+            assert sha256_file(path.with_name(product["folder"]) / name) == digest, (
+                f"{path.name}: another {name}"
+            )
+        out["product"] = sorted(product["files"])
+    elif isinstance(product, dict):
         now = sha256_file(path.with_name(product["file"]))
         assert now == product["sha256"], f"{path.name} describes another {product['file']}"
         out["product"] = product["file"]
