@@ -97,6 +97,7 @@ ELSEWHERE = {
     "python -m pipeline make_standins --config pipeline/config/default.yaml pipeline/config/wmap9.yaml "
     "--theory FIDUCIAL.txt --folder served --overlay overlay.yaml": "tests/workflow/standins.py::run_on_standins",
     "python -m pipeline prepare_lowl": "tests/workflow/conftest.py::tiny_run",
+    "snakemake --cores 8": "tests/workflow/conftest.py::tiny_run",
     "snakemake --cores 8 --configfile mine.yaml": "tests/workflow/test_features.py::test_sections_add_their_rules",
     "snakemake --configfile mine.yaml --workflow-profile pipeline/profiles/slurm": (
         "tests/slurm/test_slurm.py::test_losses_on_a_cluster_end_like_the_local_run"
@@ -123,6 +124,7 @@ NOT_RUN = {
     'pip install "cmbfit[nested]"': _INDEX,
     'pip install -c constraints.txt -e ".[bench]"': _INDEX,
     'pip install -c constraints.txt -e ".[cluster]"': _INDEX,
+    'pip install -c constraints.txt -e ".[workflow]"': _INDEX,
     "pip install snakemake-executor-plugin-kubernetes": _INDEX,
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
