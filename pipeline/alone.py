@@ -22,7 +22,7 @@ def alone() -> contextlib.ExitStack:
     with contextlib.suppress(OSError):
         log = Path("/proc/self/fd/1").readlink()
         if log.suffix == ".log":
-            handle = os.open(f"{log}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+            handle = os.open(log.with_name(f".{log.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
             held.callback(os.close, handle)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
