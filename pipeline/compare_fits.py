@@ -18,7 +18,6 @@ def compare_fits(
     files: Path,
     starts: int,
     seed: int,
-    checkpoints: list[Path],
     output: Path,
 ) -> None:
     """Compare the models of a run that were fitted to the same data: one table for each set of data.
@@ -29,13 +28,12 @@ def compare_fits(
         JSON: lists of models (Model.describe).
     files
         JSON: `fits` (samples and summary of each), products of compute_evidence (`evidence`) and search_features
-        (`look_elsewhere`), and products with a table of their own (`closed`).
+        (`look_elsewhere`), products with a table of their own (`closed`), and folders of the evidences' checkpoints
+        (`checkpoints`), which have served when the record is there.
     starts
         Of the optimiser.
     seed
         Of the random numbers.
-    checkpoints
-        Folders of the evidences' checkpoints, which have served when the record is there.
     output
         Where the record goes (JSON).
     """
@@ -71,4 +69,4 @@ def compare_fits(
     inputs = [fit[key] for key in ("samples", "summary") for fit in given["fits"].values()]
     inputs += [*given["evidence"], *given["closed"]]
     write_json(output, {"tables": tables, "provenance": provenance(inputs=inputs)})
-    discard(*checkpoints)
+    discard(*given["checkpoints"])

@@ -75,15 +75,23 @@ if PLAN.compared:
                 "groups",
                 [[model.describe() for model in group] for group in PLAN.compared],
             ),
-            files=SECTIONS.path("compared", JOINED),
+            # a list that grows with the fits goes by file, not by the command line
+            files=SECTIONS.path(
+                "compared",
+                {
+                    **JOINED,
+                    "checkpoints": [
+                        kept(f"evidence.{Path(x).stem}") for x in JOINED["evidence"]
+                    ],
+                },
+            ),
             starts=PLAN.comparison["starts"],
             uses=lambda wc: PLAN.uses(*(PLAN.fits[fit] for fit in PLAN.compared_fits)),
             seed=PLAN.seed,
-            checkpoints=[kept(f"evidence.{Path(x).stem}") for x in JOINED["evidence"]],
             code=code("compare_fits", of_fits=True),
         shell:
             "python -m pipeline compare_fits --groups={params.groups:q} --files={params.files:q}"
-            " --starts={params.starts:q} --seed={params.seed:q} --checkpoints {params.checkpoints:q} --output={output:q} > {log:q} 2>&1"
+            " --starts={params.starts:q} --seed={params.seed:q} --output={output:q} > {log:q} 2>&1"
 
     rule plot_models:
         input:
