@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,15 @@ def pair_blocks(
         Block(pair, pair, window, {source: w for (to, source), w in leakage.items() if to == pair})
         for pair, window in windows.items()
     ]
+
+
+def block_sections(blocks: Iterable[Block]) -> dict[str, slice]:
+    """Return the rows of each block in the data vector, by its name."""
+    out, start = {}, 0
+    for block in blocks:
+        out[block.name] = slice(start, start + len(block))
+        start += len(block)
+    return out
 
 
 def bandpower_name(blocks: Sequence[Block], row: int) -> str:

@@ -17,6 +17,7 @@ from cmbfit.likelihood.bandpower_model import (
     Calibrate,
     Powers,
     bandpower_name,
+    block_sections,
     calibrated,
     pair_blocks,
 )
@@ -198,11 +199,7 @@ class GaussianBandpowers(OnDevice):
     @property
     def sections(self) -> dict[str, slice]:
         """Rows of each block in the data vector, by its name."""
-        out, start = {}, 0
-        for block in self.blocks:
-            out[block.name] = slice(start, start + len(block))
-            start += len(block)
-        return out
+        return block_sections(self.blocks)
 
     @property
     def data(self) -> torch.Tensor:

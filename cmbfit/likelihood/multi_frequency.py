@@ -11,7 +11,7 @@ import torch
 from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.banded import Whitening
-from cmbfit.likelihood.bandpower_model import Block, bandpower_name
+from cmbfit.likelihood.bandpower_model import Block, bandpower_name, block_sections
 from cmbfit.likelihood.base import DataSetInfo, nuisance_values
 from cmbfit.likelihood.beam_covariance import BeamCovariance
 from cmbfit.likelihood.cuts import centres
@@ -129,11 +129,7 @@ class MultiFrequencyBandpowers(OnDevice):
     @property
     def sections(self) -> dict[str, slice]:
         """Rows of each spectrum in the data vector, by its name."""
-        out, start = {}, 0
-        for block in self.blocks:
-            out[block.name] = slice(start, start + len(block))
-            start += len(block)
-        return out
+        return block_sections(self.blocks)
 
     @property
     def data(self) -> torch.Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
-import pickle
 import shutil
 import stat
 import tempfile
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cmbfit import data
+from cmbfit import data, errors
 from cmbfit.data.download import download
 from cmbfit.data.model import EmbeddedSource, Registry
 from cmbfit.errors import WriteError
@@ -31,24 +31,27 @@ def as_user(uid: int, action: Callable[[], Any], *, umask: int = 0o022, group: b
     get, put = os.pipe()
     child = os.fork()
     if child == 0:
-        answer: tuple[bool, Any]
+        answer: list[Any]
         try:
             os.setgroups([GROUP] if group else [])
             os.setgid(uid)
             os.setuid(uid)
             os.umask(umask)
-            answer = True, action()
+            value = action()
+            answer = [
+                None,
+                value if isinstance(value, bool) else os.fspath(value) if value is not None else None,
+            ]
         except BaseException as error:  # noqa: BLE001 (carried to the test)
-            answer = False, (type(error), str(error))
-        os.write(put, pickle.dumps(answer))
+            answer = [type(error).__name__, str(error)]
+        os.write(put, json.dumps(answer).encode())
         os._exit(0)
     os.close(put)
     with os.fdopen(get, "rb") as f:
-        well, value = pickle.loads(f.read())  # noqa: S301 (our own child's)
+        failed, value = json.loads(f.read())
     os.waitpid(child, 0)
-    if not well:
-        kind, text = value
-        raise kind(text)
+    if failed is not None:
+        raise getattr(errors, failed, RuntimeError)(value)
     return value
 
 
