@@ -212,12 +212,16 @@ def _sample(sampler: Any, settings: NestedSettings, store: Checkpoint | None) ->
                 file = Path(tmp) / "nautilus.h5"
                 sampler.write(file)
                 store.put(_PIECE, hdf5=np.frombuffer(file.read_bytes(), dtype=np.uint8))
-            log.info(
-                "%d evaluations, ln Z %.2f, %s", sampler.n_like, sampler.log_z,
-                f"{sampler.n_eff:.0f} effective points of {settings.n_effective:g}" if sampler.explored else "exploring",
-            )  # fmt: skip
+            log.info("%s", _progress(sampler, settings))
             saved = time.perf_counter()
             cost = saved - now
+
+
+def _progress(sampler: Any, settings: NestedSettings) -> str:
+    """Say how far it is. The evidence is None while the points of the exploration are already discarded and no new are in."""
+    ln_z = "not known yet" if sampler.log_z is None else f"{sampler.log_z:.2f}"
+    effective = f"{sampler.n_eff:.0f} effective points of {settings.n_effective:g}"
+    return f"{sampler.n_like} evaluations, ln Z {ln_z}, {effective if sampler.explored else 'exploring'}"
 
 
 class NestedSampler:
