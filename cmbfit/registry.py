@@ -212,7 +212,9 @@ def load_file(path: str | Path) -> ModuleType:
     return module
 
 
-THEORIES: Registry[Any] = Registry("theory", "cmbfit.theories", {})
+THEORIES: Registry[Any] = Registry(
+    "theory", "cmbfit.theories", {"background": "cmbfit.theory.background.theory:BackgroundTheory"}
+)
 """Classes of other theories, ``theory: {class: ...}`` of a fit."""
 
 LIKELIHOODS: Registry[Any] = Registry("likelihood", "cmbfit.likelihoods", {})
