@@ -144,7 +144,7 @@ def read(source: Source, options: Options) -> Likelihood:
         check_magnitude_names(name, table["name"], objects)
     if "error" in values:
         covariance = covariance + np.diag(values["error"] ** 2)
-    keep = values["z"] > float(spec.get("above", 0.0))
+    keep = values["z"] > float(spec.get("above", -np.inf))
     if not keep.any():
         raise LikelihoodError(f"{name}: above: no supernova is left")
     info = data_set_info(source, int(keep.sum()), options.without_cuts(name))

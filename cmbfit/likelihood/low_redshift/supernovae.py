@@ -27,8 +27,8 @@ from cmbfit.likelihood.low_redshift.measured import DistanceLikelihood, Seen, fa
 _MAGNITUDES = 5 / math.log(10)
 """Magnitudes for each unit of ln of distance."""
 
-N_NODES = 24
-"""Of the interpolation: 1e-10 in ln D_M over any universe of a fit."""
+N_NODES = 32
+"""Of the interpolation."""
 
 
 def interpolation(z: np.ndarray, n_nodes: int = N_NODES) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,9 @@ HORIZONS = ("computed", "free")
 _H0, _OMBH2 = 67.4, 0.0224
 """With a free sound horizon only H0 r_d is measured; these two fix the share of radiation, 1e-4 of all energy."""
 
+_EARLY = -0.3
+"""w + wa from which dark energy moves the sound horizon by more than 1e-4."""
+
 BOX: dict[str, tuple[float, float]] = {
     "omegam": (0.05, 0.95),
     "hrdrag": (10.0, 1000.0),
@@ -72,6 +75,17 @@ class BackgroundTheory(OnDevice):
         ranges = {p: e.box for p, e in BACKGROUND_EXTENSIONS.items()} | self._horizon.box | BOX
         self.box = {p: ranges[p] for p in self.parameters}
         self._today = Densities(torch.zeros(1).numpy())
+
+    def allowed(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (batch,), bool
+        """Return whether dark energy is negligible early on: w + wa < -0.3, or < 0 with a free sound horizon."""
+        values = (
+            theta[:, self.parameters.index(p)] if p in self.parameters else default_of(p) for p in ("w", "wa")
+        )
+        early = theta.new_zeros(len(theta)) + sum(values)
+        return early < (0.0 if self.free else _EARLY)
 
     @property
     def title(self) -> str:
