@@ -41,8 +41,10 @@ _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
 
 class Foldable(NamedTuple):
-    """A posterior's Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets,
-    distances."""
+    """A posterior's data sets by how they fold.
+
+    Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets, distances.
+    """
 
     gaussian: list[GaussianBandpowers]
     tables: list[TabulatedSpectrum]

@@ -151,10 +151,6 @@ def read(source: Source, options: Options) -> Likelihood:
     offsets = list(info.nuisance)
     if len(offsets) > 1:
         raise LikelihoodError(f"{name}: expected one absolute magnitude, found {', '.join(offsets)}")
-    return Supernovae(
-        info,
-        *(values[what][keep] for what in ("z", "z_hel", "magnitude")),
-        covariance[np.ix_(keep, keep)],
-        offsets[0] if offsets else None,
-        source.sums,
-    )
+    z, z_hel, magnitudes = (values[what][keep] for what in ("z", "z_hel", "magnitude"))
+    offset = offsets[0] if offsets else None
+    return Supernovae(info, z, z_hel, magnitudes, covariance[np.ix_(keep, keep)], offset, source.sums)
