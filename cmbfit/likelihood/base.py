@@ -126,7 +126,7 @@ def nuisance_values(
 
 
 # Surveys of the whole sky measure the same modes: at these multipoles the sky, not the noise, limits them.
-_FULL_SKY = ("planck", "wmap", "cobe")
+_FULL_SKY = ("planck", "wmap", "cobe", "litebird")
 
 
 def _region(survey: str) -> str:

@@ -18,6 +18,7 @@ KINDS: Registry[Reader] = Registry(
         "parameter": "cmbfit.likelihood.datasets.parameter:read",
         "bicep": "cmbfit.likelihood.datasets.bicep:read",
         "elica": "cmbfit.likelihood.datasets.elica:read",
+        "mock": "cmbfit.likelihood.datasets.mock:read",
         "wmap7_pixels": "cmbfit.likelihood.pixel.datasets:read_wmap7_pixels",
         "wmap9_lowl": "cmbfit.likelihood.pixel.datasets:read_wmap9_polarisation",
     },
