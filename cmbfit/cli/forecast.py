@@ -71,7 +71,9 @@ def forecast(
     for name in (*chosen, *(fix or ())):
         if name not in known:
             raise ConfigError(unknown_name("parameter", name, sorted(known)))
-    found, record, mocks = {}, {}, {}
+    found: dict[str, Forecast] = {}
+    record: dict[str, Any] = {}
+    mocks: dict[str, MockSpectra] = {}
     for name, posterior in posteriors.items():
         held = [p for p in fix or () if p in posterior.parameters]
         result = found[name] = forecast_of(posterior, model_of(run.fits[name], posterior, chosen), held)
@@ -90,7 +92,9 @@ def forecast(
     for name, mock in mocks.items():
         figure, table = plot_mock_spectra(mock)
         save_figure(figure, folder / f"spectra_{name}", table)
-    say(f"wrote {folder / 'forecast.json'}, forecast.csv, forecast.png and the spectra of {len(mocks)} mock data sets")
+    say(
+        f"wrote {folder / 'forecast.json'}, forecast.csv, forecast.png and the spectra of {len(mocks)} mock data sets"
+    )
 
 
 def model_of(fit: Fit, posterior: Posterior, chosen: Mapping[str, float]) -> dict[str, float]:
@@ -122,7 +126,10 @@ def model_of(fit: Fit, posterior: Posterior, chosen: Mapping[str, float]) -> dic
 def _record(fit: Fit, posterior: Posterior, found: Forecast, held: list[str]) -> dict[str, Any]:
     return {
         "title": fit.title,
-        "data": {x.info.name: {"title": x.info.title, "left_out": x.info.approximation} for x in posterior.likelihoods},
+        "data": {
+            x.info.name: {"title": x.info.title, "left_out": x.info.approximation}
+            for x in posterior.likelihoods
+        },
         "theory": posterior.theory.settings,
         "normal_priors": {p: x["gaussian"] for p, x in fit.priors.items() if "gaussian" in x},
         "fixed": held,

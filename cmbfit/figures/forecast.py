@@ -85,15 +85,23 @@ def plot_mock_spectra(mock: MockSpectra) -> tuple[Figure, Table]:
         figure = new_figure(4.6 * columns, 3.1 * rows)
         for k, (x, band) in enumerate(bands.items()):
             ax = figure.add_subplot(rows, columns, k + 1)
-            ax.errorbar(band.ell, band.signal, band.sigma, fmt="o", ms=2.5, lw=1, color=DATA, label="mock data")
+            ax.errorbar(
+                band.ell, band.signal, band.sigma, fmt="o", ms=2.5, lw=1, color=DATA, label="mock data"
+            )
             ax.plot(band.ell, band.noise, color=SECOND, ls="--", label="noise of one multipole")
             ax.set(
                 xscale="log", yscale="log", title=_TITLES[x], xlabel="multipole L" if x == "p" else "multipole $\\ell$",
                 ylabel=r"$[L(L+1)]^2 C_L^{\phi\phi}/2\pi$" if x == "p" else r"$D_\ell$ [$\mu$K$^2$]",
             )  # fmt: skip
             low = (band.signal - band.sigma)[band.signal > band.sigma]
-            ax.set_ylim(bottom=0.3 * min(low.min(initial=band.signal.min()), band.signal.min()), top=5 * band.signal.max())
+            ax.set_ylim(
+                bottom=0.3 * min(low.min(initial=band.signal.min()), band.signal.min()),
+                top=5 * band.signal.max(),
+            )
             if k == 0:
                 ax.legend()
-    stack = {key: np.concatenate([getattr(b, key) for b in bands.values()]) for key in ("ell", "signal", "sigma", "noise")}
+    stack = {
+        key: np.concatenate([getattr(b, key) for b in bands.values()])
+        for key in ("ell", "signal", "sigma", "noise")
+    }
     return figure, {"spectrum": np.concatenate([[x + x] * len(b.ell) for x, b in bands.items()]), **stack}

@@ -50,7 +50,9 @@ class LinearTheory(OnDevice):
         rows = _rows(theory, point, vary)
         with torch.no_grad():
             spectra = theory.spectra(torch.tensor([x for x, _ in rows], dtype=torch.float64))
-        weights = torch.tensor(np.array([w for _, w in rows]), dtype=torch.float64)  # shape: (rows, parameters)
+        weights = torch.tensor(
+            np.array([w for _, w in rows]), dtype=torch.float64
+        )  # shape: (rows, parameters)
         self._point = torch.tensor([point[p] for p in vary], dtype=torch.float64)
         self._mean = {pair: x[0] for pair, x in spectra.dl.items()}
         self._slope = {pair: weights.T @ x for pair, x in spectra.dl.items()}
@@ -67,7 +69,9 @@ class LinearTheory(OnDevice):
         )
 
 
-def _rows(theory: Theory, point: Mapping[str, float], vary: Sequence[str]) -> list[tuple[list[float], np.ndarray]]:
+def _rows(
+    theory: Theory, point: Mapping[str, float], vary: Sequence[str]
+) -> list[tuple[list[float], np.ndarray]]:
     """Return points at which the theory is asked, the first the centre, and each one's weight in each slope."""
     centre = [float(point[p]) for p in theory.parameters]
     rows = [(centre, np.zeros(len(vary)))]
@@ -81,7 +85,9 @@ def _rows(theory: Theory, point: Mapping[str, float], vary: Sequence[str]) -> li
             stencil = {inside[0]: 2 * inside[0], 2 * inside[0]: -0.5 * inside[0]}
             rows[0][1][k] = -1.5 * inside[0] / step
         else:
-            raise ParameterError(f"{name} = {centre[i]:g}: no step of {step:g} within [{low:g}, {high:g}], where the theory is valid")
+            raise ParameterError(
+                f"{name} = {centre[i]:g}: no step of {step:g} within [{low:g}, {high:g}], where the theory is valid"
+            )
         for s, weight in stencil.items():
             moved, weights = list(centre), np.zeros(len(vary))
             moved[i] += s * step
@@ -129,10 +135,17 @@ class Forecast:
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON."""
-        columns = zip(self.parameters, self.point, self.sigma, self.conditional, self.shift / self.sigma, strict=True)
+        columns = zip(
+            self.parameters, self.point, self.sigma, self.conditional, self.shift / self.sigma, strict=True
+        )
         return {
             "parameters": {
-                p: {"model": float(x), "sigma": float(s), "sigma_others_known": float(c), "shift_sigma": float(d)}
+                p: {
+                    "model": float(x),
+                    "sigma": float(s),
+                    "sigma_others_known": float(c),
+                    "shift_sigma": float(d),
+                }
                 for p, x, s, c, d in columns
             },
             "covariance": self.covariance.tolist(),
@@ -161,7 +174,9 @@ def forecast(posterior: Posterior, point: Mapping[str, float], fixed: Sequence[s
     if missing := [p for p in posterior.parameters if p not in point]:
         raise ParameterError(f"forecast: no value of {', '.join(missing)}: give each with --set NAME=VALUE")
     if unknown := [p for p in fixed if p not in theory.parameters]:
-        raise ParameterError(f"forecast: {unknown[0]} is no parameter of the theory: {', '.join(theory.parameters)}")
+        raise ParameterError(
+            f"forecast: {unknown[0]} is no parameter of the theory: {', '.join(theory.parameters)}"
+        )
     vary = [p for p in theory.parameters if p not in fixed]
     linear = LinearTheory(theory, point, vary)
     priors = {p: x for p, x in posterior.priors.items() if p not in fixed}
@@ -175,10 +190,14 @@ def forecast(posterior: Posterior, point: Mapping[str, float], fixed: Sequence[s
 
     origin = torch.zeros(len(names), dtype=torch.float64)
     if not bool(torch.isfinite(log_prob(origin))):
-        raise LikelihoodError("forecast: the model has zero probability: it lies outside a prior, or spectra are not positive")
+        raise LikelihoodError(
+            "forecast: the model has zero probability: it lies outside a prior, or spectra are not positive"
+        )
     gradient = torch.autograd.functional.jacobian(log_prob, origin).numpy()
     curvature = -torch.autograd.functional.hessian(log_prob, origin).numpy()
-    values, vectors = np.linalg.eigh(curvature / np.sqrt(np.outer(*2 * (np.abs(np.diag(curvature)) + 1e-300,))))
+    values, vectors = np.linalg.eigh(
+        curvature / np.sqrt(np.outer(*2 * (np.abs(np.diag(curvature)) + 1e-300,)))
+    )
     if not values[0] > 1e-12:
         worst = names[int(np.abs(vectors[:, 0]).argmax())]
         raise LikelihoodError(
@@ -186,7 +205,10 @@ def forecast(posterior: Posterior, point: Mapping[str, float], fixed: Sequence[s
         )
     width = scale.numpy()
     return Forecast(
-        names, centre.numpy(), curvature / np.outer(width, width), width * np.linalg.solve(curvature, gradient)
+        names,
+        centre.numpy(),
+        curvature / np.outer(width, width),
+        width * np.linalg.solve(curvature, gradient),
     )
 
 

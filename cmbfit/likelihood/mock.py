@@ -12,6 +12,7 @@ mask couples, foreground residuals beyond the given noise. Errors are those of a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +131,9 @@ class MockSpectra(OnDevice):
             low, high = ranges[x + x]
             part = self.noise[x][low : high + 1]
             if not bool((torch.isfinite(part) & (part >= 0)).all()):
-                raise LikelihoodError(f"{info.name}: noise of {x!r}: expected finite numbers from zero at l = {low}-{high}")
+                raise LikelihoodError(
+                    f"{info.name}: noise of {x!r}: expected finite numbers from zero at l = {low}-{high}"
+                )
         truth.require(self.pairs, self.lmax)
         self._files = dict(files or {})
         rng = None if seed is None else np.random.default_rng(seed)
@@ -168,10 +171,14 @@ class MockSpectra(OnDevice):
             noise = self.noise[x].numpy()[ell]
             edges = np.unique(np.rint(np.geomspace(ell[0], ell[-1] + 1, count + 1)).astype(int))
             band = np.searchsorted(edges, ell, side="right") - 1
-            sums = [np.bincount(band, w, len(edges) - 1) for w in (weight, weight * ell, weight * (total - noise))]
+            sums = [
+                np.bincount(band, w, len(edges) - 1) for w in (weight, weight * ell, weight * (total - noise))
+            ]
             spread = np.bincount(band, 2 * weight * total**2, len(edges) - 1)
             middle = sums[1] / sums[0]
-            out[x] = Bands(middle, sums[2] / sums[0], np.sqrt(spread) / sums[0], np.interp(middle, ell, noise))
+            out[x] = Bands(
+                middle, sums[2] / sums[0], np.sqrt(spread) / sums[0], np.interp(middle, ell, noise)
+            )
         return out
 
     def settings(self) -> dict[str, Any]:
@@ -239,7 +246,9 @@ def _ranges(info: DataSetInfo) -> dict[str, tuple[int, int]]:
         if pair not in known:
             raise LikelihoodError(f"{info.name}: sky: {pair}: expected one of {', '.join(known)}")
         if not 2 <= low <= high:
-            raise LikelihoodError(f"{info.name}: sky: {pair}: [{low}, {high}] is no range of multipoles from 2")
+            raise LikelihoodError(
+                f"{info.name}: sky: {pair}: [{low}, {high}] is no range of multipoles from 2"
+            )
         if pair[0] != pair[1]:
             parts = [ranges.get(x + x) for x in pair]
             if None in parts:
@@ -258,7 +267,7 @@ def _layout(ranges: Mapping[str, tuple[int, int]]) -> list[tuple[tuple[str, ...]
     """Return (correlated fields, lmin, lmax) so that within each the same fields are seen."""
     edges = sorted({low for low, _ in ranges.values()} | {high + 1 for _, high in ranges.values()})
     out = []
-    for low, end in zip(edges, edges[1:], strict=False):
+    for low, end in itertools.pairwise(edges):
         seen = [x for x in FIELDS if x + x in ranges and ranges[x + x][0] <= low <= ranges[x + x][1]]
         groups: list[set[str]] = [{x} for x in seen]
         for (a, b), pair in _CORRELATED.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,16 +21,23 @@ from cmbfit.theory.spectra import Spectra
 
 LMAX = 60
 TAU = {"tau": {"gaussian": [0.0543, 0.0073]}}
-TRUTH = {"ombh2": 0.022383, "omch2": 0.12011, "theta_mc": 1.040909, "tau": 0.0543, "logA": 3.0448, "ns": 0.96605}
+TRUTH = {
+    "ombh2": 0.022383,
+    "omch2": 0.12011,
+    "theta_mc": 1.040909,
+    "tau": 0.0543,
+    "logA": 3.0448,
+    "ns": 0.96605,
+}
 
 
 class Powers:
     """tt = a, ee = b^2, te = 0: two amplitudes of flat spectra."""
 
     parameters = ("a", "b")
-    box = {"a": (0.0, 10.0), "b": (0.0, 10.0)}
+    box: ClassVar = {"a": (0.0, 10.0), "b": (0.0, 10.0)}
     lmax = LMAX
-    settings: dict[str, Any] = {}
+    settings: ClassVar[dict[str, Any]] = {}
 
     def spectra(self, theta: torch.Tensor) -> Spectra:
         one = torch.ones(len(theta), LMAX + 1, dtype=torch.float64)
@@ -112,7 +119,10 @@ def test_rotation_has_its_closed_form() -> None:
     spectra = made.theory.spectra(torch.tensor([[*TRUTH.values(), 0.0]], dtype=torch.float64)).dl
     ell = np.arange(2, 1001)
     beam = np.exp(-ell * (ell + 1) * (30 * np.pi / 10800) ** 2 / 8 / np.log(2))
-    white = {x: (level * np.pi / 10800) ** 2 * ell * (ell + 1) / 2 / np.pi / beam for x, level in (("p", 2.2), ("t", 1.56))}
+    white = {
+        x: (level * np.pi / 10800) ** 2 * ell * (ell + 1) / 2 / np.pi / beam
+        for x, level in (("p", 2.2), ("t", 1.56))
+    }
     tt, te, ee, bb = (spectra[p][0, 2:1001].numpy() for p in ("tt", "te", "ee", "bb"))
     fisher = 0.0
     for k in range(len(ell)):  # (TB, EB) given B: covariance (B + N) times that of (T, E)
@@ -120,7 +130,9 @@ def test_rotation_has_its_closed_form() -> None:
         te_matrix = np.array([[tt[k] + white["t"][k], te[k]], [te[k], ee[k] + white["p"][k]]])
         fisher += 0.6 * (2 * ell[k] + 1) * slope @ np.linalg.solve(te_matrix, slope) / (bb[k] + white["p"][k])
     beta = found.sigma[found.parameters.index("beta")]
-    assert np.radians(beta) == pytest.approx(fisher**-0.5, rel=1e-3)  # the step of 0.05 degrees bends sin 4 beta
+    assert np.radians(beta) == pytest.approx(
+        fisher**-0.5, rel=1e-3
+    )  # the step of 0.05 degrees bends sin 4 beta
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def mock(sky: dict[str, tuple[int, int]], **options: Any) -> MockSpectra:
     return MockSpectra(info, spectra(), NOISE, options.pop("f_sky", 0.5), **options)
 
 
-ALL = {p: (10, LMAX) for p in ("tt", "te", "ee", "bb", "tb", "eb")}
+ALL = dict.fromkeys(("tt", "te", "ee", "bb", "tb", "eb"), (10, LMAX))
 
 
 def test_drawn_data_have_scipys_wishart_density() -> None:
@@ -93,7 +93,7 @@ def test_a_model_that_is_not_positive_has_no_probability_and_a_clean_gradient() 
         ({"tt": (10, 30), "ee": (20, 40), "te": (10, 30)}, {}, r"expected \[20, 30\]"),
         ({"tt": (1, 30)}, {}, "no range of multipoles"),
         ({"xx": (2, 30)}, {}, "expected one of tt"),
-        ({**ALL, **{p: (2, LMAX) for p in ALL}}, {"f_sky": 0.1, "seed": 1}, "fewer than the 3 fields"),
+        ({**ALL, **dict.fromkeys(ALL, (2, LMAX))}, {"f_sky": 0.1, "seed": 1}, "fewer than the 3 fields"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(sky: Any, options: Any, words: str) -> None:
@@ -127,10 +127,18 @@ def test_a_users_survey_is_a_data_set(tmp_path: Path) -> None:
         ({"noise": {"t": {"level": 3}}}, r"expected \{file, column\} or \{white\}"),
         ({"noise": {"x": {"white": [[30, 1]]}}}, "field"),
         ({"truth": {"emulator": "lcdm_planck2018"}}, "emulator and parameters"),
-        ({"sky": {"litebird": {"tt": [2, 4000]}}, "truth": {"emulator": "lcdm_planck2018", "parameters": {}}}, "missing"),
+        (
+            {
+                "sky": {"litebird": {"tt": [2, 4000]}},
+                "truth": {"emulator": "lcdm_planck2018", "parameters": {}},
+            },
+            "missing",
+        ),
     ],
 )
-def test_a_description_that_makes_no_sense_is_refused_by_name(tmp_path: Path, changes: Any, words: str) -> None:
+def test_a_description_that_makes_no_sense_is_refused_by_name(
+    tmp_path: Path, changes: Any, words: str
+) -> None:
     with pytest.raises(CmbfitError, match=words):
         load_likelihood(own(tmp_path, **changes))
 
@@ -140,7 +148,8 @@ def test_cuts_of_cross_spectra_and_cuts_that_leave_nothing_are_refused(tmp_path:
         load_likelihood("mock_litebird", cuts={"te": (2, 100)})
     with pytest.raises(LikelihoodError, match="leave nothing"):
         load_likelihood(own(tmp_path, sky={"litebird": {"bb": [2, 1000]}}), cuts={"bb": (0, 0)})
+    spec = yaml.safe_load(description_file("mock_planck").read_text(encoding="utf-8"))
+    short = {**spec["truth"], "emulator": "lcdm_planck2018"}
+    path = own(tmp_path, sky={"x": {"tt": [2, 3000]}}, noise={"t": {"white": [[1.0, 1.0]]}}, truth=short)
     with pytest.raises(DataError, match="reaches l = 2600"):
-        truth = {**yaml.safe_load(description_file("mock_planck").read_text())["truth"], "emulator": "lcdm_planck2018"}
-        white = {"white": [[1.0, 1.0]]}
-        load_likelihood(own(tmp_path, sky={"x": {"tt": [2, 3000]}}, noise={"t": white}, truth=truth))
+        load_likelihood(path)

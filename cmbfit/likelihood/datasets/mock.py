@@ -99,7 +99,9 @@ def _noise(source: Source, field: str, given: Mapping[str, Any], lmax: int) -> n
         table = read_numbers(source.files, given["file"])
         column = int(given["column"])
         if table.ndim != 2 or not 1 <= column < table.shape[1]:
-            raise DataError(f"{given['file']}: no column {column} beside the multipoles, found shape {table.shape}")
+            raise DataError(
+                f"{given['file']}: no column {column} beside the multipoles, found shape {table.shape}"
+            )
         if not (np.diff(table[:, 0]) > 0).all():
             raise DataError(f"{given['file']}: expected multipoles in rising order in the first column")
         power = np.interp(ell, table[:, 0], table[:, column], left=np.nan, right=np.nan)
@@ -107,14 +109,20 @@ def _noise(source: Source, field: str, given: Mapping[str, Any], lmax: int) -> n
         weight = np.zeros(lmax + 1)
         for fwhm, level in given["white"]:
             if not (fwhm >= 0 and level > 0):
-                raise DataError(f"{source.name}: noise: {field}: expected [FWHM, level] in arcmin, uK arcmin, found {[fwhm, level]}")
-            beam = np.exp(-ell * (ell + 1) * (fwhm * _ARCMIN) ** 2 / (16 * np.log(2)))  # exp(-l (l + 1) sigma^2 / 2)
+                raise DataError(
+                    f"{source.name}: noise: {field}: expected [FWHM, level] in arcmin, uK arcmin, found {[fwhm, level]}"
+                )
+            beam = np.exp(
+                -ell * (ell + 1) * (fwhm * _ARCMIN) ** 2 / (16 * np.log(2))
+            )  # exp(-l (l + 1) sigma^2 / 2)
             weight += (beam / (level * _ARCMIN)) ** 2
         power = np.divide(1.0, weight, out=np.full(lmax + 1, np.inf), where=weight > 1e-300)
         # what no channel sees is as good as not there, and stays a number
         power = np.minimum(power, 1e12)
     else:
-        raise DataError(f"{source.name}: noise: {field}: expected {{file, column}} or {{white}}, found {sorted(given)}")
+        raise DataError(
+            f"{source.name}: noise: {field}: expected {{file, column}} or {{white}}, found {sorted(given)}"
+        )
     if field == "p":  # C_L^kk = [L(L+1)]^2 C_L^pp / 4, and [L(L+1)]^2 C_L^pp / 2 pi is what spectra hold
         return power * 4 / (2 * np.pi)
     return power * dl_over_cl(ell)
@@ -144,5 +152,11 @@ def true_spectra(
         spectra = emulator.spectra(point)
     if spectra.lmax < lmax:
         raise DataError(f"{name}: truth: {truth['emulator']} reaches l = {spectra.lmax}, the data l = {lmax}")
-    out = rotate(spectra, torch.tensor([beta], dtype=torch.float64)) if {"tb", "eb"} & {*pairs} or beta else spectra
-    return out, dict(zip(emulator.parameters, point[0].tolist(), strict=True)) | ({"beta": beta} if beta else {})
+    out = (
+        rotate(spectra, torch.tensor([beta], dtype=torch.float64))
+        if {"tb", "eb"} & {*pairs} or beta
+        else spectra
+    )
+    return out, dict(zip(emulator.parameters, point[0].tolist(), strict=True)) | (
+        {"beta": beta} if beta else {}
+    )
