@@ -117,6 +117,10 @@ class ResumeError(CmbfitError):
     """A checkpoint was made from other inputs than the ones at hand."""
 
 
+class KilledError(CmbfitError):
+    """A process that worked for this one was killed: memory ran out, or someone sent a signal."""
+
+
 class SamplerError(CmbfitError):
     """A chain cannot start or did not converge within its limits."""
 
