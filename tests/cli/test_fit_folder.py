@@ -206,7 +206,7 @@ def test_two_runs_of_one_fit_in_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_killed_process_is_named() -> None:
     with pytest.raises(
-        KilledError, match="a process that samples was killed.*goes on from the last checkpoint"
+        KilledError, match=r"a process that samples was killed.*goes on from the last checkpoint"
     ):
         _in_parallel(signal.raise_signal, [(signal.SIGKILL,)])
 
