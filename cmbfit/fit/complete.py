@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cmbfit.errors import ConfigError, at, unknown_name
+from cmbfit.errors import ConfigError, Problems, at, unknown_name
 from cmbfit.fit.defaults import Box, default_prior, default_start
 from cmbfit.fit.description import Fit, Gate, Reference
-from cmbfit.fit.problems import Problems
 from cmbfit.fit.theory import TheoryPlan, plan_theory
 from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.selection import OWN, Selection, select
