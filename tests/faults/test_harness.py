@@ -38,6 +38,15 @@ def test_random_sequences_end_as_in_a_clean_folder(
     assert not attacked.count.differences, attacked.count
 
 
+def test_work_that_nobody_takes_in_goes_when_the_run_ends(tmp_path: Path) -> None:
+    """More exact spectra, no room for them, and as before: the same spectra again, so that who takes them in has nothing to do."""
+    exact = "results/toy/checks/emulator_mine.json"
+    with harness(tmp_path, targets=(exact,)) as attacked:
+        steps = (State(), Attack()), (State(draws=1), Attack(largest=500)), (State(), Attack())
+        assert not attacked.attacked("run", steps), attacked.count
+    assert attacked.count.full == 1
+
+
 # faults, each planted in this process: its children have it too
 
 
