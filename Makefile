@@ -41,11 +41,12 @@ fuzz: env
 	OMP_NUM_THREADS=1 CMBFIT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto --dist loadfile --timeout 7200
 
 # random sequences of edits, kills, full disks and moves: N in one process (about four kills each; the test suite runs 2),
-# a twelfth as many through Snakemake; faults planted to be found
+# a twelfth as many through Snakemake, from number FIRST on; faults planted to be found
 faults: N = 500
+faults: FIRST = 0
 faults: env
-	OMP_NUM_THREADS=1 CMBFIT_FAULTS=$(N) CMBFIT_FAULTS_SNAKEMAKE=$$(( ($(N) + 11) / 12 )) $(BIN)/python -m pytest \
-	  tests/faults/test_harness.py tests/faults/test_harness_snakemake.py
+	OMP_NUM_THREADS=1 CMBFIT_FAULTS="$(N)" CMBFIT_FAULTS_SNAKEMAKE="$$(( ($(N) + 11) / 12 ))" CMBFIT_FAULTS_FIRST="$(FIRST)" \
+	  $(BIN)/python -m pytest tests/faults/test_harness.py tests/faults/test_harness_snakemake.py
 
 # known vulnerabilities of the pinned packages, and weaknesses of the CI's workflows; needs the advisory service of PyPI,
 # and says so, red, where that cannot be asked
