@@ -8,7 +8,7 @@ from pathlib import Path
 import camb
 import numpy as np
 
-from cmbfit.checkpoint import Checkpoint, own_folder
+from cmbfit.checkpoint import own_checkpoint
 from cmbfit.errors import ConfigError
 from cmbfit.fit import Fit, build_theory
 from cmbfit.inference.products import Samples, read_samples
@@ -87,7 +87,7 @@ def compute_exact(
         "camb": {"version": camb.__version__, **asdict(settings)},
         "code": code,
     }
-    store = Checkpoint(own_folder(checkpoint, identity), identity)
+    store = own_checkpoint(checkpoint, identity)
     if isinstance(theory, PrimordialTheory):
         exact = compute_primordial(theory, theta, settings, log=log, store=store)
     elif isinstance(theory, EvaporationTheory):

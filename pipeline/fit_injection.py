@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmbfit.checkpoint import discard
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.hawking.injection_runs import read_runs
 from cmbfit.theory.hawking.response import fit_response, write_responses
@@ -12,7 +13,14 @@ from cmbfit.theory.hawking.response import fit_response, write_responses
 log = logging.getLogger(__name__)
 
 
-def fit_injection(*, runs: list[Path], base: str, output: Path, components: int = 3) -> None:
+def fit_injection(
+    *,
+    runs: list[Path],
+    base: str,
+    output: Path,
+    checkpoints: list[Path] | None = None,
+    components: int = 3,
+) -> None:
     """Learn the response to evaporating primordial black holes from Boltzmann runs, with its measured error.
 
     Parameters
@@ -23,6 +31,8 @@ def fit_injection(*, runs: list[Path], base: str, output: Path, components: int 
         Name of an emulator with bb that the effects are put on.
     output
         Where the responses go (NPZ).
+    checkpoints
+        Folders of the runs' checkpoints, which have served when the responses are there.
     components
         Below and above l = 40 each.
     """
@@ -34,3 +44,4 @@ def fit_injection(*, runs: list[Path], base: str, output: Path, components: int 
         errors = ", ".join(f"{k} {v:.3g}" for k, v in responses[-1].error.items())
         log.info("%g g, left-out 99%% errors: %s", mass, errors)
     write_responses(output, responses, {**computed.settings, "components": components})
+    discard(*checkpoints or [])

@@ -32,10 +32,11 @@ rule search_emulator:
         fit=LEARNT,
         candidates=SECTIONS.path("search", PLAN.train.get("search", [])),
         held_out=PLAN.train["held_out"],
+        checkpoint=kept("search"),
         code=code("search_emulator"),
     shell:
         "python -m pipeline search_emulator --chunks {input:q} --fit={params.fit:q} --candidates={params.candidates:q}"
-        " --held-out={params.held_out:q} --output={output:q} > {log:q} 2>&1"
+        " --held-out={params.held_out:q} --code={params.code:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule plot_search:
@@ -101,10 +102,11 @@ rule compare_emulators:
     params:
         network=SECTIONS.path("network", PLAN.train.get("network", {})),
         held_out=PLAN.train["held_out"],
+        checkpoint=kept("networks"),
         code=code("compare_emulators"),
     shell:
         "python -m pipeline compare_emulators --emulator={input.manifest:q} --chunks {input.chunks:q} --network={params.network:q}"
-        " --held-out={params.held_out:q} --output={output:q} > {log:q} 2>&1"
+        " --held-out={params.held_out:q} --code={params.code:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule plot_emulators:
@@ -166,10 +168,11 @@ rule compare_finetuning:
     threads: 4
     params:
         held_out=PLAN.train["held_out"],
+        checkpoint=lambda wc: kept(f"{wc.extension}.finetuning"),
         code=code("compare_finetuning"),
     shell:
         "python -m pipeline compare_finetuning --base={input.manifest:q} --chunks {input.chunks:q} --held-out={params.held_out:q}"
-        " --table={output.json:q} --output={output.png:q} > {log:q} 2>&1"
+        " --code={params.code:q} --checkpoint={params.checkpoint:q} --table={output.json:q} --output={output.png:q} > {log:q} 2>&1"
 
 
 rule finetune_emulator:
