@@ -12,6 +12,8 @@ rule compute_exact:
         "<logs>/compute_exact/{fit}.part{part}.log",
     benchmark:
         "<benchmarks>/compute_exact/{fit}.part{part}.jsonl"
+    wildcard_constraints:
+        part="|".join(map(str, range(PLAN.exact_parts))),
     conda:
         ENVIRONMENT
     resources:
