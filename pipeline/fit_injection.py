@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmbfit.checkpoint import discard
+from cmbfit.checkpoint import discard, require_made_of
 from cmbfit.theory.emulator.bundle import load_emulator
-from cmbfit.theory.hawking.injection_runs import read_runs
+from cmbfit.theory.hawking.injection_runs import InjectionDesign, read_runs
 from cmbfit.theory.hawking.response import fit_response, write_responses
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def fit_injection(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     computed = read_runs(runs)
+    require_made_of(runs[0], computed.settings, {"design": InjectionDesign().settings()})
     theory, responses = load_emulator(base), []
     for mass in np.unique(computed.mass).tolist():
         responses.append(fit_response(computed, theory, mass, components))

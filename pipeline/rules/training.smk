@@ -79,11 +79,13 @@ rule train_emulator:
         fit=LEARNT,
         search=[w for path in SEARCH for w in words(search=path)],
         held_out=PLAN.train["held_out"],
+        design=DESIGN,
+        camb=CAMB,
         checkpoints=[kept(f"training.chunk_{i}") for i in range(PLAN.n_chunks)],
         code=code("train_emulator"),
     shell:
         "python -m pipeline train_emulator --chunks {input.chunks:q} --fit={params.fit:q} {params.search:q} --held-out={params.held_out:q}"
-        " --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
+        " --design={params.design:q} --camb={params.camb:q} --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule compare_emulators:
@@ -190,13 +192,15 @@ rule finetune_emulator:
         ENVIRONMENT
     params:
         held_out=PLAN.train["held_out"],
+        design=lambda wc: DESIGNS[wc.extension],
+        camb=CAMB,
         checkpoints=lambda wc: [
             kept(f"{wc.extension}.{Path(x).stem}") for x in extension_chunks(wc)
         ],
         code=code("finetune_emulator"),
     shell:
         "python -m pipeline finetune_emulator --base={input.manifest:q} --chunks {input.chunks:q} --held-out={params.held_out:q}"
-        " --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
+        " --design={params.design:q} --camb={params.camb:q} --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule extensions:

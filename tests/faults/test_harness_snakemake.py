@@ -23,7 +23,9 @@ from .harness.toy import TARGETS, State
 pytestmark = [pytest.mark.slow, pytest.mark.workflow, pytest.mark.timeout(0)]
 
 # a twelfth of those in one process
-SEQUENCES = int(os.environ.get("CMBFIT_FAULTS_SNAKEMAKE", -(-int(os.environ.get("CMBFIT_FAULTS", "1")) // 12)))
+SEQUENCES = int(
+    os.environ.get("CMBFIT_FAULTS_SNAKEMAKE", -(-int(os.environ.get("CMBFIT_FAULTS", "1")) // 12))
+)
 FIRST = int(os.environ.get("CMBFIT_FAULTS_FIRST", "0"))
 RUNS = 6  # of a sequence, five of them killed
 STATES = (State(), State(array=1), State(code=1), State(seed=1))
