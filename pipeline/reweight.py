@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmbfit.errors import DataError
 from cmbfit.fit import Fit, build_likelihoods, build_theory
 from cmbfit.inference.exports import publish_getdist
 from cmbfit.inference.products import read_samples
@@ -18,9 +17,8 @@ from cmbfit.inference.reweight import (
 from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
-from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import extrapolate_spectra
-from pipeline.compute_exact import chosen_rows
+from pipeline.compute_exact import read_exact
 
 
 def reweight(
@@ -58,13 +56,8 @@ def reweight(
     described, limits = Fit.read(fit), read_json(marks)
     chain, likelihoods = read_samples(samples), build_likelihoods(described)
     guessed = build_theory(described, lmax=max(like.lmax for like in likelihoods))
-    computed = read_training_set(exact)
-    rows = chosen_rows(chain, limits["draws"], seed)
-    rows = np.concatenate([rows[i :: len(exact)] for i in range(len(exact))])
-    values = chain.joined[rows]
-    theta = computed.theta
-    if not np.array_equal(theta, values[:, [chain.names.index(p) for p in guessed.parameters]]):
-        raise DataError(f"{exact[0]}: exact spectra of other points than this chain's; compute them again")
+    computed, rows = read_exact(exact, chain, described, guessed.parameters, limits["draws"], seed)
+    values, theta = chain.joined[rows], computed.theta
     truth = extrapolate_spectra(spectra_of(computed), guessed.lmax)
     nuisance = {
         name: torch.from_numpy(values[:, i].copy()) for i, name in enumerate(chain.names[: chain.n_sampled])
