@@ -216,6 +216,7 @@ THEORIES: Registry[Any] = Registry(
     "theory",
     "cmbfit.theories",
     {
+        "background": "cmbfit.theory.background.theory:BackgroundTheory",
         "camb": "cmbfit.theory.camb_code:camb_theory",
         "rotated": "cmbfit.theory.birefringence.theory:RotatedTheory",
     },

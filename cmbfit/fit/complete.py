@@ -12,7 +12,7 @@ from cmbfit.fit.description import Fit, Gate, Reference
 from cmbfit.fit.theory import TheoryPlan, plan_theory
 from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.selection import OWN, Selection, select
-from cmbfit.theory.parameters import DERIVED
+from cmbfit.theory.parameters import REPORTED
 
 _SHOWN = ("H0", "sigma8")
 
@@ -84,7 +84,7 @@ def complete_fit(
         reference = _reference(section.get("reference"))
         values = reference.parameters if reference else {}
         if nuisances is not None:
-            known = [*plan.parameters, *nuisances, *DERIVED]
+            known = [*plan.parameters, *nuisances, *REPORTED]
             _require_known(f"{where}.show", show, known)
             _require_known(f"{where}.reference.parameters", values, known)
         for parameter, (_, sigma) in values.items():
