@@ -17,6 +17,7 @@ KINDS: Registry[Reader] = Registry(
         "planck_lensing": "cmbfit.likelihood.datasets.planck_lensing:read",
         "parameter": "cmbfit.likelihood.datasets.parameter:read",
         "bicep": "cmbfit.likelihood.datasets.bicep:read",
+        "aps_lensing": "cmbfit.likelihood.datasets.aps_lensing:read",
         "elica": "cmbfit.likelihood.datasets.elica:read",
         "wmap7_pixels": "cmbfit.likelihood.pixel.datasets:read_wmap7_pixels",
         "wmap9_lowl": "cmbfit.likelihood.pixel.datasets:read_wmap9_polarisation",
