@@ -12,6 +12,7 @@ KINDS: Registry[Reader] = Registry(
     {
         "plik_lite": "cmbfit.likelihood.datasets.planck_lite:read_plik_lite",
         "lowl_tt_bins": "cmbfit.likelihood.datasets.planck_lite:read_lowl_tt_bins",
+        "lognormal_bins": "cmbfit.likelihood.datasets.planck_lognormal:read",
         "simall": "cmbfit.likelihood.datasets.planck_simall:read",
         "candl": "cmbfit.likelihood.datasets.candl:read",
         "planck_lensing": "cmbfit.likelihood.datasets.planck_lensing:read",
