@@ -75,6 +75,9 @@ def describe(fit: Fit, posterior: Posterior) -> dict[str, Any]:
         "nuisance": [n for like in posterior.likelihoods for n in like.info.nuisance],
         "reference_label": fit.reference.label if fit.reference else None,
         "primordial": [_model(fit.theory[key]) for key in ("primordial", "tensors") if fit.theory.get(key)],
+        "reference_correlations": (
+            fit.reference.correlations.source if fit.reference and fit.reference.correlations else None
+        ),
         "reference_source": fit.reference.source if fit.reference else None,
         "data": [vars_of(like.info) for like in posterior.likelihoods],
         "priors": {p: prior.describe() for p, prior in posterior.priors.items()},

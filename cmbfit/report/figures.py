@@ -15,7 +15,7 @@ from pathlib import Path
 from cmbfit.errors import DataError
 
 CAPTIONS = {
-    "maps": "Stokes maps (Mollweide), monopole and dipole removed; blank: masked. Look for: the same CMB in I of all bands; where "
+    "maps": "Stokes maps (Mollweide), monopole and dipole removed; grey: masked, round holes are point sources. Look for: the same CMB in I of all bands; where "
     "noise dominates, Q and U show it and large-scale residuals. P is never negative: noise alone gives it a mean above zero.",
     "mask": "Weight of each pixel in the spectra: 0 is left out, 1 counts in full.",
     "spectra": "Cross-spectra with the fiducial model. TT must follow the curve; EB and TB are nulls, "

@@ -15,6 +15,7 @@ import torch
 from cmbfit.data import load_registry
 from cmbfit.figures.chains import plot_traces, trace_table
 from cmbfit.figures.posterior import marginal_table, plot_corner
+from cmbfit.figures.published import published_gaussian
 from cmbfit.figures.residuals import bandpower_table, plot_residuals
 from cmbfit.figures.style import save_figure
 from cmbfit.fit.description import Fit
@@ -67,7 +68,8 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         (fit.reference.label, fit.reference.parameters) if fit.reference else ("", dict[str, Any]())
     )
     shown = [p for p in fit.show if p in samples.names]
-    corner = plot_corner(samples, shown, reference, fit.title, label)
+    joint = published_gaussian(samples, fit.reference, shown)
+    corner = plot_corner(samples, shown, reference, fit.title, label, joint)
     save_figure(corner, stems["corner"], marginal_table(samples, shown, reference))
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in summary["best_fit"]["point"].items()}
     cpu = posterior.to("cpu")
@@ -79,7 +81,8 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         with torch.no_grad():
             spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
         table = bandpower_table(seen, spectra, point)
-        save_figure(plot_residuals(table, spectra, summary["chi2"]), stems["residuals"], table)
+        titles = {d["name"]: d["title"] for d in summary["data"]}
+        save_figure(plot_residuals(table, spectra, summary["chi2"], titles), stems["residuals"], table)
     else:
         del stems["residuals"]
     theory = getattr(cpu.theory, "theory", cpu.theory)  # of a continued one, the one that computes
