@@ -15,12 +15,12 @@ from cmbfit.inference.reweight import (
     normalised_weights,
     summarise_reweighting,
 )
+from cmbfit.inference.sequential import chosen_rows, edge_mark, in_order
 from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
 from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import extrapolate_spectra
-from pipeline.compute_exact import chosen_rows
 
 
 def reweight(
@@ -33,13 +33,14 @@ def reweight(
     record: Path,
     getdist_root: Path,
     output: Path,
+    decision: Path | None = None,
 ) -> None:
     """Re-weight a fit with exact theory: effective sample size, shifts, re-weighted chains, checks.
 
     Parameters
     ----------
     exact
-        All parts of compute_exact, in order.
+        All parts of compute_exact, in order, and extend_exact's where there is a decision.
     samples
         The fit's chain (publish_chains).
     fit
@@ -54,14 +55,17 @@ def reweight(
         Where GetDist's files go: their common stem.
     output
         The checks.
+    decision
+        Of extend_exact, where the points are as many as decide.
     """
     described, limits = Fit.read(fit), read_json(marks)
     chain, likelihoods = read_samples(samples), build_likelihoods(described)
     guessed = build_theory(described, lmax=max(like.lmax for like in likelihoods))
     computed = read_training_set(exact)
-    rows = chosen_rows(chain, limits["draws"], seed)
-    rows = np.concatenate([rows[i :: len(exact)] for i in range(len(exact))])
-    values = chain.joined[rows]
+    first = len(computed.theta) if decision is None else min(limits["least"], limits["draws"])
+    parts = len(exact) - (decision is not None)  # the last one then goes on in the chosen order
+    order = [*in_order(first, parts), *range(first, len(computed.theta))]
+    values = chain.joined[chosen_rows(chain, limits["draws"], seed)[order]]
     theta = computed.theta
     if not np.array_equal(theta, values[:, [chain.names.index(p) for p in guessed.parameters]]):
         raise DataError(f"{exact[0]}: exact spectra of other points than this chain's; compute them again")
@@ -84,6 +88,8 @@ def reweight(
         "linear": {"residual": line.residual, "slope": dict(zip(sampled, line.slope.tolist(), strict=True))},
         "log_weights": total.tolist(),
     }
+    if decision is not None:
+        done["decision"] = read_json(decision)
     write_json(record, done)
     write_checks(output, _checks(done, limits))
 
@@ -94,7 +100,7 @@ def _checks(record: dict, marks: dict) -> list:
     shift = record["shifts"][worst]
     widest = max(record["shifts"], key=lambda name: abs(record["shifts"][name]["width"] - 1))
     width = record["shifts"][widest]
-    return [
+    checks = [
         above(
             f"exact re-weighting of {n} points: effective fraction",
             record["ess_fraction"],
@@ -114,3 +120,12 @@ def _checks(record: dict, marks: dict) -> list:
             f"{widest}; Monte Carlo error {width['width_error']:.3f}",
         ),
     ]
+    decision = record.get("decision", {})
+    if "edges" in decision:
+        far = max(decision["edges"], key=abs)
+        comment = (
+            f"{len(decision['edges'])} points that lie farthest out: {n} random ones may miss a part of the chain below "
+            f"{100 * decision['unseen_95']:.1f}% of it"
+        )
+        checks.append(below("exact re-weighting: largest change of ln w at the chain's edge", far, edge_mark(marks["ess_fraction"]), comment))
+    return checks
