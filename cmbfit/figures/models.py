@@ -16,7 +16,7 @@ from cmbfit.inference.comparison import JEFFREYS
 _LINEAR = 5.0
 """Beyond, axes are logarithmic, and say so: one bad model must not hide the others."""
 
-_WIDTH = 34  # characters in a line of a model's name
+_WIDTH = 38  # characters in a line of a model's name
 
 
 def plot_models(tables: Sequence[Mapping[str, Any]]) -> Figure:

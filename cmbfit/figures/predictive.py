@@ -43,7 +43,7 @@ def plot_predictive(replicas: Sequence[Replicas], tests: Sequence[PredictiveTest
             left.set(xlim=(0.5, len(index) + 0.5), ylim=(-5.8, 5.8), ylabel="(data − ⟨model⟩) / σ")
             left.set_xlabel(r"multipole $\ell$ of the bandpowers, spectrum after spectrum")
             _mark_multipoles(left, replica)
-            left.set_title(name)
+            left.set_title(replica.likelihood.info.title or name)
             left.legend(loc="lower right", fontsize=8, ncols=3)
             whole = next(t for t in own if t.part == "all")
             right.hist(whole.replicated, bins=40, density=True, color="0.82", label="replicas")
@@ -57,7 +57,7 @@ def plot_predictive(replicas: Sequence[Replicas], tests: Sequence[PredictiveTest
             )
             right.set_xlabel(rf"$\chi^2$ of {whole.n_data} bandpowers")
             right.set_yticks([])
-            right.set_title(_wrapped([f"{t.part}: p = {t.p_value:.3f}" for t in own]), fontsize=8)
+            right.set_title(_wrapped([f"{t.part if t.part == 'all' else t.part.upper()}: p = {t.p_value:.3f}" for t in own]), fontsize=8)
             right.legend(loc="upper right", fontsize=8)
     return fig
 

@@ -1,6 +1,7 @@
 # Exact theory after a fit: CAMB at points of its chain judges the emulator and re-weights the chain.
 
 
+# last of what is ready: all figures but this check's own stand before it
 rule compute_exact:
     input:
         samples="<results>/chains/{fit}.samples.h5",
@@ -12,6 +13,7 @@ rule compute_exact:
         "<logs>/compute_exact/{fit}.part{part}.log",
     benchmark:
         "<benchmarks>/compute_exact/{fit}.part{part}.jsonl"
+    priority: -10
     conda:
         ENVIRONMENT
     resources:
@@ -46,6 +48,7 @@ if PLAN.sequential:
             "<logs>/extend_exact/{fit}.log",
         benchmark:
             "<benchmarks>/extend_exact/{fit}.jsonl"
+        priority: -10
         conda:
             ENVIRONMENT
         resources:
@@ -115,7 +118,9 @@ rule reweight:
         uses=uses,
         marks=MARKS,
         seed=PLAN.seed,
-        decision=lambda wc: [w for x in PLAN.decision(wc.fit) for w in words(decision=x)],
+        decision=lambda wc: [
+            w for x in PLAN.decision(wc.fit) for w in words(decision=x)
+        ],
         code=code("reweight", of_fits=True),
     shell:
         "python -m pipeline reweight --exact {input.exact:q} --samples={input.samples:q} --fit={params.fit:q}"
