@@ -71,7 +71,8 @@ class Graph:
         """Return the origin of a product, of a file in a product's folder, or of a file beside it; or None."""
         path = PurePosixPath(product)
         # a product's record (x.fits.json) is written by the rule of the product (x.fits)
-        candidates = [product, product.removesuffix(".json"), *(str(p) for p in path.parents)]
+        of_json = product.removesuffix(".record.json") + ".json"
+        candidates = [product, of_json, product.removesuffix(".json"), *(str(p) for p in path.parents)]
         for candidate in candidates:
             for pattern, rule, log, benchmark in self._patterns:
                 if match := pattern.fullmatch(candidate):

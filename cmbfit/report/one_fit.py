@@ -28,6 +28,7 @@ from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.selection import select
 from cmbfit.provenance.citations import bibtex
 from cmbfit.report.checks import read_checks
+from cmbfit.report.latex import latex_table
 from cmbfit.report.page import render
 from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.primordial_theory import PrimordialTheory
@@ -159,4 +160,5 @@ def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence
     }
     write_json(folder / "summary.json", whole)
     write_text(folder / "report" / "index.html", render(whole, figures, []))
+    write_text(folder / "report" / "parameters.tex", latex_table(whole["fits"]))
     write_text(folder / "citations.bib", bibtex(whole))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import yaml
 
 from cmbfit.errors import DataError
 from cmbfit.inference.model_text import COLUMNS, model_notes, model_rows, number_columns
@@ -19,6 +19,13 @@ from cmbfit.report.latex import latex_table
 from cmbfit.report.run import Run
 from cmbfit.report.sections import SECTIONS, place_sections
 from cmbfit.report.symbols import meaning, show, significant, symbol, with_symbols
+
+
+def _plain(value: Any) -> Any:
+    """Return a configuration in types that YAML knows."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(x) for k, x in value.items()}
+    return [_plain(x) for x in value] if isinstance(value, list | tuple) else value
 
 
 def _environment() -> jinja2.Environment:
@@ -82,6 +89,8 @@ def render(
         .render(
             run=run,
             placed=list(place_sections(run)),
-            config=json.dumps(run.provenance["settings"], indent=2),
+            config=yaml.safe_dump(
+                _plain(run.provenance["settings"]), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+            ),
         )
     )
