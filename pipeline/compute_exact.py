@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cmbfit.fit import Fit
-from cmbfit.fit.exact import ExactTheory
+from cmbfit.inference.exact import ExactTheory
 from cmbfit.inference.products import read_samples
 from cmbfit.inference.sequential import chosen_rows
 from cmbfit.theory.emulator.trainingset import write_chunk

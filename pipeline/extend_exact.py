@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from cmbfit.fit import Fit, build_likelihoods, build_theory
-from cmbfit.fit.exact import ExactTheory
+from cmbfit.inference.exact import ExactTheory, read_exact
 from cmbfit.inference.products import read_samples
 from cmbfit.inference.reweight import log_likelihood_ratio
 from cmbfit.inference.sequential import ROUND, bounds, chosen_rows, edges, in_order, record
 from cmbfit.io import read_json, write_json
 from cmbfit.theory.emulator.accuracy import errors_in_sigma, spectra_of
-from cmbfit.theory.emulator.trainingset import TrainingSet, join, read_training_set, write_chunk
+from cmbfit.theory.emulator.trainingset import TrainingSet, join, write_chunk
 from cmbfit.theory.extrapolation import extrapolate_spectra
 
 
@@ -68,13 +68,14 @@ def extend_exact(
 
     def ratios(done: TrainingSet, values: np.ndarray) -> dict[str, np.ndarray]:
         nuisance = {
-            name: torch.from_numpy(values[:, i].copy()) for i, name in enumerate(chain.names[: chain.n_sampled])
+            name: torch.from_numpy(values[:, i].copy())
+            for i, name in enumerate(chain.names[: chain.n_sampled])
         }
         truth = extrapolate_spectra(spectra_of(done), guessed.lmax)
         guess = guessed.spectra(torch.from_numpy(done.theta))
         return log_likelihood_ratio(likelihoods, truth, guess, nuisance)
 
-    first = read_training_set(exact)
+    first, _ = read_exact(exact, chain, described, guessed.parameters, limits["draws"], seed)
     order = np.argsort(in_order(len(first.theta), len(exact)))
     done, more = first.select(order), first.select(np.arange(0))
     while True:

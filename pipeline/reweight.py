@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmbfit.errors import DataError
 from cmbfit.fit import Fit, build_likelihoods, build_theory
+from cmbfit.inference.exact import read_exact
 from cmbfit.inference.exports import publish_getdist
 from cmbfit.inference.products import read_samples
 from cmbfit.inference.reweight import (
@@ -15,11 +15,10 @@ from cmbfit.inference.reweight import (
     normalised_weights,
     summarise_reweighting,
 )
-from cmbfit.inference.sequential import chosen_rows, edge_mark, in_order
+from cmbfit.inference.sequential import edge_mark, first_points
 from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
-from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import extrapolate_spectra
 
 
@@ -61,14 +60,9 @@ def reweight(
     described, limits = Fit.read(fit), read_json(marks)
     chain, likelihoods = read_samples(samples), build_likelihoods(described)
     guessed = build_theory(described, lmax=max(like.lmax for like in likelihoods))
-    computed = read_training_set(exact)
-    first = len(computed.theta) if decision is None else min(limits["least"], limits["draws"])
-    parts = len(exact) - (decision is not None)  # the last one then goes on in the chosen order
-    order = [*in_order(first, parts), *range(first, len(computed.theta))]
-    values = chain.joined[chosen_rows(chain, limits["draws"], seed)[order]]
-    theta = computed.theta
-    if not np.array_equal(theta, values[:, [chain.names.index(p) for p in guessed.parameters]]):
-        raise DataError(f"{exact[0]}: exact spectra of other points than this chain's; compute them again")
+    first = first_points(limits)
+    computed, rows = read_exact(exact, chain, described, guessed.parameters, limits["draws"], seed, first)
+    values, theta = chain.joined[rows], computed.theta
     truth = extrapolate_spectra(spectra_of(computed), guessed.lmax)
     nuisance = {
         name: torch.from_numpy(values[:, i].copy()) for i, name in enumerate(chain.names[: chain.n_sampled])
@@ -127,5 +121,12 @@ def _checks(record: dict, marks: dict) -> list:
             f"{len(decision['edges'])} points that lie farthest out: {n} random ones may miss a part of the chain below "
             f"{100 * decision['unseen_95']:.1f}% of it"
         )
-        checks.append(below("exact re-weighting: largest change of ln w at the chain's edge", far, edge_mark(marks["ess_fraction"]), comment))
+        checks.append(
+            below(
+                "exact re-weighting: largest change of ln w at the chain's edge",
+                far,
+                edge_mark(marks["ess_fraction"]),
+                comment,
+            )
+        )
     return checks

@@ -50,7 +50,9 @@ def plot_traces(chains: Sequence[Chain], tau_multiple: float | None = None) -> F
             ax.plot(steps, tau.max(1), "o-", ms=3, color=_COLOURS[k % 4])
         if tau_multiple is not None:
             line = np.array([0, max(c.steps for c in chains)])
-            ax.plot(line, line / tau_multiple, "k--", lw=0.8, label=f"length / {tau_multiple:g}: converged below")
+            ax.plot(
+                line, line / tau_multiple, "k--", lw=0.8, label=f"length / {tau_multiple:g}: converged below"
+            )
             ax.legend(loc="upper left", fontsize=8)
         ax.set(ylabel="longest autocor-\nrelation time [steps]", xlabel="step")
         axes[0].legend(loc="upper right", fontsize=8, ncols=2)

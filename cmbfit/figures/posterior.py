@@ -54,7 +54,9 @@ def plot_corner(
     """
     with style():
         plotter = getdist_plots.get_subplot_plotter(width_inch=max(4.5, min(11.5, 1.45 * len(names))))
-        plotter.settings.scaling = False  # by itself GetDist shrinks text with the panels, below what can be read
+        plotter.settings.scaling = (
+            False  # by itself GetDist shrinks text with the panels, below what can be read
+        )
         plotter.settings.axes_fontsize = 9
         plotter.settings.lab_fontsize = 12
         plotter.settings.legend_fontsize = 12

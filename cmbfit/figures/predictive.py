@@ -57,7 +57,12 @@ def plot_predictive(replicas: Sequence[Replicas], tests: Sequence[PredictiveTest
             )
             right.set_xlabel(rf"$\chi^2$ of {whole.n_data} bandpowers")
             right.set_yticks([])
-            right.set_title(_wrapped([f"{t.part if t.part == 'all' else t.part.upper()}: p = {t.p_value:.3f}" for t in own]), fontsize=8)
+            right.set_title(
+                _wrapped(
+                    [f"{t.part if t.part == 'all' else t.part.upper()}: p = {t.p_value:.3f}" for t in own]
+                ),
+                fontsize=8,
+            )
             right.legend(loc="upper right", fontsize=8)
     return fig
 

@@ -38,7 +38,9 @@ class Published:
         return [self.mean[rows][:, None] + np.sqrt(level) * factor @ circle for level in LEVELS]
 
 
-def published_gaussian(samples: Samples, reference: Reference | None, names: Sequence[str]) -> Published | None:
+def published_gaussian(
+    samples: Samples, reference: Reference | None, names: Sequence[str]
+) -> Published | None:
     """Return what was published of some parameters as a Gaussian; None where no correlations are known.
 
     Correlations are published of sampled parameters. Others (H0, sigma8, ...) are nearly linear in them over a posterior

@@ -100,7 +100,7 @@ def plot_residuals(
     """
     pairs = [p for p in ("tt", "te", "ee") if p in set(table["pair"])]
     sets = list(dict.fromkeys(table["data_set"].tolist()))
-    colours = dict(zip(sets, itertools.cycle(SERIES)))  # noqa: B905 (an endless cycle)
+    colours = dict(zip(sets, itertools.cycle(SERIES)))
     with style():
         fig = new_figure(max(4.2, 3.8 * len(pairs)), 4.6 + 0.22 * len(chi2))
         axes = fig.subplots(2, len(pairs), sharex="col", squeeze=False, height_ratios=[2.2, 1])
@@ -124,7 +124,11 @@ def plot_residuals(
         axes[0, 0].set_ylabel(r"$D_\ell$ [$\mu$K$^2$]")
         axes[1, 0].set_ylabel("(data − fit) / σ")
         axes[0, 0].legend(loc="upper right", fontsize=8)
-        handles = [Line2D([], [], marker="o", ls="", ms=4, color=colours.get(n, "none")) for n in chi2 if n != "total"]
+        handles = [
+            Line2D([], [], marker="o", ls="", ms=4, color=colours.get(n, "none"))
+            for n in chi2
+            if n != "total"
+        ]
         fig.legend(handles, _legend(table, chi2, titles or {}), loc="outside upper left", ncols=1)
     return fig
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from cmbfit.errors import ConfigError, at, unknown_name
+from cmbfit.errors import ConfigError, Problems, at, unknown_name
 from cmbfit.fit.defaults import Box, default_prior, default_start
 from cmbfit.fit.description import Correlations, Fit, Gate, Reference
-from cmbfit.fit.problems import Problems
 from cmbfit.fit.theory import TheoryPlan, plan_theory
 from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.selection import OWN, Selection, select
-from cmbfit.theory.parameters import DERIVED
+from cmbfit.theory.parameters import REPORTED
 
 _SHOWN = ("H0", "sigma8")
 
@@ -87,7 +86,7 @@ def complete_fit(
         reference = _reference(section.get("reference"))
         values = reference.parameters if reference else {}
         if nuisances is not None:
-            known = [*plan.parameters, *nuisances, *DERIVED]
+            known = [*plan.parameters, *nuisances, *REPORTED]
             _require_known(f"{where}.show", show, known)
             _require_known(f"{where}.reference.parameters", values, known)
         for parameter, (_, sigma) in values.items():

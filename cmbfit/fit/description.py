@@ -148,7 +148,9 @@ class Fit:
                     {p: (m, s) for p, (m, s) in reference["parameters"].items()},
                     joint
                     and Correlations(
-                        joint["source"], tuple(joint["parameters"]), tuple(tuple(row) for row in joint["matrix"])
+                        joint["source"],
+                        tuple(joint["parameters"]),
+                        tuple(tuple(row) for row in joint["matrix"]),
                     ),
                 ),
             }

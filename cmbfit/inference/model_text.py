@@ -56,7 +56,15 @@ def _row(model: Mapping[str, Any], reference: bool) -> dict[str, str]:
 
 def number_columns(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return the keys of the columns of numbers that any model has."""
-    numbers = ("parameters", "delta_chi2", "delta_aic", "delta_bic", "ln_b", "ln_b_savage_dickey", "look_elsewhere")
+    numbers = (
+        "parameters",
+        "delta_chi2",
+        "delta_aic",
+        "delta_bic",
+        "ln_b",
+        "ln_b_savage_dickey",
+        "look_elsewhere",
+    )
     return [key for key in numbers if any(row[key] not in ("", "0") for row in rows)]
 
 

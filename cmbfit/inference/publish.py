@@ -20,7 +20,7 @@ from cmbfit.inference.products import Samples, collect_samples, write_samples
 from cmbfit.inference.summary import summarise
 from cmbfit.io import write_json
 from cmbfit.likelihood.posterior import Posterior
-from cmbfit.theory.parameters import DERIVED
+from cmbfit.theory.parameters import REPORTED
 
 
 def samples_with_derived(posterior: Posterior, chains: Sequence[Chain]) -> Samples:
@@ -56,7 +56,8 @@ def derived_columns(
         return {}
     with torch.no_grad():
         table = posterior.theory.derived(torch.from_numpy(theta).to(posterior.device))
-    return {name: table[name].cpu().numpy() for name in DERIVED if name in table}
+    names = (name for name in REPORTED if name in table and name not in posterior.theory.parameters)
+    return {name: table[name].cpu().numpy() for name in names}
 
 
 def ranges_of(posterior: Posterior) -> dict[str, tuple[float | None, float | None]]:

@@ -43,6 +43,11 @@ def chosen_rows(samples: Samples, draws: int, seed: list[int]) -> np.ndarray:
     return np.random.default_rng(seed).choice(len(samples.joined), draws, replace=False)
 
 
+def first_points(marks: Mapping[str, int]) -> int | None:
+    """Return how many points a check begins with, None where it has no more than these."""
+    return marks["least"] if marks["least"] < marks["draws"] else None
+
+
 def in_order(first: int, parts: int) -> np.ndarray:
     """Return which of the first points stand in the joined parts, part after part."""
     return np.concatenate([np.arange(first)[i::parts] for i in range(parts)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cmbfit.report.finding import excess
 from cmbfit.report.figures import PageFigure
+from cmbfit.report.finding import excess
 
 if TYPE_CHECKING:
     from cmbfit.report.run import Run
@@ -48,7 +48,11 @@ def _mask(run: Run, _: str) -> str:
 def _spectra(run: Run, _: str) -> str:
     signal, pair = _settings(run, "spectra", "signal"), _settings(run, "spectra", "pair")
     words = f"Here {' × '.join(pair)}. " if pair else ""
-    return words + (f"Compared with theory: {', '.join(x.upper() for x in signal)}; the others with zero." if signal else "")
+    return words + (
+        f"Compared with theory: {', '.join(x.upper() for x in signal)}; the others with zero."
+        if signal
+        else ""
+    )
 
 
 def _residuals(run: Run, subject: str) -> str:
@@ -60,7 +64,8 @@ def _residuals(run: Run, subject: str) -> str:
         chi2 = fit["chi2"][data["name"]]
         n = data.get("n_data")
         said.append(
-            f"{data['title']}: χ² = {chi2:.1f}" + (f" for {n}, PTE {excess(chi2, n):.2f}" if n else " (not Gaussian)")
+            f"{data['title']}: χ² = {chi2:.1f}"
+            + (f" for {n}, PTE {excess(chi2, n):.2f}" if n else " (not Gaussian)")
         )
     return "; ".join(said) + "."
 
@@ -90,7 +95,11 @@ def _traces(run: Run, subject: str) -> str:
 
 def _reweight(run: Run, subject: str) -> str:
     record = run.fits.get(subject, {}).get("reweighted")
-    return f"Here {record['n_points']} points; ln w scatters by {record['log_weight']['std']:.4f}." if record else ""
+    return (
+        f"Here {record['n_points']} points; ln w scatters by {record['log_weight']['std']:.4f}."
+        if record
+        else ""
+    )
 
 
 def _predictive(run: Run, subject: str) -> str:
@@ -98,14 +107,20 @@ def _predictive(run: Run, subject: str) -> str:
         if fit["fit"] == subject and fit["tests"]:
             flagged = [f"{t['data_set']} {t['part']}" for t in fit["tests"] if t["flagged"]]
             draws = fit["tests"][0].get("draws")
-            return (f"{draws} draws. " if draws else "") + (f"Flagged: {', '.join(flagged)}." if flagged else "None is flagged here.")
+            return (f"{draws} draws. " if draws else "") + (
+                f"Flagged: {', '.join(flagged)}." if flagged else "None is flagged here."
+            )
     return ""
 
 
 def _models(run: Run, _: str) -> str:
     tables = run.products.get("models", {}).get("tables", ())
     n = sum(len(table["models"]) - 1 for table in tables)
-    return f"{n} {'model' if n == 1 else 'models'} against {' and '.join(t['models'][0]['title'] for t in tables)}." if n else ""
+    return (
+        f"{n} {'model' if n == 1 else 'models'} against {' and '.join(t['models'][0]['title'] for t in tables)}."
+        if n
+        else ""
+    )
 
 
 _OF_THE_RUN: Mapping[str, Callable[[Run, str], str]] = {

@@ -44,6 +44,8 @@ CAPTIONS = {
     "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
     "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
+    "distances": "Baryon acoustic oscillations over the best fit, and magnitudes of supernovae about it (of the best absolute "
+    "magnitude). Points must scatter about zero as their errors say; D_M and D_H of one redshift are correlated.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
@@ -76,6 +78,7 @@ TITLES = {
     "reweight": "Emulated against exact theory",
     "residuals": "Fitted data and best fit",
     "corner": "Posterior",
+    "distances": "Distances and the fit",
     "primordial": "Primordial spectrum and its imprint",
     "models": "Models compared",
     "tension": "Data sets against each other",
@@ -85,7 +88,7 @@ TITLES = {
 """Title of each kind of figure, in words."""
 
 PLACES = {
-    "fit": ("corner", "residuals", "primordial", "traces", "reweight", "emulator"),
+    "fit": ("corner", "residuals", "distances", "primordial", "traces", "reweight", "emulator"),
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
@@ -102,7 +105,7 @@ PLACES = {
 _OVERSAMPLED = 1.5
 """Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
 
-SOMETIMES = ("primordial",)
+SOMETIMES = ("distances", "primordial")
 """Kinds of the section ``fit`` that not every fit has."""
 
 

@@ -137,7 +137,9 @@ def _models(product: Mapping[str, Any] | None) -> Iterator[Markup]:
         if not rated:
             continue
         ln_b, model = max(rated, key=lambda x: x[0])
-        verdict = "favoured over" if ln_b > 1 else "not distinguished from" if ln_b > -1 else "disfavoured against"
+        verdict = (
+            "favoured over" if ln_b > 1 else "not distinguished from" if ln_b > -1 else "disfavoured against"
+        )
         which = "" if len(rated) == 1 else f"Of {len(rated)} other models the most probable, "
         yield Markup("{}{}, is {} {}: ln B = {}, Δχ² = {}, with the priors named below.").format(
             which, model["title"], verdict, table["models"][0]["title"],

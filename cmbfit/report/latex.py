@@ -16,12 +16,12 @@ _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textas
 
 
 def latex_text(text: str) -> str:
-    """Return a text with LaTeX's special characters escaped.
+    r"""Return a text with LaTeX's special characters escaped.
 
     Examples
     --------
     >>> latex_text("plik & co, 2_bins")
-    'plik \\\\& co, 2\\\\_bins'
+    'plik \\& co, 2\\_bins'
     """
     return re.sub(r"[\\~^&%$#_{}]", lambda found: _SPECIAL[found[0]], text)
 

@@ -14,6 +14,7 @@ import torch
 
 from cmbfit.data import load_registry
 from cmbfit.figures.chains import plot_traces, trace_table
+from cmbfit.figures.distances import distance_table, drawable, plot_distances
 from cmbfit.figures.posterior import marginal_table, plot_corner
 from cmbfit.figures.published import published_gaussian
 from cmbfit.figures.residuals import bandpower_table, plot_residuals
@@ -78,9 +79,14 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
     seen = [
         like for like in cpu.likelihoods if isinstance(like, GaussianBandpowers | MultiFrequencyBandpowers)
     ]
+    measured = drawable(cpu.likelihoods)
+    with torch.no_grad():
+        spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
+    if measured:
+        stems["distances"] = figures / f"distances_{fit.name}"
+        table = distance_table(measured, spectra.parameters, point)
+        save_figure(plot_distances(measured, table, summary["chi2"]), stems["distances"], table)
     if seen:
-        with torch.no_grad():
-            spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
         table = bandpower_table(seen, spectra, point)
         titles = {d["name"]: d["title"] for d in summary["data"]}
         save_figure(plot_residuals(table, spectra, summary["chi2"], titles), stems["residuals"], table)

@@ -90,7 +90,11 @@ def render(
             run=run,
             placed=list(place_sections(run)),
             config=yaml.safe_dump(
-                _plain(run.provenance["settings"]), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+                _plain(run.provenance["settings"]),
+                sort_keys=False,
+                allow_unicode=True,
+                default_flow_style=None,
+                width=100,
             ),
         )
     )

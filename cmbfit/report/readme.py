@@ -24,11 +24,20 @@ FILES: tuple[tuple[str, str], ...] = (
     (rf"spectra/{_NAME}\.leakage\.fits", "leakage between spectra in the bandpowers {0}"),
     (r"spectra/lowl\.json", "single low multipoles from the pixel likelihood"),
     (r"theory/fiducial\.txt", "the fiducial model's D_l in uK^2, columns ell tt te ee bb pp"),
-    (rf"theory/emulator_errors_{_NAME}\.json", "error of the emulator by multipole over the posterior of {0}"),
+    (
+        rf"theory/emulator_errors_{_NAME}\.json",
+        "error of the emulator by multipole over the posterior of {0}",
+    ),
     (rf"theory/exact/{_NAME}\.(?:part\d+|further)\.npz", "exact CAMB spectra at points of the chain {0}"),
-    (rf"theory/exact/{_NAME}\.decision\.json", "how many exact spectra decided the check of {0}, and by what margins"),
+    (
+        rf"theory/exact/{_NAME}\.decision\.json",
+        "how many exact spectra decided the check of {0}, and by what margins",
+    ),
     (rf"chains/{_NAME}\.ensemble\d+\.h5", "one independent chain of {0}, all steps (HDF5)"),
-    (rf"chains/{_NAME}\.samples\.h5", "the joined chain of {0} after burn-in, with derived parameters (HDF5)"),
+    (
+        rf"chains/{_NAME}\.samples\.h5",
+        "the joined chain of {0} after burn-in, with derived parameters (HDF5)",
+    ),
     (rf"chains/{_NAME}\.nc", "the chain of {0} for ArviZ (netCDF)"),
     (rf"chains/{_NAME}\.summary\.json", "means, errors, best fit, chi2 and convergence of {0}"),
     (rf"chains/{_NAME}\.reweight\.json", "what exact theory would change in {0}"),
@@ -81,7 +90,11 @@ def readme(folder: Path, run: Mapping[str, Any]) -> str:
     lines = [f"# {one_line(run_title(run['fits'], name))}", "", "Start with `report/index.html`.", ""]
     paths = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     for place in dict.fromkeys(p.rpartition("/")[0].split("/")[0] for p in paths):
-        own = [p for p in paths if p.rpartition("/")[0].split("/")[0] == place and not Path(p).name.startswith(".")]
+        own = [
+            p
+            for p in paths
+            if p.rpartition("/")[0].split("/")[0] == place and not Path(p).name.startswith(".")
+        ]
         lines.append(f"## {place}/" if place else "## Here")
         if place in FOLDERS:
             lines += ["", f"{FOLDERS[place].capitalize()}.", ""]
@@ -92,7 +105,9 @@ def readme(folder: Path, run: Mapping[str, Any]) -> str:
                 said.setdefault(describe(path), []).append(path.removeprefix(f"{place}/"))
         lines.append("")
         for words, files in said.items():
-            shown = ", ".join(f"`{one_line(f)}`" for f in files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
+            shown = ", ".join(f"`{one_line(f)}`" for f in files[:4]) + (
+                f" and {len(files) - 4} more" if len(files) > 4 else ""
+            )
             lines.append(f"- {shown}" + (f": {words}" if words else ""))
         lines.append("")
     return "\n".join(lines)

@@ -13,6 +13,8 @@ rule compute_exact:
         "<logs>/compute_exact/{fit}.part{part}.log",
     benchmark:
         "<benchmarks>/compute_exact/{fit}.part{part}.jsonl"
+    wildcard_constraints:
+        part="|".join(map(str, range(PLAN.exact_parts))),
     priority: -10
     conda:
         ENVIRONMENT
@@ -68,7 +70,10 @@ if PLAN.sequential:
 
 rule check_emulator:
     input:
-        **posterior(exact=lambda wc: PLAN.exact(wc.fit)),
+        **posterior(
+            exact=lambda wc: PLAN.exact(wc.fit),
+            samples="<results>/chains/{fit}.samples.h5",
+        ),
     output:
         checks="<results>/checks/emulator_{fit}.json",
         errors="<results>/theory/emulator_errors_{fit}.json",
@@ -84,14 +89,15 @@ rule check_emulator:
         fit=lambda wc: FITS[wc.fit],
         uses=uses,
         marks=MARKS,
+        seed=PLAN.seed,
         checkpoints=lambda wc: [
             *(kept(f"{wc.fit}.exact{i}") for i in range(PLAN.exact_parts)),
             kept(f"{wc.fit}.further"),
         ],
         code=code("check_emulator", of_fits=True),
     shell:
-        "python -m pipeline check_emulator --exact {input.exact:q} --fit={params.fit:q}"
-        " --marks={params.marks:q} --errors={output.errors:q} --checkpoints {params.checkpoints:q} --output={output.checks:q} > {log:q} 2>&1"
+        "python -m pipeline check_emulator --exact {input.exact:q} --samples={input.samples:q} --fit={params.fit:q}"
+        " --marks={params.marks:q} --seed {params.seed:q} --errors={output.errors:q} --checkpoints {params.checkpoints:q} --output={output.checks:q} > {log:q} 2>&1"
 
 
 rule reweight:

@@ -8,7 +8,6 @@ from scipy import stats
 
 from cmbfit.inference.sequential import (
     bounds,
-    chosen_rows,
     edge_mark,
     edges,
     in_order,
@@ -34,7 +33,9 @@ def test_what_is_far_inside_its_marks_is_decided_at_once(rng: np.random.Generato
 
 
 @pytest.mark.parametrize(("slope", "scatter"), [(0.06, 0.01), (-0.06, 0.0), (0.0, 0.09)])
-def test_what_lies_beyond_a_mark_is_never_decided(slope: float, scatter: float, rng: np.random.Generator) -> None:
+def test_what_lies_beyond_a_mark_is_never_decided(
+    slope: float, scatter: float, rng: np.random.Generator
+) -> None:
     """A shift of 0.06 sigma where 0.05 is allowed; a scatter whose 95% of |delta chi2| is 0.35 where 0.3 is.
 
     At five sigma one look in 3 million may err.

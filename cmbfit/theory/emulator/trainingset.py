@@ -17,7 +17,7 @@ from typing import Any
 import camb
 import numpy as np
 
-from cmbfit.checkpoint import Checkpoint, kept
+from cmbfit.checkpoint import Checkpoint, kept, require_made_of
 from cmbfit.errors import DataError, ParameterError
 from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
@@ -133,6 +133,11 @@ def _run(
     except ParameterError as error:
         return {"failed": str(error)}
     return {"dl": dl, "unlensed": unlensed, "derived": derived}
+
+
+def require_design(runs: TrainingSet, product: str | Path, design: Design, settings: CambSettings) -> None:
+    """Refuse a training set of another design or other settings than these, naming what differs (ResumeError)."""
+    require_made_of(product, runs.settings, chunk_settings(design, settings))
 
 
 def compute_points(

@@ -198,7 +198,6 @@ def make_cheap(patch: pytest.MonkeyPatch) -> None:
 
 def warm(patch: pytest.MonkeyPatch) -> None:
     """Do once, before all children, what each job's process does whatever it is asked: imports, docstrings, the code's version."""
-    import arviz.plots  # noqa: F401
     import camb  # noqa: F401
     import emcee  # noqa: F401
     import getdist  # noqa: F401
