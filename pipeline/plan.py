@@ -105,7 +105,10 @@ class Plan:
     def _plan_emulator(self) -> None:
         emulator = self.theory["emulator"]
         self.marks, self.train = emulator["check"], emulator.get("train")
-        self.exact_parts = self.marks["parts"]
+        # the points that a check begins with; further ones where these do not decide it
+        self.exact_first = min(self.marks["least"], self.marks["draws"])
+        self.exact_parts = min(self.marks["parts"], self.exact_first)
+        self.sequential = self.exact_first < self.marks["draws"]
         if self.train:
             design = self.train["design"]
             backgrounds = design["n_backgrounds"] + design.get("n_focus", 0)
@@ -178,9 +181,18 @@ class Plan:
         """Return the autocorrelation times that a fit's sampler asks for, if it knows such."""
         return getattr(settings_of(self.fits[fit].sampler), "tau_multiple", None)
 
-    def exact(self, fit: str) -> list[str]:
-        """Return the parts of a fit's exact spectra."""
+    def exact_parts_of(self, fit: str) -> list[str]:
+        """Return the parts of the exact spectra that a fit's check begins with."""
         return [f"{self.folder}/theory/exact/{fit}.part{i}.npz" for i in range(self.exact_parts)]
+
+    def exact(self, fit: str) -> list[str]:
+        """Return all of a fit's exact spectra, in order."""
+        further = [f"{self.folder}/theory/exact/{fit}.further.npz"] if self.sequential else []
+        return self.exact_parts_of(fit) + further
+
+    def decision(self, fit: str) -> list[str]:
+        """Return what says how many exact spectra decided a fit's check, where fewer than all may."""
+        return [f"{self.folder}/theory/exact/{fit}.decision.json"] if self.sequential else []
 
     def fitted(self, *names: str) -> dict[str, dict[str, str]]:
         """Return chain, summary and re-weighting of fits."""
