@@ -213,7 +213,13 @@ def load_file(path: str | Path) -> ModuleType:
 
 
 THEORIES: Registry[Any] = Registry(
-    "theory", "cmbfit.theories", {"background": "cmbfit.theory.background.theory:BackgroundTheory"}
+    "theory",
+    "cmbfit.theories",
+    {
+        "background": "cmbfit.theory.background.theory:BackgroundTheory",
+        "camb": "cmbfit.theory.camb_code:camb_theory",
+        "rotated": "cmbfit.theory.birefringence.theory:RotatedTheory",
+    },
 )
 """Classes of other theories, ``theory: {class: ...}`` of a fit."""
 

@@ -48,6 +48,7 @@ _ALL = (
     Parameter("Alens", r"A_\mathrm{L}", "factor on the lensing potential's power"),
     Parameter("r", r"r", "tensor-to-scalar ratio at k = 0.05/Mpc"),
     Parameter("nt", r"n_\mathrm{t}", "tensor spectral index"),
+    Parameter("beta", r"\beta", "rotation of polarisation after recombination, degrees"),
     Parameter(
         "f_pbh",
         r"f_\mathrm{PBH}f_\mathrm{eff}",
