@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
@@ -198,7 +199,9 @@ def make_cheap(patch: pytest.MonkeyPatch) -> None:
 
 def warm(patch: pytest.MonkeyPatch) -> None:
     """Do once, before all children, what each job's process does whatever it is asked: imports, docstrings, the code's version."""
-    import arviz.plots  # noqa: F401
+    with warnings.catch_warnings():  # ArviZ announces its refactoring, once a day
+        warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
+        import arviz.plots  # noqa: F401
     import camb  # noqa: F401
     import emcee  # noqa: F401
     import getdist  # noqa: F401
