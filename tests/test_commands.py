@@ -52,6 +52,7 @@ ELSEWHERE = {
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit check mine.yaml": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
+    "cmbfit report results/default fits/mine -o compared": "tests/cli/test_report.py::test_a_cut_run_against_the_whole",
     "cmbfit forecast CONFIG": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast --fit so_lat": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",

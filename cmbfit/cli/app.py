@@ -17,6 +17,7 @@ COMMANDS = {
     "fit": "fit:fit",
     "compare": "compare:compare",
     "forecast": "forecast:forecast",
+    "report": "report:report",
     "loglike": "loglike:loglike",
     "theory": "theory:theory",
     "spectra": "spectra:spectra",

@@ -55,6 +55,9 @@ CAPTIONS = {
     "of both colours should scatter as their errors say.",
     "predictive": "Bandpowers among replicas drawn from the posterior, and chi2 of data and replicas: the blue chi2 should lie "
     "within the grey ones. Flagged: p outside 0.01 to 0.99.",
+    "compared_corner": "Marginal posteriors (68% and 95%) of all fits; the first one is filled.",
+    "compared_shifts": "Mean and error of each fit about the first one's mean, in the first one's errors. Grey: one and two times the "
+    "scatter that is expected of the shift, from what the data share.",
     "traces": "Mean and 68% band of the walkers by step, and the longest autocorrelation time against chain length.",
 }
 """Caption of each kind of figure; the files are ``<kind>.png`` or ``<kind>_<subject>.png``. What it says of one run's numbers
@@ -83,6 +86,8 @@ TITLES = {
     "models": "Models compared",
     "tension": "Data sets against each other",
     "predictive": "Data among their replicas",
+    "compared_corner": "Posteriors over each other",
+    "compared_shifts": "Shifts and their expected scatter",
     "traces": "Chains",
 }
 """Title of each kind of figure, in words."""
