@@ -7,14 +7,15 @@ import torch
 
 from cmbfit.checkpoint import discard
 from cmbfit.fit import Fit, build_likelihoods, build_theory
+from cmbfit.inference.exact import read_exact
 from cmbfit.inference.products import read_samples
+from cmbfit.inference.sequential import first_points
 from cmbfit.io import read_json, write_json
 from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_of
 from cmbfit.theory.emulator.bundle import read_arrays
 from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.extrapolation import LEAST_LMAX, extrapolate_spectra
-from pipeline.compute_exact import read_exact
 
 
 def check_emulator(
@@ -33,7 +34,7 @@ def check_emulator(
     Parameters
     ----------
     exact
-        All parts of compute_exact, in order.
+        All parts of compute_exact, in order, and extend_exact's where there is one.
     samples
         The fit's chain (publish_chains).
     fit
@@ -52,7 +53,8 @@ def check_emulator(
     described, limits = Fit.read(fit), read_json(marks)
     theory = build_theory(described)
     chain = read_samples(samples)
-    computed, _ = read_exact(exact, chain, described, theory.parameters, limits["draws"], seed)
+    first = first_points(limits)
+    computed, _ = read_exact(exact, chain, described, theory.parameters, limits["draws"], seed, first)
     accuracy = measure(theory, computed.theta, computed.dl, computed.derived)
     manifest, arrays = read_arrays(bundle_folder(described.theory["emulator"]))
     checks = []

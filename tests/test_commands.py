@@ -52,6 +52,10 @@ ELSEWHERE = {
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit check mine.yaml": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
+    "cmbfit forecast CONFIG": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
+    "cmbfit forecast forecast": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
+    "cmbfit forecast forecast --fit so_lat": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
+    "cmbfit forecast forecast --fit litebird_rotation --fix tau": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit check": "tests/docs/test_configurations.py::test_check_finds_nothing_wrong",
     "cmbfit init": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit run mine.yaml": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
@@ -114,6 +118,7 @@ _INDEX = "needs a package index"
 NOT_RUN = {
     "cmbfit compare mine.yaml --model lcdm --model running --evidence nested": "needs early_universe's transfer functions",
     "cmbfit data fetch act_dr6_cmb_only": "needs the archive's server",
+    "cmbfit data fetch so_noise": "needs the archive's server",
     "cmbfit data fetch --trust-first wmap9 planck_pr3": "gigabytes of the archives' servers",
     "cmbfit fit pipeline/config/ground.yaml --fit lcdm_p_act --quick": "needs files of ACT's and SPT's servers",
     "conda env create -f environment.yml": "needs conda and its index",

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run:run",
     "fit": "fit:fit",
     "compare": "compare:compare",
+    "forecast": "forecast:forecast",
     "loglike": "loglike:loglike",
     "theory": "theory:theory",
     "spectra": "spectra:spectra",

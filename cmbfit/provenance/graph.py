@@ -88,5 +88,11 @@ class Graph:
 
 
 def _candidates(product: str) -> list[str]:
-    """Return what a rule may name a file by: itself, the product that it is the record of (x.fits.json), a folder above."""
-    return [product, product.removesuffix(".json"), *(str(p) for p in PurePosixPath(product).parents)]
+    """Return what a rule may name a file by: itself, what it is the record of (x.fits.json, x.record.json), a folder."""
+    of_json = product.removesuffix(".record.json") + ".json"
+    return [
+        product,
+        of_json,
+        product.removesuffix(".json"),
+        *(str(p) for p in PurePosixPath(product).parents),
+    ]

@@ -198,7 +198,7 @@ class FieldCorrelations:
 
     def _gradient(self, mask: int) -> Array:
         if mask not in self._gradients:
-            self._gradients[mask] = gradient(self._masks.masks[mask].weights, self.lmax)
+            self._gradients[mask] = gradient(self._masks.masks[mask].weights, self.lmax, self._nthreads)
         return self._gradients[mask]
 
     def _prepare(self, key: Weight) -> None:

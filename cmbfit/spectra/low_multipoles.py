@@ -36,7 +36,8 @@ _DEGREES = 450.0
 
 def exact_lmax(fields: list[Field], lmax: int) -> int:
     """Return up to which l the linear algebra is worth its cost: the smaller the sky, the wider its kernels."""
-    sky = min(f.mask_of(x).fsky_modes for f in fields for x in "te")
+    masks = {id(m): m for f in fields for m in (f.mask, f.mask_of("e"))}
+    sky = min(m.fsky_modes for m in masks.values())
     radius = np.degrees(np.arccos(1 - 2 * sky))
     return min(lmax, int(np.clip(round(_DEGREES / radius), _LEAST, _MOST)))
 

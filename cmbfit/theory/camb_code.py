@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import camb
@@ -357,3 +357,19 @@ class CambTheory(OnDevice):
                 **{p: tables[:, i] for i, p in enumerate(DERIVED)},
             },
         )
+
+
+def camb_theory(preset: str = "planck2018", vary: Iterable[str] = (), lmax: int | None = None) -> CambTheory:
+    """Return CAMB as a fit's theory, ``theory: {class: camb, options: {vary: [nnu]}}``: seconds a point, for forecasts.
+
+    Parameters
+    ----------
+    preset : str
+        Of :data:`PRESETS`.
+    vary : iterable of str
+        See `extra` of :class:`CambTheory`.
+    lmax : int, optional
+        The preset's own when omitted.
+    """
+    settings = get_preset(preset)
+    return CambTheory(settings if lmax is None else replace(settings, lmax=lmax), vary)

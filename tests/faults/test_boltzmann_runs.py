@@ -14,12 +14,13 @@ import pytest
 from cmbfit.checkpoint import Checkpoint
 from cmbfit.errors import DataError, ParameterError, ResumeError
 from cmbfit.fit import Fit
+from cmbfit.inference.exact import read_exact, settings_of
 from cmbfit.inference.products import Samples
+from cmbfit.inference.sequential import chosen_rows
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator import trainingset
 from cmbfit.theory.emulator.trainingset import compute_points, read_training_set, write_chunk
 from cmbfit.theory.parameters import DERIVED, LCDM
-from pipeline.compute_exact import chosen_rows, read_exact, settings_of
 from pipeline.compute_theory import compute_theory
 from pipeline.train_emulator import train_emulator
 

@@ -92,7 +92,7 @@ def test_figures_open_enlarged_and_close(browser: Any, page_file: Path) -> None:
     thumbnail = page.eval_on_selector("#figure-traces_lcdm img", "i => i.getBoundingClientRect().width")
     page.click("#figure-traces_lcdm .zoom")
     assert page.is_visible("#viewer")
-    assert page.inner_text("#viewer p") == "traces_lcdm"
+    assert page.inner_text("#viewer p") == "Figure 2. Chains"
     image = page.eval_on_selector(
         "#viewer img", "i => [i.getBoundingClientRect().width, i.getBoundingClientRect().bottom]"
     )
@@ -101,7 +101,7 @@ def test_figures_open_enlarged_and_close(browser: Any, page_file: Path) -> None:
     page.click("#viewer img")  # ... and then pixel by pixel
     assert page.eval_on_selector("#viewer img", "i => i.width == i.naturalWidth")
     page.keyboard.press("ArrowRight")
-    assert page.inner_text("#viewer p") == "spectra"
+    assert page.inner_text("#viewer p") == "Figure 3. Spectra of the maps"
     page.keyboard.press("Escape")
     assert not page.is_visible("#viewer")
 

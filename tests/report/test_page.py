@@ -177,5 +177,6 @@ def test_costs_are_read_and_unmeasured_ones_left_out(tmp_path: Path) -> None:
     (tmp_path / "fits" / "sample.jsonl").write_text(json.dumps(rows) + "\n")
     (tmp_path / "short.jsonl").write_text(json.dumps({**rows, "max_rss": None}) + "\n")
     (tmp_path / "empty.jsonl").write_text("")
-    row = {"wall_s": 12.5, "cpu_s": 20.0, "max_rss_mb": 300.0}
+    ended = (tmp_path / "fits" / "sample.jsonl").stat().st_mtime
+    row = {"wall_s": 12.5, "cpu_s": 20.0, "max_rss_mb": 300.0, "ended": ended}
     assert read_costs(tmp_path) == [{"job": "fits/sample", "file": "fits/sample.jsonl", **row}]

@@ -245,9 +245,17 @@ def read_training_set(paths: Sequence[str | Path], *, unlensed: bool = True) -> 
             changed = [k for k in part.settings if part.settings[k] != parts[0].settings[k]]
             raise DataError(f"{path}: made with other settings than {paths[0]}: {', '.join(changed)} differ")
         parts.append(part)
+        del part
+    return join(parts)
+
+
+def join(parts: list[TrainingSet]) -> TrainingSet:
+    """Join training sets of the same settings; the list is emptied."""
     first = parts[0]
     fields: dict[str, list[np.ndarray]] = {name: [getattr(p, name) for p in parts] for name in _ARRAYS}
     failures = [failure for p in parts for failure in p.failures]
-    del parts, part  # so that each field's pieces go when they are joined: spectra fill gigabytes
+    settings, names = first.settings, first.names
+    parts.clear()
+    del first  # so that each field's pieces go when they are joined: spectra fill gigabytes
     joined = {name: np.concatenate(fields.pop(name)) for name in _ARRAYS}
-    return TrainingSet(**joined, failures=failures, settings=first.settings, names=first.names)
+    return TrainingSet(**joined, failures=failures, settings=settings, names=names)

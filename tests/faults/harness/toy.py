@@ -47,7 +47,7 @@ TARGETS = tuple(
 
 _STAGES = (
     *("sample_posterior", "publish_chains", "compute_evidence", "compare_fits"),
-    *("compute_exact", "check_emulator", "reweight"),
+    *("compute_exact", "extend_exact", "check_emulator", "reweight"),
 )
 _DESCRIPTION = catalog.description
 
