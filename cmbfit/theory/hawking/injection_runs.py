@@ -172,7 +172,8 @@ def compute_injection(
     words["z_reio"] = float(base["z_reio"])
     norm = {p: base[p][2:] for p in ("tt", "ee", "bb")}
     norm["te"] = np.sqrt(norm["tt"] * norm["ee"])
-    rows, start = [], time.perf_counter()
+    rows: list[tuple[float, float, np.ndarray, float]] = []
+    start = time.perf_counter()
     for (mass, largest), unit in zip(design.max_fractions.items(), units, strict=True):
         for u in unit.tolist():
             got = kept(store, f"run_{len(rows)}", partial(run, mass, u * largest, cosmology=words))
