@@ -24,7 +24,7 @@ from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations, Term
 from cmbfit.spectra.coupling import Coupling, coupling_name
 from cmbfit.spectra.fields import Field
-from cmbfit.spectra.low_multipoles import LowMultipoles, exact_lmax
+from cmbfit.spectra.low_multipoles import LowMultipoles, exact_lmax, leakage_note
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.multi import Entry, Plan
 
@@ -171,7 +171,13 @@ def _sorted(a: int, b: int) -> Label:
 
 
 def multi_covariance(
-    plan: Plan, fields: Sequence[Field], signal: Spectra, *, low: int | None = None, nthreads: int = 1
+    plan: Plan,
+    fields: Sequence[Field],
+    signal: Spectra,
+    *,
+    low: int | None = None,
+    nthreads: int = 1,
+    notes: list[str] | None = None,
 ) -> Array:
     """Return the covariance of the data vector of :func:`~cmbfit.spectra.multi.estimate_bandpowers`.
 
@@ -183,7 +189,10 @@ def multi_covariance(
         Fiducial theory from l = 0 to plan.lmax, see :func:`~cmbfit.spectra.estimate.cl_from_dl`.
     low : int, optional
         Multipole up to which pseudo-spectra without pure B are done by linear algebra
-        (:mod:`cmbfit.spectra.low_multipoles`); 10 to 24, the more the smaller the sky, when omitted; 0 for none.
+        (:mod:`cmbfit.spectra.low_multipoles`); when omitted 10 to 16, the more the smaller the sky, and up to 30 where
+        40 % of the masked B are leaked E; 0 for none.
+    notes : list of str, optional
+        What is to be said of the result is added to it.
 
     Returns
     -------
@@ -203,7 +212,9 @@ def multi_covariance(
         for (to, source), inverse in plan.masters[entry.a, entry.b].inverses.items():
             if to == entry.spectrum:
                 uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, inverse))
-    low = exact_lmax(list(fields), plan.lmax) if low is None else low
+    low = exact_lmax(corr) if low is None else low
+    if notes is not None:
+        notes += leakage_note(corr, low)
     lowest = np.flatnonzero(
         [(min(b - 1, low) + 1 - a) * 2 >= b - a for a, b in itertools.pairwise(plan.bins.edges)]
     )
