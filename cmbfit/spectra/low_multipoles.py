@@ -22,7 +22,6 @@ from cmbfit.sky.harmonic import Alm, alm_size, lmax_of, map2alm
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations
-from cmbfit.spectra.fields import Field
 from cmbfit.spectra.filters import FilteredModes
 from cmbfit.spectra.grid import Grid
 from cmbfit.spectra.master import Spectra, seen, spectrum_of
@@ -73,10 +72,8 @@ def leakage_note(corr: FieldCorrelations, low: int) -> list[str]:
     top = leaked_lmax(corr)
     if top <= low:
         return []
-    return [
-        f"errors of EB, TB and BB at l {low + 1}-{top} may be off by up to a third: much of the masked B is leaked E there; take "
-        "fewer fields at once, pure B, or simulations"
-    ]
+    note = f"errors of EB, TB and BB at l {low + 1}-{top} may be off by up to a third: much of the masked B is leaked E there; "
+    return [note + "take fewer fields at once, pure B, or simulations"]
 
 
 def alike(corr: FieldCorrelations, name: str) -> str:

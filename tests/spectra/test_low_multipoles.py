@@ -216,7 +216,8 @@ def test_share_of_leaked_e(lcdm) -> None:
         wanted = power["leaked"][ell].sum() / (power["leaked"][ell] + power["rest"][ell]).sum()
         # of noise in E, which the share does not count, some leaks as well
         assert corr.leaked_share("a")[ell].mean() == pytest.approx(wanted, rel=0.25, abs=0.01)
-    assert exact_lmax(corr) == 13 and not leakage_note(corr, 13)
+    assert exact_lmax(corr) == 13
+    assert not leakage_note(corr, 13)
     quiet = [replace(f, noise=Noise(0.06 * level, 0.06 * level)) for f in fields]
     assert exact_lmax(FieldCorrelations(quiet, signal, lmax)) == 30
     many = [
