@@ -238,6 +238,11 @@ class FieldCorrelations:
         one, two = (pure_scale(self.lmax) if x == PURE else np.ones(self.lmax + 1) for x in pq)
         return one, two
 
+    def coupling_of(self, name: str, letter: str) -> Coupling:
+        """Return the coupling of the mask of the field "t" or "e" with itself."""
+        mask = self.fields[name].mask_of(letter)
+        return self._masks.of(mask, mask)
+
     def leaked_share(self, name: str) -> Array:
         """Return the share of the power of a field's masked B, noise included, that is leaked E; shape (lmax + 1,)."""
         field, cl = self.fields[name], self._coupled(name, name)

@@ -7,6 +7,9 @@ the cross-spectrum of their weights. Hence Cov(EE, BB) = +1/2 S S' X-- and Cov(E
 - 1/4 S S' X-- with S = C_EE + C_BB, power that leaked from E counted apart.
 
 Two leaked powers share a direction, <cos^4> = 3/8 against <cos^2>^2 = 1/4: a factor 3/2.
+
+A fit of templates takes modes away: sum_mm' <XZ><YW> over a projected sky counts those that are left, as the mean
+pseudo-spectrum does, so both fall by the same factor (:attr:`~cmbfit.spectra.master.Master.kept`).
 """
 
 from __future__ import annotations
@@ -224,12 +227,17 @@ def multi_covariance(
     pairs = [(one, two) for k, one in enumerate(sources) for two in sources[: k + 1]]
     padded = plan.bins.padded(plan.lmax)
     binned, binning = BinnedCovariance(corr, padded, pairs), padded.binning(plan.lmax)
+    indicator = padded.indicator(plan.lmax)
     for one, two in pairs:
-        block = binned.block(one, two)
+        left_over = [
+            np.sqrt(plan.masters[x.a, x.b].kept.get(x.spectrum, np.ones(padded.n))) for x in (one, two)
+        ]
+        block = binned.block(one, two) * np.outer(*left_over)
         better = None
         if exact is not None and exact.holds(one) and exact.holds(two):
             row = binning[:, : exact.reach + 1]
-            closed = pseudo_covariance(corr, one, two, exact.reach)
+            of_ell = [(1 + (x - 1) @ indicator)[: exact.reach + 1] for x in left_over]
+            closed = pseudo_covariance(corr, one, two, exact.reach) * np.outer(*of_ell)
             better = block + row @ (exact.put_into(closed, one, two) - closed) @ row.T
         for i, left in uses[one]:
             half = left @ block

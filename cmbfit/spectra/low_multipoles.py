@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from cmbfit.sky.harmonic import Alm, alm_size, lmax_of, map2alm
 from cmbfit.sky.maps import Array
+from cmbfit.spectra.binning import dl_factor
 from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations
-from cmbfit.spectra.filters import FilteredModes
+from cmbfit.spectra.filters import FilteredModes, FilterResponse
 from cmbfit.spectra.grid import Grid
 from cmbfit.spectra.master import Spectra, seen, spectrum_of
 from cmbfit.spectra.multi import Entry
@@ -37,6 +38,9 @@ _DEGREES = 450.0
 _LEAKED, _LEAKED_MOST = 0.4, 30
 """Share of E in the masked B above which closed forms of EB and TB are off by more than a tenth, and up to which l."""
 
+_TAKEN = 0.1
+"""Share of the power of T, or of E and B, taken by a fit of templates above which closed forms are not trusted."""
+
 _PAIRS = 4
 """Pairs of fields with masks or beams of their own for which the most is done: the cost is that of low^4 pairs."""
 
@@ -45,7 +49,7 @@ def exact_lmax(corr: FieldCorrelations) -> int:
     """Return up to which l the linear algebra is worth its cost.
 
     The smaller the sky, the wider its kernels. Where much of the masked B is leaked E, the closed form of EB is a
-    difference of nearly equal numbers: exact up to l = 30, less where many fields make that expensive.
+    difference of nearly equal numbers, and where a fit of templates takes large scales away the modes left are few: exact up to l = 30, less where many fields make that expensive.
     """
     masks = {id(m): m for f in corr.fields.values() for m in (f.mask, f.mask_of("e"))}
     sky = min(m.fsky_modes for m in masks.values())
@@ -53,7 +57,27 @@ def exact_lmax(corr: FieldCorrelations) -> int:
     low = int(np.clip(round(_DEGREES / radius), _LEAST, _MOST))
     pairs = len({alike(corr, name) for name in corr.fields}) ** 2
     affordable = [k for k in range(low, _LEAKED_MOST + 1) if _work(k) * pairs <= _work(_LEAKED_MOST) * _PAIRS]
-    return min(corr.lmax, max([low, *(k for k in affordable if k <= leaked_lmax(corr))]))
+    wanted = max(leaked_lmax(corr), filtered_lmax(corr))
+    return min(corr.lmax, max([low, *(k for k in affordable if k <= wanted)]))
+
+
+def filtered_lmax(corr: FieldCorrelations) -> int:
+    """Return the highest l, up to 30, at which a fit of templates takes a tenth of the power of T, or of E and B; 0 for none."""
+    top = min(corr.lmax, 2 * _LEAKED_MOST)
+    found = 0
+    for name in {alike(corr, name) for name in corr.fields}:
+        field = corr.fields[name]
+        for x, kind in (("t", "x00"), ("e", "xpp")):
+            if field.filters is None or not len(field.filters.of(x)[0]):
+                continue
+            c = corr.coupling_of(name, x)
+            flat = np.divide(
+                1.0, dl_factor(corr.lmax), out=np.zeros(corr.lmax + 1), where=np.arange(corr.lmax + 1) > 1
+            )
+            plain = c.times(kind, (2 * np.arange(corr.lmax + 1) + 1) * flat)
+            share = 0.5 * FilterResponse(field, field, top).share(x + x, plain[: top + 1])  # of both sides
+            found = max([found, *np.flatnonzero(share[: _LEAKED_MOST + 1] > _TAKEN).tolist()])
+    return found
 
 
 def _work(low: int) -> int:
