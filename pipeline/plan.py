@@ -19,6 +19,7 @@ from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
+from cmbfit.likelihood.selection import measures_distances
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
@@ -138,6 +139,7 @@ class Plan:
         for name, fit in self.fits.items():
             with at(f"fits.{name}.theory.transfer"):
                 watchable(fit.transfer or "")
+        self.distance_fits = [n for n, f in self.fits.items() if measures_distances(f.data)]
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
@@ -305,6 +307,7 @@ class Plan:
         late = [
             *(["lowl", "lowl_maps"] if self.lowl else []),
             *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+            *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]

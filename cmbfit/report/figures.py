@@ -44,8 +44,8 @@ CAPTIONS = {
     "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
     "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
-    "distances": "Baryon acoustic oscillations over the best fit, and magnitudes of supernovae about it (of the best absolute "
-    "magnitude). Points must scatter about zero as their errors say; D_M and D_H of one redshift are correlated.",
+    "distances": "Baryon acoustic oscillations over the best fit, and magnitudes of supernovae about it (and about their "
+    "common mean). Points must scatter about zero as their errors say; D_M and D_H of one redshift are correlated.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",

@@ -84,7 +84,7 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
     if measured:
         stems["distances"] = figures / f"distances_{fit.name}"
-        table = distance_table(measured, spectra.parameters, point)
+        table = distance_table(measured, spectra.parameters)
         save_figure(plot_distances(measured, table, summary["chi2"]), stems["distances"], table)
     if seen:
         table = bandpower_table(seen, spectra, point)

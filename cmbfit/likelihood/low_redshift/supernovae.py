@@ -124,11 +124,6 @@ class Supernovae(DistanceLikelihood):
         """Return the distance moduli of a model."""
         return torch.add(self._fixed[:, None], seen.dm, alpha=_MAGNITUDES)
 
-    def best_offset(self, seen: Seen) -> torch.Tensor:  # shape: (batch,)
-        """Return the M that fits best."""
-        white = self._whiten(self._magnitudes[:, None] - self.moduli(seen))
-        return (self._ones.T @ white)[0] / self._ones.square().sum()
-
     def log_prob_of(
         self, seen: Seen, nuisance: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:  # shape: (batch,)
