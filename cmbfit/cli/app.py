@@ -17,6 +17,7 @@ COMMANDS = {
     "fit": "fit:fit",
     "compare": "compare:compare",
     "loglike": "loglike:loglike",
+    "lite": "lite:lite",
     "theory": "theory:theory",
     "spectra": "spectra:spectra",
     "stokes": "stokes:stokes",

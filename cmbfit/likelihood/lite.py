@@ -12,28 +12,25 @@ gauge U^T Pi (c - mean) = 0, in which the two are independent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import linalg
+from scipy import optimize
 
-from cmbfit.errors import LikelihoodError, unknown_name
+from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.cuts import centres
+from cmbfit.likelihood.lite_nuisance import StandardNuisance
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
-from cmbfit.likelihood.priors import Gaussian, JointGaussian
 from cmbfit.likelihood.steps import Add, AddBinned, Derivative, Rescale
 from cmbfit.theory.spectra import Spectra
-
-CALIBRATIONS = {"Tcal": {"tt": 2.0, "te": 1.0}, "Ecal": {"te": 1.0, "ee": 2.0}}
-"""Calibrations of the new data set, and the powers by which they divide each pair."""
 
 _STEP = 0.02
 """Of differences of gradients, in standard deviations: errors of 1e-4 of the Hessian."""
 
 _CONVERGED = 1e-3
-"""Largest last Newton step, in standard deviations."""
+"""Largest Newton step that is left, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +47,26 @@ class Lite:
         Without the calibrations.
     windows : dict of str to numpy.ndarray, shape (n of the pair, lmax + 1)
         On D_l of the CMB, l from 0.
+    fiducial : numpy.ndarray, shape (n,)
+        Bandpowers of the fiducial model.
     calibrations : tuple of str
-        Of :data:`CALIBRATIONS`, those that are left to vary around 1.
+        Of :data:`~cmbfit.likelihood.lite_nuisance.CALIBRATIONS`, those that are left to vary around 1.
     calibration_covariance : numpy.ndarray, shape (n_calibrations, n_calibrations)
     nuisance : dict of str to (float, float)
         Mean and standard deviation of what was marginalised.
-    steps : int
-        Newton steps.
+    evaluations : int
+        Gradients of single points on the way to the maximum.
     """
 
     pairs: tuple[str, ...]
     data: np.ndarray
     covariance: np.ndarray
     windows: dict[str, np.ndarray]
+    fiducial: np.ndarray
     calibrations: tuple[str, ...]
     calibration_covariance: np.ndarray
     nuisance: dict[str, tuple[float, float]]
-    steps: int
+    evaluations: int
 
 
 def design(like: MultiFrequencyBandpowers) -> tuple[tuple[str, ...], np.ndarray]:
@@ -103,122 +103,6 @@ def design(like: MultiFrequencyBandpowers) -> tuple[tuple[str, ...], np.ndarray]
     return tuple(pairs), matrix
 
 
-class _Nuisance:
-    """Nuisance parameters as affine functions of standardised ones, and the ln prior of those.
-
-    Parameters
-    ----------
-    like : MultiFrequencyBandpowers
-    hold : sequence of str
-        Calibrations that stay at 1 in the place of the gauge.
-    """
-
-    def __init__(self, like: MultiFrequencyBandpowers, hold: Sequence[str]) -> None:
-        model, info = like.model, like.info
-        moved = {n for s in model.steps if isinstance(s, Derivative) for n in s.parameters}
-        scales = {n for s in model.steps if isinstance(s, Rescale) for n in s.parameters}
-        others = {n for s in model.steps if not isinstance(s, Rescale) for n in s.parameters}
-        self.names = tuple(like.outside(n) for n in model.parameters)
-        self.moved = tuple(like.outside(n) for n in model.parameters if n in moved)
-        gauged = [i for i, n in enumerate(model.parameters) if n in scales - others]
-        self.mean, precision = _gaussian(info.nuisance, info.joint_priors, self.names, info.name)
-        free = [i for i, n in enumerate(model.parameters) if n not in moved and i not in gauged]
-        mixed = precision[np.ix_(gauged, [i for i in range(len(self.names)) if i not in gauged])]
-        if mixed.any():
-            raise LikelihoodError(
-                f"{info.name}: a calibration's prior is correlated with a foreground's, which is not split"
-            )
-        self.calibrations, directions = _overall(like, [self.names[i] for i in gauged], self.mean)
-        pi = precision[np.ix_(gauged, gauged)]
-        kept = directions.T @ pi @ directions
-        self.calibration_covariance = np.linalg.inv(kept) if len(kept) else np.zeros((0, 0))
-        gauge = directions.T @ pi
-        if hold:
-            gauge = _held(hold, [self.names[i] for i in gauged], directions, info.name)
-        null = linalg.null_space(gauge) if len(gauge) else np.eye(len(gauged))
-        relative = pi - pi @ directions @ self.calibration_covariance @ directions.T @ pi
-        values, vectors = np.linalg.eigh(null.T @ relative @ null)
-        if len(values) and values[0] <= 0:
-            raise LikelihoodError(f"{info.name}: the relative calibrations have no prior")
-        self.basis = np.zeros((len(self.names), len(free) + null.shape[1]))
-        inner = precision[np.ix_(free, free)]
-        self.basis[np.ix_(free, range(len(free)))] = np.linalg.cholesky(np.linalg.inv(inner))
-        self.basis[np.ix_(gauged, range(len(free), self.basis.shape[1]))] = (
-            null @ vectors / np.sqrt(values) if len(gauged) else np.zeros((0, 0))
-        )
-        self.variance = {n: 1 / precision[i, i] for i, n in enumerate(self.names) if n in self.moved}
-
-
-def _held(hold: Sequence[str], names: list[str], directions: np.ndarray, where: str) -> np.ndarray:
-    """Return the rows that pick the calibrations that stay at their mean."""
-    if unknown := [n for n in hold if n not in names]:
-        raise LikelihoodError(f"{where}: hold: {unknown_name('calibration', unknown[0], names)}")
-    rows = np.eye(len(names))[[names.index(n) for n in hold]]
-    if len(hold) != directions.shape[1] or np.linalg.matrix_rank(rows @ directions) < directions.shape[1]:
-        raise LikelihoodError(
-            f"{where}: hold: expected {directions.shape[1]} calibrations, one of T and one of E, found {', '.join(hold)}"
-        )
-    return rows
-
-
-def _gaussian(
-    single: Mapping[str, object], joint: Sequence[JointGaussian], names: Sequence[str], where: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and precision of Gaussian priors."""
-    mean, covariance = np.zeros(len(names)), np.zeros((len(names), len(names)))
-    at = {n: i for i, n in enumerate(names)}
-    for n, i in at.items():
-        prior = single[n]
-        if not isinstance(prior, Gaussian):
-            raise LikelihoodError(
-                f"{where}: {n} needs a Gaussian prior to be marginalised: give one (priors: {{{n}: {{gaussian: [..., ...]}}}})"
-            )
-        mean[i], covariance[i, i] = prior.mean, prior.std**2
-    for block in joint:
-        where_ = [at[n] for n in block.names if n in at]
-        keep = [j for j, n in enumerate(block.names) if n in at]
-        mean[where_] = np.array(block.mean)[keep]
-        covariance[np.ix_(where_, where_)] = np.array(block.covariance)[np.ix_(keep, keep)]
-    return mean, np.linalg.inv(covariance)
-
-
-def _overall(
-    like: MultiFrequencyBandpowers, names: list[str], mean: np.ndarray
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return which of :data:`CALIBRATIONS` are combinations of the parameters `names`, and the combinations as columns."""
-    model = like.model
-    own = {like.outside(n): n for n in model.parameters}
-    base = {own[n]: torch.tensor([m], dtype=torch.float64) for n, m in zip(_outside(like), mean, strict=True)}
-    if not names:
-        return (), np.zeros((0, 0))
-    columns = []
-    for n in names:
-        ends = [_scales(like, base | {own[n]: base[own[n]] + h}) for h in (-1e-4, 1e-4)]
-        columns.append((ends[1] - ends[0]) / 2e-4)
-    response = np.stack(columns, axis=1)
-    found, directions = [], []
-    for name, powers in CALIBRATIONS.items():
-        wanted = np.array([-powers.get(s.pair, 0.0) for s in model.spectra])
-        solution = np.linalg.lstsq(response, wanted, rcond=None)[0]
-        if wanted.any() and np.allclose(response @ solution, wanted, atol=1e-3):
-            found.append(name)
-            directions.append(solution)
-    return tuple(found), np.stack(directions, axis=1) if directions else np.zeros((len(names), 0))
-
-
-def _outside(like: MultiFrequencyBandpowers) -> list[str]:
-    return [like.outside(n) for n in like.model.parameters]
-
-
-def _scales(like: MultiFrequencyBandpowers, values: Mapping[str, torch.Tensor]) -> np.ndarray:
-    """Return ln of the calibrations of each spectrum, shape (n_spectra,)."""
-    total = torch.zeros(1, len(like.model.spectra), dtype=torch.float64)
-    for step in like.model.steps:
-        if isinstance(step, Rescale):
-            total = total + step.factors(values).log()
-    return total[0].numpy()
-
-
 def _refuse_order(like: MultiFrequencyBandpowers) -> None:
     """Refuse what does not act as windows on the CMB, then foregrounds, then calibrations."""
     steps = like.model.steps
@@ -232,6 +116,55 @@ def _refuse_order(like: MultiFrequencyBandpowers) -> None:
                 f"{like.info.name}: {type(wrong[0]).__name__} acts {'after' if late else 'before'} a foreground; expected what moves "
                 "multipoles, then foregrounds, then calibrations"
             )
+
+
+class Reconstruction:
+    """The posterior of CMB bandpowers, foregrounds and relative calibrations, in standardised coordinates.
+
+    Parameters
+    ----------
+    like : MultiFrequencyBandpowers
+        All nuisance parameters with Gaussian priors.
+    hold : sequence of str, optional
+        As for :func:`compress`.
+
+    Attributes
+    ----------
+    pairs : tuple of str
+        Of each CMB bandpower.
+    sigma : torch.Tensor, shape (n,)
+        Units of the CMB bandpowers [uK^2].
+    start : torch.Tensor, shape (n + n_nuisance,)
+        The least-variance combination of the spectra, foregrounds at the means of their priors.
+    """
+
+    def __init__(self, like: MultiFrequencyBandpowers, hold: Sequence[str] = ()) -> None:
+        _refuse_order(like)
+        self.like = like
+        self.pairs, matrix = design(like)
+        self.nuisance = StandardNuisance(like, hold)
+        self.matrix = torch.from_numpy(matrix)
+        precision = torch.linalg.inv(like.covariance)
+        inverse = torch.linalg.inv(self.matrix.T @ precision @ self.matrix)
+        self.weights = inverse @ self.matrix.T @ precision
+        self.sigma = inverse.diagonal().sqrt()
+        self.mean, self.basis = torch.from_numpy(self.nuisance.mean), torch.from_numpy(self.nuisance.basis)
+        self.own = {like.outside(n): n for n in like.model.parameters}
+        self.at_prior = {
+            self.own[k]: m.reshape(1) for k, m in zip(self.nuisance.names, self.mean, strict=True)
+        }
+        nothing = _bandpowers(like, like.data.new_zeros(1, len(like.data)), self.at_prior)[0]
+        still = torch.zeros(self.basis.shape[1], dtype=torch.float64)
+        self.start = torch.cat([self.weights @ (like.data - nothing) / self.sigma, still])
+
+    def log_prob(self, theta: torch.Tensor) -> torch.Tensor:  # (batch, n + n_nuisance) -> (batch,)
+        """Return ln L plus the ln prior, less a constant."""
+        n = len(self.pairs)
+        x, u = theta[:, :n] * self.sigma, theta[:, n:]
+        columns = (self.mean + u @ self.basis.T).T
+        values = {self.own[k]: c for k, c in zip(self.nuisance.names, columns, strict=True)}
+        model = _bandpowers(self.like, x @ self.matrix.T, values)
+        return self.like.log_prob_of_bandpowers(model.T) - 0.5 * u.square().sum(1)
 
 
 def compress(like: MultiFrequencyBandpowers, fiducial: Spectra, hold: Sequence[str] = ()) -> Lite:
@@ -250,45 +183,27 @@ def compress(like: MultiFrequencyBandpowers, fiducial: Spectra, hold: Sequence[s
     Raises
     ------
     LikelihoodError
-        If the data set's spectra have no common bins, its steps another order, a prior is not Gaussian, or Newton's method
-        does not converge.
+        If the data set's spectra have no common bins, its steps another order, a prior is not Gaussian, or no maximum is
+        found.
     """
-    _refuse_order(like)
     fiducial.require(like.pairs, like.lmax)
-    pairs, matrix = design(like)
-    nuisance = _Nuisance(like, hold)
-    precision = torch.linalg.inv(like.covariance)
-    p = torch.from_numpy(matrix)
-    inverse = torch.linalg.inv(p.T @ precision @ p)
-    weights = inverse @ p.T @ precision
-    sigma = inverse.diagonal().sqrt()
-    mean, basis = torch.from_numpy(nuisance.mean), torch.from_numpy(nuisance.basis)
-    own = {like.outside(n): n for n in like.model.parameters}
-    n = len(pairs)
-
-    def log_posterior(theta: torch.Tensor) -> torch.Tensor:  # (batch, n + n_nuisance) -> (batch,)
-        x, u = theta[:, :n] * sigma, theta[:, n:]
-        values = {own[k]: column for k, column in zip(nuisance.names, (mean + u @ basis.T).T, strict=True)}
-        model = _bandpowers(like, x @ p.T, values)
-        return like.log_prob_of_bandpowers(model.T) - 0.5 * u.square().sum(1)
-
-    start = torch.zeros(n + basis.shape[1], dtype=torch.float64)
-    at_prior = {own[k]: m.reshape(1) for k, m in zip(nuisance.names, mean, strict=True)}
-    zero = _bandpowers(like, like.data.new_zeros(1, len(like.data)), at_prior)[0]
-    start[:n] = weights @ (like.data - zero) / sigma
-    best, hessian, steps = _newton(log_posterior, start, like.info.name)
+    posterior = Reconstruction(like, hold)
+    nuisance, sigma, basis, n = posterior.nuisance, posterior.sigma, posterior.basis, len(posterior.pairs)
+    best, hessian, evaluations = _maximum(posterior.log_prob, posterior.start, like.info.name)
     covariance = torch.linalg.inv(-hessian)
     spec = sigma[:, None] * covariance[:n, :n] * sigma
     errors = (basis @ covariance[n:, n:] @ basis.T).diagonal().sqrt()
-    found = mean + basis @ best[n:]
+    found = posterior.mean + basis @ best[n:]
     for name, variance in nuisance.variance.items():
-        shift = weights @ _derivative(like, fiducial, own[name], at_prior)
+        shift = posterior.weights @ _derivative(like, fiducial, posterior.own[name], posterior.at_prior)
         spec = spec + variance * shift[:, None] * shift
+    windows = _windows(like, posterior.pairs, posterior.weights.numpy())
     return Lite(
-        pairs,
+        posterior.pairs,
         (best[:n] * sigma).numpy(),
         ((spec + spec.T) / 2).numpy(),
-        _windows(like, pairs, weights.numpy()),
+        windows,
+        np.concatenate([w @ fiducial.dl[p][0, : w.shape[1]].numpy() for p, w in windows.items()]),
         nuisance.calibrations,
         nuisance.calibration_covariance,
         {
@@ -296,7 +211,7 @@ def compress(like: MultiFrequencyBandpowers, fiducial: Spectra, hold: Sequence[s
             for k, v, e in zip(nuisance.names, found, errors, strict=True)
             if k not in nuisance.moved
         },
-        steps,
+        evaluations,
     )
 
 
@@ -342,25 +257,56 @@ def _windows(
     return out
 
 
-def _newton(function, start: torch.Tensor, where: str) -> tuple[torch.Tensor, torch.Tensor, int]:  # type: ignore[no-untyped-def]
-    """Return the maximum of a function of batches, the Hessian there, and how many steps it took."""
-    n = len(start)
+def _maximum(
+    function: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, where: str
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return the maximum of a function of batches, the Hessian there, and in how many gradients of one point it was found.
+
+    BFGS from the curvature at the start, Newton steps at the end.
+    """
+    n, evaluations = len(start), 0
     moves = torch.cat([torch.zeros(1, n), _STEP * torch.eye(n), -_STEP * torch.eye(n)]).to(start.dtype)
-    point = start
-    for step in range(1, 31):
-        theta = (point + moves).requires_grad_(True)
-        (gradient,) = torch.autograd.grad(function(theta).sum(), theta)
+
+    def gradient_of(theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        theta = theta.requires_grad_(True)
+        value = function(theta)
+        return value.detach(), torch.autograd.grad(value.sum(), theta)[0]
+
+    def curvature(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        gradient = gradient_of(point + moves)[1]
         hessian = (gradient[1 : n + 1] - gradient[n + 1 :]) / (2 * _STEP)
         hessian = (hessian + hessian.T) / 2
         if not bool(torch.isfinite(hessian).all()):
-            break
-        # where the curvature is not that of a maximum yet, its size is taken
-        values, vectors = torch.linalg.eigh(-hessian)
-        move = vectors @ ((vectors.T @ gradient[0]) / values.abs().clamp(min=1e-3))
-        largest = float(move.abs().max())
-        if largest < _CONVERGED and float(values[0]) > 0:
-            return point, hessian, step
-        point = point + move * min(1.0, 3.0 / largest)
+            raise LikelihoodError(f"{where}: the posterior of CMB bandpowers and foregrounds is not finite")
+        return (gradient[0], hessian, *torch.linalg.eigh(-hessian))
+
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal evaluations
+        evaluations += 1
+        value, gradient = gradient_of(torch.from_numpy(x)[None])
+        # outside of what the foregrounds allow there is no number
+        return -float(value.nan_to_num(nan=-1e30)), -gradient[0].nan_to_num().numpy()
+
+    point = start
+    gradient, hessian, values, vectors = curvature(point)
+    for _ in range(4):
+        # where the curvature is not that of a maximum, its size is taken
+        inverse = (vectors / values.abs().clamp(min=1e-2)) @ vectors.T
+        move = inverse @ gradient
+        if float(move.abs().max()) < _CONVERGED and float(values[0]) > 0:
+            return point, hessian, evaluations
+        found = optimize.minimize(
+            loss,
+            point.numpy(),
+            jac=True,
+            method="BFGS",
+            options={"hess_inv0": ((inverse + inverse.T) / 2).numpy(), "gtol": 1e-3, "maxiter": 200},
+        )
+        point = torch.from_numpy(found.x)
+        gradient, hessian, values, vectors = curvature(point)
+        if float(values[0]) > 0:
+            point = point + vectors @ ((vectors.T @ gradient) / values)
+            gradient, hessian, values, vectors = curvature(point)
     raise LikelihoodError(
         f"{where}: no maximum of the posterior of CMB bandpowers and foregrounds was found; look at the priors"
     )
