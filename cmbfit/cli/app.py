@@ -19,6 +19,7 @@ COMMANDS = {
     "forecast": "forecast:forecast",
     "report": "report:report",
     "loglike": "loglike:loglike",
+    "lite": "lite:lite",
     "theory": "theory:theory",
     "spectra": "spectra:spectra",
     "stokes": "stokes:stokes",
