@@ -46,6 +46,8 @@ CAPTIONS = {
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
+    "learned": "What the network that was fitted learned of ln P(k), minus what the solver evolves: at points that did not train it, "
+    "and at points of this chain; right: its error against the number of evolved points that it learned from.",
     "models": "Models fitted to the same data against the first of them: negative differences and positive ln B speak for "
     "a model. Inside the grey bands the data do not decide; every Bayes factor depends on the priors in the table.",
     "tension": "Parameters from each data set alone and from both, about the joint mean in units of the joint error. Points "
@@ -57,7 +59,7 @@ CAPTIONS = {
 """Caption of each kind of figure; the files are ``<kind>.png`` or ``<kind>_<subject>.png``."""
 
 PLACES = {
-    "fit": ("corner", "residuals", "primordial", "traces", "reweight", "emulator"),
+    "fit": ("corner", "residuals", "primordial", "learned", "traces", "reweight", "emulator"),
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
@@ -71,7 +73,7 @@ PLACES = {
 }
 """Section of the page to the kinds of figures at its end, in their order."""
 
-SOMETIMES = ("primordial",)
+SOMETIMES = ("primordial", "learned")
 """Kinds of the section ``fit`` that not every fit has."""
 
 
