@@ -25,6 +25,7 @@ from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.survey.config import Maps
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS, get_model
 
 _ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
 _TRANSFER = "say with theory.transfer how they are made (pipeline/config/early_universe.yaml)"
@@ -141,6 +142,7 @@ class Plan:
                 watchable(fit.transfer or "")
         self.distance_fits = [n for n, f in self.fits.items() if measures_distances(f.data)]
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
+        self.learned_fits = [n for n in self.primordial_fits if learned(self.fits[n].primordial)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
@@ -309,6 +311,7 @@ class Plan:
             *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
             *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
+            *(f"learned_{fit}" for fit in self.learned_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
         return [*drawn[0], *self.training_figures, *drawn[1]]
@@ -318,6 +321,11 @@ class Plan:
         fits = self.fitted(*self.fits)
         products, registered = self.products, self.map_files
         return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
+
+
+def learned(model: str | None) -> bool:
+    """Return whether a fit evaluates a network in place of a solver: the page then shows both beside each other."""
+    return model in PRIMORDIAL_MODELS and get_model(str(model)).trained is not None
 
 
 def watchable(path: str) -> str:

@@ -31,6 +31,7 @@ FAST = {
     "cmbfit loglike --data NAME --spectrum FILE --self-check": (
         "cmbfit loglike --data planck2018_lowl_ee --spectrum spectra.txt --self-check"
     ),
+    "cmbfit primordial learned attractor -o learned": "cmbfit primordial learned attractor -o learned",
     "cmbfit primordial list": "cmbfit primordial list",
     "cmbfit spectra --help": "cmbfit spectra --help",
 }
@@ -85,6 +86,8 @@ ELSEWHERE = {
     "cmbfit fit CONFIG [--fit NAME] [--sampler hmc]": (
         "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
     ),
+    "cmbfit birefringence FILE": "tests/cli/test_birefringence.py::test_angles_of_a_description",
+    "cmbfit birefringence channels.yaml": "tests/cli/test_birefringence.py::test_angles_of_a_description",
     "cmbfit hawking --mass-g 5e14": "tests/cli/test_early.py::test_hawking",
     "cmbfit loglike --data": "tests/cli/test_app.py::test_a_written_spectrum_gives_the_same_likelihood_as_its_parameters",
     "cmbfit spectra MAP [MAP2] --mask MASK [--mask-p MASK] ... -o OUT": "tests/cli/test_spectra.py::test_text_with_errors",

@@ -23,6 +23,7 @@ COMMANDS = {
     "theory": "theory:theory",
     "spectra": "spectra:spectra",
     "stokes": "stokes:stokes",
+    "birefringence": "birefringence:birefringence",
     "data": "data:app",
     "emulator": "emulator:app",
     "primordial": "primordial:app",

@@ -49,6 +49,8 @@ CAPTIONS = {
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
+    "learned": "What the network that was fitted learned of ln P(k), minus what the solver evolves: at points that did not train it, "
+    "and at points of this chain; right: its error against the number of evolved points that it learned from.",
     "models": "Models fitted to the same data against the first of them: negative differences and positive ln B speak for "
     "a model. Inside the grey bands the data do not decide; every Bayes factor depends on the priors in the table.",
     "tension": "Parameters from each data set alone and from both, about the joint mean in units of the joint error. Points "
@@ -83,6 +85,7 @@ TITLES = {
     "corner": "Posterior",
     "distances": "Distances and the fit",
     "primordial": "Primordial spectrum and its imprint",
+    "learned": "Learned against evolved spectra",
     "models": "Models compared",
     "tension": "Data sets against each other",
     "predictive": "Data among their replicas",
@@ -93,7 +96,7 @@ TITLES = {
 """Title of each kind of figure, in words."""
 
 PLACES = {
-    "fit": ("corner", "residuals", "distances", "primordial", "traces", "reweight", "emulator"),
+    "fit": ("corner", "residuals", "distances", "primordial", "learned", "traces", "reweight", "emulator"),
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
@@ -110,7 +113,7 @@ PLACES = {
 _OVERSAMPLED = 1.5
 """Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
 
-SOMETIMES = ("distances", "primordial")
+SOMETIMES = ("distances", "primordial", "learned")
 """Kinds of the section ``fit`` that not every fit has."""
 
 

@@ -32,6 +32,7 @@ from cmbfit.report.checks import read_checks
 from cmbfit.report.latex import latex_table
 from cmbfit.report.page import render
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.primordial.model import PrimordialModel
 from cmbfit.theory.primordial_theory import PrimordialTheory
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
     if isinstance(theory, PrimordialTheory):
         stems["primordial"] = figures / f"primordial_{fit.name}"
         _draw_primordial(fit, theory, gaussian, samples, point, stems["primordial"])
+        if theory.model.trained is not None:
+            stems["learned"] = figures / f"learned_{fit.name}"
+            _draw_learned(fit, theory.model, samples, stems["learned"])
     return [stem.with_name(stem.name + ".png") for stem in stems.values()]
 
 
@@ -115,6 +119,14 @@ def _draw_primordial(
     best = np.array([point[p].item() for p in theory.parameters])
     table = reconstruction(theory, theta, best, likelihoods, point)
     save_figure(plot_reconstruction(table, fit.title), stem, table)
+
+
+def _draw_learned(fit: Fit, model: PrimordialModel, samples: Samples, stem: Path) -> None:
+    """Draw what a network learned beside what is evolved."""
+    from cmbfit.figures import learned  # noqa: PLC0415
+
+    found = learned.learned_and_evolved(model, learned.chain_points(model, samples.names, samples.joined))
+    save_figure(learned.plot_learned(found, fit.title), stem, learned.learned_table(found))
 
 
 def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence[Path], folder: Path) -> None:
