@@ -51,8 +51,8 @@ class TemperedSettings:
         Of the last mixture: the error of ln Z falls with the inverse root of their effective number.
     """
 
-    particles: int = 1000
-    moves: int = 6
+    particles: int = 2000
+    moves: int = 4
     components: int = 16
     draws: int = 20_000
 
