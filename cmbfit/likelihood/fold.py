@@ -42,7 +42,8 @@ _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
 class Foldable(NamedTuple):
     """A posterior's Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets,
-    distances."""
+    distances.
+    """
 
     gaussian: list[GaussianBandpowers]
     tables: list[TabulatedSpectrum]

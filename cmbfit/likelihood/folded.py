@@ -20,8 +20,8 @@ from cmbfit.likelihood.fold import (
     varying,
 )
 from cmbfit.likelihood.folded_model import FoldedModel
-from cmbfit.likelihood.low_redshift.together import FoldedDistances
 from cmbfit.likelihood.log_likelihood import points_that_fit, split_columns
+from cmbfit.likelihood.low_redshift.together import FoldedDistances
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
