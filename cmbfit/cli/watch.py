@@ -25,7 +25,7 @@ def watch(
     """Say how far a run is: steps, running jobs, and of samplers tau, effective samples, evaluations/s and time left.
 
     It reads the run's files and may be started, stopped and started again in another terminal, also for a run on a cluster.
-    It ends when the run does, with 1 if a job failed.
+    It ends when the run does, with 1 if that was before its end.
 
     Example: cmbfit watch results/default --once
     """
@@ -43,5 +43,5 @@ def watch(
         if state.over or once:
             break
         time.sleep(every)
-    if state.failed:
+    if state.over and not state.finished:
         raise typer.Exit(1)

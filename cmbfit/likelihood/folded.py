@@ -21,6 +21,7 @@ from cmbfit.likelihood.fold import (
 )
 from cmbfit.likelihood.folded_model import FoldedModel
 from cmbfit.likelihood.log_likelihood import points_that_fit, split_columns
+from cmbfit.likelihood.lognormal_bins import FoldedLogNormal
 from cmbfit.likelihood.low_redshift.together import FoldedDistances
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.theory.base import Theory
@@ -101,9 +102,11 @@ class FoldedLogLikelihood(OnDevice):
         self._parameters, self._nuisances, self._emulator = theory.parameters, tuple(nuisances), emulator
         self._tables, self._direct = data.tables, data.direct
         self._parts, self._imprint = parts, imprint
-        self._multi = [FoldedModel(like, functools.partial(decoder_rows, emulator)) for like in data.multi]
+        decode = functools.partial(decoder_rows, emulator)
+        self._linear: list[FoldedModel | FoldedLogNormal] = [FoldedModel(like, decode) for like in data.multi]
+        self._linear += [FoldedLogNormal(like, decode) for like in data.binned]
         sources = dict.fromkeys(source for part in parts for source, _ in part.groups)
-        sources |= dict.fromkeys(source for folded in self._multi for source in folded.sources)
+        sources |= dict.fromkeys(source for folded in self._linear for source in folded.sources)
         if data.tables:
             sources["lowl_ee"] = None
         coefficients = {source: component_coefficients(emulator, source) for source in sources}
@@ -111,7 +114,7 @@ class FoldedLogLikelihood(OnDevice):
         if self._distances is not None:
             coefficients[DERIVED] = self._distances.coefficients
         degrees = emulator.arrays.degrees
-        if imprint is None and not self._multi and len(parts) == 1 and len(parts[0].groups) == 1:
+        if imprint is None and not self._linear and len(parts) == 1 and len(parts[0].groups) == 1:
             (part,), (source, _) = parts, parts[0].groups[0]
             if source != "lowl_ee" and part.matrix is not None:
                 # one group: the rotation goes into the coefficients
@@ -120,7 +123,9 @@ class FoldedLogLikelihood(OnDevice):
                 self._parts = [part]
         self._rows = PolynomialRows(emulator.coordinates.box, degrees, coefficients)
         self.n_directions = sum(len(part.target) for part in self._parts)
-        self.n_directions += sum(len(folded.like.data) for folded in self._multi)
+        self.n_directions += sum(len(like.data) for like in data.multi) + sum(
+            len(x.window) for x in data.binned
+        )
 
     def chunk(self, device: torch.device) -> int:
         """Return how many points to compute at once on a device."""
@@ -151,7 +156,7 @@ class FoldedLogLikelihood(OnDevice):
             if added is not None:
                 residual = residual - added.parts[i]
             terms.append(torch.sub(part.norm, residual.square().sum(0), alpha=0.5))
-        for folded in self._multi:
+        for folded in self._linear:
             own = {name: nuisance[name] for name in folded.like.info.nuisance}
             terms.append(folded.log_prob(components, amplitudes, own))
         for i, like in enumerate(self._tables):

@@ -62,6 +62,11 @@ class State:
     failed: list[str] = field(default_factory=list)
     over: bool = False
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run ended with nothing left to do."""
+        return self.over and self.done >= self.total and not self.failed
+
 
 def latest_log(folder: Path, name: str) -> Path | None:
     """Return Snakemake's latest log under `folder` that is of the run `name`; None where there is none."""
@@ -125,7 +130,8 @@ def words(run: str | Path, state: State) -> list[str]:
     """Return a state as lines for a terminal."""
     head = f"{Path(run).name}: {state.done} of {state.total} steps"
     if state.over:
-        head += f"; ended with errors in {', '.join(state.failed)}" if state.failed else "; finished"
+        end = f"ended with errors in {', '.join(state.failed)}" if state.failed else "stopped before its end"
+        head += "; finished" if state.finished else f"; {end}"
     lines = [head]
     for job in state.running:
         what = f" ({job.what})" if job.what else ""
