@@ -156,7 +156,11 @@ def sets(
             say(f"  {selection.name}{options}")
         return
     spec = description(name)
-    rows = {"redshifts" if spec.get("redshifts") else "multipoles": _ranges(spec), "values": _count(spec, name), "nuisances": _nuisances(spec)}
+    rows = {
+        "redshifts" if spec.get("redshifts") else "multipoles": _ranges(spec),
+        "values": _count(spec, name),
+        "nuisances": _nuisances(spec),
+    }
     rows |= {key: str(spec[key]) for key in ("citation", "approximation") if spec.get(key)}
     say(f"{name}: {spec['title']}")
     for key, text in rows.items():

@@ -69,7 +69,9 @@ def class_theory(section: Mapping[str, Any]) -> Any:
     try:
         inspect.signature(made).bind(**options)
     except TypeError as error:
-        raise ConfigError(f"theory.options: {error}; {section['class']} takes {inspect.signature(made)}") from error
+        raise ConfigError(
+            f"theory.options: {error}; {section['class']} takes {inspect.signature(made)}"
+        ) from error
     with at("theory"):
         return made(**options)
 

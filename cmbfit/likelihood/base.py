@@ -190,6 +190,11 @@ def _refuse_overlap(
     (la, ha), (lb, hb) = one[shared[0]], two[shared[0]]
     if shared == ["ee"] and min(ha, hb) < 30:
         remedy = "both measure tau: use one of them"
+    elif shared == ["pp"]:
+        remedy = (
+            "the same lenses: use one of them, or a set that holds the correlations of several surveys (lensing_ap, "
+            "lensing_as, lensing_ps, lensing_aps)"
+        )
     elif wide := next((x for x in (a, b) if all(_starts_lower(x, a, one, two, p) for p in shared)), None):
         other = two if wide is a else one
         own = one if wide is a else two

@@ -166,17 +166,6 @@ def camb_parameters(
     return pars
 
 
-def theta_mc_from_h0(
-    H0: float, ombh2: float, omch2: float, settings: CambSettings | None = None, **extended: float
-) -> float:
-    """Return 100 theta_MC of a model with Hubble constant `H0` [km/s/Mpc]; flat LCDM unless `extended` says else."""
-    if not 20 <= H0 <= 150:
-        raise ParameterError(f"H0: expected km/s/Mpc between 20 and 150, found {H0:g}")
-    settings = settings or PRESETS["planck2018"]
-    pars = camb_parameters(settings, ombh2=ombh2, omch2=omch2, tau=0.05, H0=H0, **extended)
-    return 100 * camb.get_background(pars, no_thermo=True).cosmomc_theta()
-
-
 def _derived(
     pars: camb.CAMBparams, data: camb.CAMBdata, linear: camb.CAMBdata, draw: Mapping[str, float]
 ) -> dict[str, float]:

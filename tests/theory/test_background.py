@@ -103,7 +103,9 @@ def test_sound_horizon_is_that_of_camb(rng: np.random.Generator) -> None:
     # Planck 2018 VI (arXiv:1807.06209), table 2, last column: 147.09 +- 0.26 at these densities
     assert standard == pytest.approx(147.09, abs=0.1)
     # DESI DR2 (arXiv:2503.14738), eq. 2: good to a few 1e-4 near there
-    fit = 147.05 * (0.02237 / 0.02236) ** -0.13 * ((0.12 + 0.02237) / 0.1432) ** -0.23 * (3.044 / 3.04) ** -0.1
+    fit = (
+        147.05 * (0.02237 / 0.02236) ** -0.13 * ((0.12 + 0.02237) / 0.1432) ** -0.23 * (3.044 / 3.04) ** -0.1
+    )
     assert standard == pytest.approx(fit, rel=2e-3)
 
 

@@ -12,6 +12,7 @@ KINDS: Registry[Reader] = Registry(
     {
         "plik_lite": "cmbfit.likelihood.datasets.planck_lite:read_plik_lite",
         "lowl_tt_bins": "cmbfit.likelihood.datasets.planck_lite:read_lowl_tt_bins",
+        "lognormal_bins": "cmbfit.likelihood.datasets.planck_lognormal:read",
         "simall": "cmbfit.likelihood.datasets.planck_simall:read",
         "candl": "cmbfit.likelihood.datasets.candl:read",
         "planck_lensing": "cmbfit.likelihood.datasets.planck_lensing:read",
@@ -20,6 +21,7 @@ KINDS: Registry[Reader] = Registry(
         "bao_tables": "cmbfit.likelihood.datasets.bao_tables:read",
         "supernovae": "cmbfit.likelihood.datasets.supernovae:read",
         "bicep": "cmbfit.likelihood.datasets.bicep:read",
+        "aps_lensing": "cmbfit.likelihood.datasets.aps_lensing:read",
         "elica": "cmbfit.likelihood.datasets.elica:read",
         "mock": "cmbfit.likelihood.datasets.mock:read",
         "wmap7_pixels": "cmbfit.likelihood.pixel.datasets:read_wmap7_pixels",

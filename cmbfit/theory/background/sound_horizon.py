@@ -60,9 +60,7 @@ class SoundHorizon(OnDevice):
         self._features = LegendreFeatures(scaled, degrees)
         self._coefficients = torch.from_numpy(coefficients)
 
-    def __call__(
-        self, parameters: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:  # shape: (batch,)
+    def __call__(self, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:  # shape: (batch,)
         """Return r_d; parameters that do not vary have the base model's values."""
         like = parameters["ombh2"]
         columns = [torch.log(parameters[p]) for p in _LOGARITHMS]
