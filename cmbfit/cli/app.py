@@ -14,6 +14,7 @@ COMMANDS = {
     "init": "init:init",
     "check": "check:check",
     "run": "run:run",
+    "watch": "watch:watch",
     "fit": "fit:fit",
     "compare": "compare:compare",
     "forecast": "forecast:forecast",
