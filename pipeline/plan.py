@@ -19,11 +19,13 @@ from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
+from cmbfit.likelihood.selection import measures_distances
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.survey.config import Maps
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS, get_model
 
 _ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
 _TRANSFER = "say with theory.transfer how they are made (pipeline/config/early_universe.yaml)"
@@ -105,7 +107,10 @@ class Plan:
     def _plan_emulator(self) -> None:
         emulator = self.theory["emulator"]
         self.marks, self.train = emulator["check"], emulator.get("train")
-        self.exact_parts = self.marks["parts"]
+        # the points that a check begins with; further ones where these do not decide it
+        self.exact_first = min(self.marks["least"], self.marks["draws"])
+        self.exact_parts = min(self.marks["parts"], self.exact_first)
+        self.sequential = self.exact_first < self.marks["draws"]
         if self.train:
             design = self.train["design"]
             backgrounds = design["n_backgrounds"] + design.get("n_focus", 0)
@@ -135,7 +140,9 @@ class Plan:
         for name, fit in self.fits.items():
             with at(f"fits.{name}.theory.transfer"):
                 watchable(fit.transfer or "")
+        self.distance_fits = [n for n, f in self.fits.items() if measures_distances(f.data)]
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
+        self.learned_fits = [n for n in self.primordial_fits if learned(self.fits[n].primordial)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
@@ -178,9 +185,18 @@ class Plan:
         """Return the autocorrelation times that a fit's sampler asks for, if it knows such."""
         return getattr(settings_of(self.fits[fit].sampler), "tau_multiple", None)
 
-    def exact(self, fit: str) -> list[str]:
-        """Return the parts of a fit's exact spectra."""
+    def exact_parts_of(self, fit: str) -> list[str]:
+        """Return the parts of the exact spectra that a fit's check begins with."""
         return [f"{self.folder}/theory/exact/{fit}.part{i}.npz" for i in range(self.exact_parts)]
+
+    def exact(self, fit: str) -> list[str]:
+        """Return all of a fit's exact spectra, in order."""
+        further = [f"{self.folder}/theory/exact/{fit}.further.npz"] if self.sequential else []
+        return self.exact_parts_of(fit) + further
+
+    def decision(self, fit: str) -> list[str]:
+        """Return what says how many exact spectra decided a fit's check, where fewer than all may."""
+        return [f"{self.folder}/theory/exact/{fit}.decision.json"] if self.sequential else []
 
     def fitted(self, *names: str) -> dict[str, dict[str, str]]:
         """Return chain, summary and re-weighting of fits."""
@@ -293,7 +309,9 @@ class Plan:
         late = [
             *(["lowl", "lowl_maps"] if self.lowl else []),
             *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+            *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
+            *(f"learned_{fit}" for fit in self.learned_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
         return [*drawn[0], *self.training_figures, *drawn[1]]
@@ -303,6 +321,11 @@ class Plan:
         fits = self.fitted(*self.fits)
         products, registered = self.products, self.map_files
         return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
+
+
+def learned(model: str | None) -> bool:
+    """Return whether a fit evaluates a network in place of a solver: the page then shows both beside each other."""
+    return model in PRIMORDIAL_MODELS and get_model(str(model)).trained is not None
 
 
 def watchable(path: str) -> str:

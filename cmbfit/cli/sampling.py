@@ -132,7 +132,7 @@ def _names_of(name: str) -> Callable[[str], bool]:
     pattern = re.compile(
         rf"chains/{fit}\.(?:ensemble\d+\.h5{end}|samples\.h5{end}|nc{end}|getdist/{fit}\.json|summary\.json)"
         rf"|figures/(?:corner|residuals|traces|primordial)_{fit}\.(?:png|pdf|csv)"
-        r"|checks\.json|summary\.json|report/index\.html|citations\.bib"
+        r"|checks\.json|summary\.json|report/(?:index\.html|parameters\.tex)|citations\.bib"
     )
     folder = f"chains/getdist/{name}/"
     return lambda path: (

@@ -121,7 +121,8 @@ def analyse(
     alms = {f.field.name: f.cleaned() for f in fields}
     values = estimate_bandpowers(plan, alms)
     theory = {k: v for k, v in dl.items() if k in {"tt", "te", "ee", "bb"}}
-    matrix = multi_covariance(plan, plain, cl_from_dl(theory, lmax))
+    notes: list[str] = []
+    matrix = multi_covariance(plan, plain, cl_from_dl(theory, lmax), notes=notes)
     gaussian = np.sqrt(np.diag(matrix))
     matrix = matrix + cleaning_covariance(plan, fields)
     used = used_bins(plan, cuts or {})
@@ -136,6 +137,7 @@ def analyse(
         "weighting": bins.weighting,
         "lmax_coupling": lmax,
         "cleaning_share_of_error": float(np.max(np.sqrt(np.diag(matrix)) / gaussian - 1)),
+        **({"notes": "; ".join(notes)} if notes else {}),
     }
     combined = combine(plan, values, matrix * np.outer(inflate, inflate), {**facts, **(meta or {})})
     table = PairSpectra(

@@ -149,14 +149,15 @@ def test_more_about_the_fits() -> None:
 def test_emcee_reproduces_the_closed_form() -> None:
     data = load_firas()
     fit = fit_firas(data, ("dT", "mu", "galaxy"))
-    design, inverse = np.stack([data.template(p) for p in fit.parameters], 1), np.linalg.inv(data.covariance)
+    inverse, design = np.linalg.inv(data.covariance), np.stack([data.template(p) for p in fit.parameters], 1)
 
     def log_prob(points: np.ndarray) -> np.ndarray:
         residual = data.residual - points @ design.T
         return -0.5 * np.einsum("ni,ij,nj->n", residual, inverse, residual)
 
     start = fit.values + fit.errors * np.random.default_rng(1).standard_normal((32, 3))
-    sampler = emcee.EnsembleSampler(32, 3, log_prob, moves=emcee.moves.DEMove(), vectorize=True)
+    moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)]
+    sampler = emcee.EnsembleSampler(32, 3, log_prob, moves=moves, vectorize=True)
     sampler.random_state = np.random.RandomState(1).get_state()
     sampler.run_mcmc(start, 1500)
     draws = sampler.get_chain(discard=300, flat=True)
