@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.harmonic import alm2cl, alm2map, map2alm, scale_alm
@@ -230,7 +230,7 @@ def _pair_checks(plan: Plan, table: PairSpectra) -> list[dict[str, Any]]:
 def _row(name: str, delta: Array, matrix: Array, keep: Array, comment: str) -> dict[str, Any]:
     delta, matrix = delta[keep], 0.5 * (matrix + matrix.T)[np.ix_(keep, keep)]
     chi2 = float(delta @ np.linalg.solve(matrix, delta))
-    pte = float(stats.chi2.sf(chi2, delta.size))
+    pte = float(special.chdtrc(delta.size, chi2))
     return {
         "name": name,
         "value": pte,
