@@ -137,6 +137,7 @@ NOT_RUN = {
     "pip install snakemake-executor-plugin-kubernetes": _INDEX,
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
+    "python -m benchmarks.low_redshift": "minutes, and two wheels of data",
     "python benchmarks/sampling.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/spectra.py": "half an hour",
     "python benchmarks/transfer.py": "half an hour",
