@@ -6,7 +6,7 @@ The rules read it and nothing else of the configuration; it knows nothing of Sna
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cmbfit.data import load_registry, trust_command
@@ -19,6 +19,8 @@ from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
+from cmbfit.likelihood.datasets.catalog import description
+from cmbfit.likelihood.selection import select
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
@@ -32,6 +34,11 @@ LOWL_MAPS = (
     "wmap7/wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits",
 )
 FIRAS = "firas/firas_monopole_spec_v1.txt"
+
+
+def _several_frequencies(data: Sequence[Any]) -> bool:
+    """Return whether a registered data set of several frequencies is among a fit's data."""
+    return any(s.kind == "dataset" and description(s.name).get("frequencies") for s in select(data))
 
 
 class Plan:
@@ -161,6 +168,7 @@ class Plan:
             with at(f"fits.{name}.theory.transfer"):
                 watchable(fit.transfer or "")
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
+        self.foreground_fits = [n for n, f in self.fits.items() if _several_frequencies(f.data)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
@@ -318,6 +326,7 @@ class Plan:
         late = [
             *(["lowl", "lowl_maps"] if self.lowl else []),
             *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+            *(f"{kind}_{fit}" for fit in self.foreground_fits for kind in ("foregrounds", "amplitudes")),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]

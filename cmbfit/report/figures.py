@@ -43,6 +43,10 @@ CAPTIONS = {
     "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
     "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
+    "foregrounds": "Each spectrum of a multi-frequency set at the best fit: CMB, foregrounds, residuals, chi2 and its probability to exceed "
+    "(own block of the covariance, no parameter subtracted). Look for: residuals like unit normals at every frequency.",
+    "amplitudes": "Foreground parameters in widths of their priors, beside other measurements. A parameter as wide as its prior was not "
+    "measured here.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
@@ -57,7 +61,16 @@ CAPTIONS = {
 """Caption of each kind of figure; the files are ``<kind>.png`` or ``<kind>_<subject>.png``."""
 
 PLACES = {
-    "fit": ("corner", "residuals", "primordial", "traces", "reweight", "emulator"),
+    "fit": (
+        "corner",
+        "residuals",
+        "foregrounds",
+        "amplitudes",
+        "primordial",
+        "traces",
+        "reweight",
+        "emulator",
+    ),
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
@@ -71,7 +84,7 @@ PLACES = {
 }
 """Section of the page to the kinds of figures at its end, in their order."""
 
-SOMETIMES = ("primordial",)
+SOMETIMES = ("foregrounds", "amplitudes", "primordial")
 """Kinds of the section ``fit`` that not every fit has."""
 
 
