@@ -113,6 +113,9 @@ CI = {"make run", "make test", "make docs", "make build", "make check"}
 _INDEX = "needs a package index"
 NOT_RUN = {
     "cmbfit compare mine.yaml --model lcdm --model running --evidence nested": "needs early_universe's transfer functions",
+    "cmbfit lite --data spt3g_2018_ttteee --hold Tcal150 --hold Ecal150 -o lite": (
+        "needs a wheel of 72 MB; tests/likelihood/test_lite.py runs the function"
+    ),
     "cmbfit data fetch act_dr6_cmb_only": "needs the archive's server",
     "cmbfit data fetch --trust-first wmap9 planck_pr3": "gigabytes of the archives' servers",
     "cmbfit fit pipeline/config/ground.yaml --fit lcdm_p_act --quick": "needs files of ACT's and SPT's servers",
