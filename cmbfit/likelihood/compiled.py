@@ -94,8 +94,8 @@ def _compiled(theory: Theory, posterior: Posterior, neglect: float, n_check: int
 @_compiled.register
 def _(theory: LinearEmulator, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:
     data = foldable(posterior)
-    if not (data.gaussian or data.tables or data.linear):
-        raise LikelihoodError("no spectra to fold: every data set measures a parameter")
+    if not (data.gaussian or data.tables or data.linear or data.distances):
+        raise LikelihoodError("nothing to fold: every data set measures a parameter")
     theta = _draws(posterior, n_check or 64)
     with torch.no_grad():
         unfolded = posterior.unfolded(theta)

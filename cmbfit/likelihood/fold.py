@@ -27,6 +27,7 @@ from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.bandpower_model import Powers
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.lognormal_bins import LogNormalBins
+from cmbfit.likelihood.low_redshift.measured import DistanceLikelihood
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.simall import TabulatedSpectrum
@@ -41,12 +42,16 @@ _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
 
 class Foldable(NamedTuple):
-    """A posterior's Gaussian bandpowers, tables of low-l EE, measurements of parameters, multi-frequency sets, log-normal bins."""
+    """A posterior's data sets by how they fold.
+
+    Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets, distances, log-normal bins.
+    """
 
     gaussian: list[GaussianBandpowers]
     tables: list[TabulatedSpectrum]
     direct: list[ParameterGaussian]
     multi: list[MultiFrequencyBandpowers]
+    distances: list[DistanceLikelihood]
     binned: list[LogNormalBins]
 
     @property
@@ -67,6 +72,7 @@ def foldable(posterior: Posterior) -> Foldable:
     tables: list[TabulatedSpectrum] = []
     direct: list[ParameterGaussian] = []
     multi: list[MultiFrequencyBandpowers] = []
+    distances: list[DistanceLikelihood] = []
     binned: list[LogNormalBins] = []
     for like in posterior.likelihoods:
         if isinstance(like, GaussianBandpowers):
@@ -77,6 +83,8 @@ def foldable(posterior: Posterior) -> Foldable:
             direct.append(like)
         elif isinstance(like, MultiFrequencyBandpowers):
             multi.append(like)
+        elif isinstance(like, DistanceLikelihood):
+            distances.append(like)
         elif isinstance(like, LogNormalBins):
             binned.append(like)
         else:
@@ -84,7 +92,7 @@ def foldable(posterior: Posterior) -> Foldable:
     for like in tables:
         if like.pairs != ("ee",) or like.lmin < 2 or like.lmax > LOWL_EE_MAX:
             raise LikelihoodError(f"{like.info.name} reaches beyond the emulator's low-l EE")
-    return Foldable(gaussian, tables, direct, multi, binned)
+    return Foldable(gaussian, tables, direct, multi, distances, binned)
 
 
 @dataclass(frozen=True)

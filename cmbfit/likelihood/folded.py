@@ -22,9 +22,13 @@ from cmbfit.likelihood.fold import (
 from cmbfit.likelihood.folded_model import FoldedModel
 from cmbfit.likelihood.log_likelihood import points_that_fit, split_columns
 from cmbfit.likelihood.lognormal_bins import FoldedLogNormal
+from cmbfit.likelihood.low_redshift.together import FoldedDistances
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
+
+DERIVED = "derived"
+"""Source of ln of derived parameters, of which distances follow."""
 
 _CPU_CHUNK = 512
 """Points whose features (two copies) stay in a core's cache; larger chunks are slower, not faster."""
@@ -106,6 +110,9 @@ class FoldedLogLikelihood(OnDevice):
         if data.tables:
             sources["lowl_ee"] = None
         coefficients = {source: component_coefficients(emulator, source) for source in sources}
+        self._distances = FoldedDistances(data.distances, emulator) if data.distances else None
+        if self._distances is not None:
+            coefficients[DERIVED] = self._distances.coefficients
         degrees = emulator.arrays.degrees
         if imprint is None and not self._linear and len(parts) == 1 and len(parts[0].groups) == 1:
             (part,), (source, _) = parts, parts[0].groups[0]
@@ -138,6 +145,7 @@ class FoldedLogLikelihood(OnDevice):
         at = point if self._imprint is None else self._imprint.emulator_point(point)
         added = None if self._imprint is None else self._imprint(point, nuisance)
         components = self._rows(self._emulator.coordinates(at))
+        log_derived = components.pop(DERIVED, None)
         amplitudes = {source: source_amplitude(self._emulator, source, at) for source in components}
         if "lowl_ee" in components:
             components["lowl_ee"] = torch.exp(components["lowl_ee"])
@@ -155,6 +163,8 @@ class FoldedLogLikelihood(OnDevice):
             dl = (components["lowl_ee"] * amplitudes["lowl_ee"])[like.lmin - 2 : like.lmax - 1]
             own = {name: nuisance[name] for name in like.info.nuisance}
             terms.append(like.log_prob_of_rows(dl if added is None else dl + added.tables[i], own))
+        if self._distances is not None and log_derived is not None:
+            terms.append(self._distances(at, log_derived, nuisance))
         for measured in self._direct:
             column = self._parameters.index(measured.parameter)
             terms.append(measured.log_prob_of_parameter(point[:, column]))

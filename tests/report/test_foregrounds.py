@@ -17,10 +17,8 @@ from cmbfit.figures.foregrounds import (
     plot_components,
 )
 from cmbfit.figures.style import save_figure
-from cmbfit.fit import complete_fit
 from cmbfit.inference.products import Samples
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
-from pipeline.plan import _several_frequencies
 from tests.likelihood.helpers import one
 from tests.likelihood.test_lite import Toy, fiducial
 
@@ -76,10 +74,3 @@ def test_amplitudes_stand_beside_their_priors_and_papers(rng: np.random.Generato
     assert (table["prior_mean"][0], table["prior_std"][0]) == (15.0, 10.0)
     assert np.isnan(table["paper"][0])
     save_figure(plot_amplitudes(table), tmp_path / "x", table)
-
-
-@pytest.mark.network
-def test_the_runs_report_shows_them_where_there_are_several_frequencies() -> None:
-    fit = complete_fit("x", {"data": ["spt3g_2018_ttteee", "tau_lowe"]}, "lcdm_high")
-    assert _several_frequencies(fit.data)
-    assert not _several_frequencies(["planck2018"])
