@@ -19,7 +19,7 @@ from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
-from cmbfit.likelihood.selection import measures_distances
+from cmbfit.likelihood.selection import has_foregrounds, measures_distances
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
@@ -142,6 +142,7 @@ class Plan:
                 watchable(fit.transfer or "")
         self.distance_fits = [n for n, f in self.fits.items() if measures_distances(f.data)]
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
+        self.foreground_fits = [n for n, f in self.fits.items() if has_foregrounds(f.data)]
         self.learned_fits = [n for n in self.primordial_fits if learned(self.fits[n].primordial)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
@@ -309,6 +310,7 @@ class Plan:
         late = [
             *(["lowl", "lowl_maps"] if self.lowl else []),
             *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+            *(f"{kind}_{fit}" for fit in self.foreground_fits for kind in ("foregrounds", "amplitudes")),
             *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
             *(f"learned_{fit}" for fit in self.learned_fits),

@@ -49,6 +49,10 @@ SLOW = {
 ELSEWHERE = {
     "cmbfit cite results/NAME > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit cite results/mine > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
+    "cmbfit lite": "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set",
+    "cmbfit lite --data spt3g_2018_ttteee --hold Tcal150 --hold Ecal150 -o lite": (
+        "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set"
+    ),
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",

@@ -44,6 +44,10 @@ CAPTIONS = {
     "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
     "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
+    "foregrounds": "Each spectrum of a multi-frequency set at the best fit: CMB, foregrounds, residuals, chi2 and its probability to exceed "
+    "(own block of the covariance, no parameter subtracted). Look for: residuals like unit normals at every frequency.",
+    "amplitudes": "Foreground parameters in widths of their priors, beside other measurements. A parameter as wide as its prior was not "
+    "measured here.",
     "distances": "Baryon acoustic oscillations over the best fit, and magnitudes of supernovae about it (and about their "
     "common mean). Points must scatter about zero as their errors say; D_M and D_H of one redshift are correlated.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
@@ -84,6 +88,8 @@ TITLES = {
     "residuals": "Fitted data and best fit",
     "corner": "Posterior",
     "distances": "Distances and the fit",
+    "foregrounds": "Foregrounds by frequency",
+    "amplitudes": "Foreground amplitudes",
     "primordial": "Primordial spectrum and its imprint",
     "learned": "Learned against evolved spectra",
     "models": "Models compared",
@@ -96,7 +102,18 @@ TITLES = {
 """Title of each kind of figure, in words."""
 
 PLACES = {
-    "fit": ("corner", "residuals", "distances", "primordial", "learned", "traces", "reweight", "emulator"),
+    "fit": (
+        "corner",
+        "residuals",
+        "distances",
+        "foregrounds",
+        "amplitudes",
+        "primordial",
+        "learned",
+        "traces",
+        "reweight",
+        "emulator",
+    ),  # fmt: skip
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
@@ -113,7 +130,7 @@ PLACES = {
 _OVERSAMPLED = 1.5
 """Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
 
-SOMETIMES = ("distances", "primordial", "learned")
+SOMETIMES = ("distances", "foregrounds", "amplitudes", "primordial", "learned")
 """Kinds of the section ``fit`` that not every fit has."""
 
 
