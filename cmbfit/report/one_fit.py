@@ -14,7 +14,9 @@ import torch
 
 from cmbfit.data import load_registry
 from cmbfit.figures.chains import plot_traces, trace_table
+from cmbfit.figures.distances import distance_table, drawable, plot_distances
 from cmbfit.figures.posterior import marginal_table, plot_corner
+from cmbfit.figures.published import published_gaussian
 from cmbfit.figures.residuals import bandpower_table, plot_residuals
 from cmbfit.figures.style import save_figure
 from cmbfit.fit.description import Fit
@@ -27,6 +29,7 @@ from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.selection import select
 from cmbfit.provenance.citations import bibtex
 from cmbfit.report.checks import read_checks
+from cmbfit.report.latex import latex_table
 from cmbfit.report.page import render
 from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.primordial.model import PrimordialModel
@@ -68,7 +71,8 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         (fit.reference.label, fit.reference.parameters) if fit.reference else ("", dict[str, Any]())
     )
     shown = [p for p in fit.show if p in samples.names]
-    corner = plot_corner(samples, shown, reference, fit.title, label)
+    joint = published_gaussian(samples, fit.reference, shown)
+    corner = plot_corner(samples, shown, reference, fit.title, label, joint)
     save_figure(corner, stems["corner"], marginal_table(samples, shown, reference))
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in summary["best_fit"]["point"].items()}
     cpu = posterior.to("cpu")
@@ -76,11 +80,17 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
     seen = [
         like for like in cpu.likelihoods if isinstance(like, GaussianBandpowers | MultiFrequencyBandpowers)
     ]
+    measured = drawable(cpu.likelihoods)
+    with torch.no_grad():
+        spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
+    if measured:
+        stems["distances"] = figures / f"distances_{fit.name}"
+        table = distance_table(measured, spectra.parameters)
+        save_figure(plot_distances(measured, table, summary["chi2"]), stems["distances"], table)
     if seen:
-        with torch.no_grad():
-            spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
         table = bandpower_table(seen, spectra, point)
-        save_figure(plot_residuals(table, spectra, summary["chi2"]), stems["residuals"], table)
+        titles = {d["name"]: d["title"] for d in summary["data"]}
+        save_figure(plot_residuals(table, spectra, summary["chi2"], titles), stems["residuals"], table)
     else:
         del stems["residuals"]
     theory = getattr(cpu.theory, "theory", cpu.theory)  # of a continued one, the one that computes
@@ -168,4 +178,5 @@ def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence
     }
     write_json(folder / "summary.json", whole)
     write_text(folder / "report" / "index.html", render(whole, figures, []))
+    write_text(folder / "report" / "parameters.tex", latex_table(whole["fits"]))
     write_text(folder / "citations.bib", bibtex(whole))

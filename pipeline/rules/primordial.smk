@@ -104,6 +104,7 @@ rule plot_primordial:
         ),
     log:
         "<logs>/plot_primordial/{fit}.log",
+    priority: 10
     conda:
         ENVIRONMENT
     resources:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 from scipy.linalg import cho_factor, cho_solve, toeplitz
 
 from cmbfit.data import read_bytes
@@ -139,7 +139,7 @@ class FirasFit:
     @property
     def probability(self) -> float:
         """Chance of a larger chi2 if the model is true."""
-        return float(stats.chi2.sf(self.chi2, self.dof))
+        return float(special.chdtrc(self.dof, self.chi2))
 
     def correlation(self, a: str, b: str) -> float:
         """Return the correlation of two parameters."""
@@ -149,7 +149,7 @@ class FirasFit:
     def upper_limit(self, name: str, level: float = 0.95) -> float:
         """Return the largest |parameter| of the central interval of probability `level`, as FIRAS quoted bounds."""
         i = self.parameters.index(name)
-        return abs(float(self.values[i])) + float(stats.norm.ppf(0.5 + level / 2) * self.errors[i])
+        return abs(float(self.values[i])) + float(special.ndtri(0.5 + level / 2) * self.errors[i])
 
     def summary(self) -> dict[str, object]:
         """Return the fit as JSON-able numbers; temperatures in K."""
