@@ -33,6 +33,9 @@ FAST = {
     ),
     "cmbfit primordial learned attractor -o learned": "cmbfit primordial learned attractor -o learned",
     "cmbfit primordial list": "cmbfit primordial list",
+    'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6': (
+        'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6'
+    ),
     "cmbfit spectra --help": "cmbfit spectra --help",
 }
 _KINETIC = (
