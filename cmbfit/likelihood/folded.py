@@ -11,6 +11,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.likelihood.bandpower_model import calibrated
+from cmbfit.likelihood.few_points import FewFolded
 from cmbfit.likelihood.fold import (
     Foldable,
     Folded,
@@ -123,6 +124,10 @@ class FoldedLogLikelihood(OnDevice):
             return _CPU_CHUNK
         n_rows, n_terms = self._rows.n_rows, self._rows.n_terms
         return points_that_fit(device, 8 * (4 * n_terms + 6 * n_rows))
+
+    def few_points(self) -> FewFolded | None:
+        """Return the same for a few points, in numpy; None if an imprint or a multi-frequency set takes part."""
+        return None if self._imprint is not None or self._multi else FewFolded(self)
 
     def __call__(
         self,
