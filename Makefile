@@ -1,30 +1,40 @@
 # make run: the main job on embedded real data. make test: the test suite. Both set up .venv themselves.
 PYTHON ?= python3.11
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
+# what a user gives reaches the shell by its environment, where it is no code
+export CORES N FIRST
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --show-failed-logs
+SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES" --rerun-incomplete --show-failed-logs
 
-.PHONY: env run unlock test test-slow slurm fuzz faults audit docs build check format bench emulator lock clean
+.PHONY: env env-run run unlock test test-slow slurm fuzz faults audit docs build check format bench emulator lock clean
 
+INSTALL = test -x $(BIN)/python || $(PYTHON) -m venv .venv; $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# all that tests, checks and documents need; `run` has enough in cmbfit and its workflow
 env: .venv/.stamp
 
-.venv/.stamp: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+env-run: .venv/.run
+
+.venv/.run: pyproject.toml constraints.txt
+	$(INSTALL) -e ".[workflow]"
 	touch $@
 
-run: env
+.venv/.stamp: pyproject.toml constraints.txt
+	$(INSTALL) -e ".[dev]"
+	touch .venv/.run $@
+
+run: env-run
 	$(SNAKEMAKE)
 	$(BIN)/snakemake --report results/default/report/snakemake.html --quiet all
 	@echo "open results/default/report/index.html"
 
 # after a killed driver; make sure that no other run is at work in this folder
-unlock: env
+unlock: env-run
 	$(BIN)/snakemake --unlock
 
-# one process a core, each with one thread: oversubscribed threads spin
+# one process a core, each with one thread: oversubscribed threads spin; files in the order of tests/conftest.py
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow
@@ -38,14 +48,14 @@ slurm: env
 # damaged and hostile input for every reader: N inputs each (the test suite tries 12)
 N ?= 1000
 fuzz: env
-	OMP_NUM_THREADS=1 CMBFIT_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz -n auto --dist loadfile --timeout 7200
+	OMP_NUM_THREADS=1 CMBFIT_FUZZ="$$N" $(BIN)/python -m pytest tests/fuzz -n auto --dist loadfile --timeout 7200
 
 # random sequences of edits, kills, full disks and moves: N in one process (about four kills each; the test suite runs 2),
-# a twelfth as many through Snakemake; faults planted to be found
+# a twelfth as many through Snakemake, from number FIRST on; faults planted to be found
 faults: N = 500
+faults: FIRST = 0
 faults: env
-	OMP_NUM_THREADS=1 CMBFIT_FAULTS=$(N) CMBFIT_FAULTS_SNAKEMAKE=$$(( ($(N) + 11) / 12 )) $(BIN)/python -m pytest \
-	  tests/faults/test_harness.py tests/faults/test_harness_snakemake.py
+	OMP_NUM_THREADS=1 CMBFIT_FAULTS="$$N" CMBFIT_FAULTS_FIRST="$$FIRST" $(BIN)/python -m pytest tests/faults/test_harness.py tests/faults/test_harness_snakemake.py
 
 # known vulnerabilities of the pinned packages, and weaknesses of the CI's workflows; needs the advisory service of PyPI,
 # and says so, red, where that cannot be asked

@@ -3,6 +3,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from cmbfit.checkpoint import discard
 from cmbfit.config import load_config
 from cmbfit.config.load import parse_overrides
 from cmbfit.errors import CmbfitError, printable
@@ -66,6 +67,11 @@ HASHES = SECTIONS.path("code", CODE)
 onstart:
     PLAN.require_pinned()
     SECTIONS.write()
+
+
+# whoever takes a product in removes what it was made of, but has nothing to do where it is the same product as before
+onsuccess:
+    discard(*unfinished(workflow.dag.jobs))
 
 
 localrules:

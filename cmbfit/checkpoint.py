@@ -1,6 +1,6 @@
 """The one store of unfinished work: what a killed job goes on from.
 
-Chains, nested sampling, Boltzmann runs and transfer functions keep here what they have so far. A folder belongs to the
+Chains, nested sampling, Boltzmann runs, transfer functions and searches keep here what they have so far. A folder belongs to the
 inputs that made it, by their content: it is refused to any other, or other inputs have another folder. Pieces are
 published atomically and carry checksums, so that a damaged one is an error and never a number. The step that takes a
 finished product in removes what it was made of (:func:`discard`), not the job that wrote it: a workflow that lost its
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cmbfit.errors import ResumeError
-from cmbfit.io import atomic_buffer, read_json, reading, sha256_json, write_json
+from cmbfit.io import atomic_buffer, json_text, parse_json, read_json, reading, sha256_json, write_json
 
 RECORD = "identity.json"
 """The file of a folder that says what it is of."""
@@ -69,6 +69,11 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> Path:
     else:
         write_json(record, now)
     return folder
+
+
+def own_checkpoint(root: str | Path, identity: Mapping[str, Any]) -> Checkpoint:
+    """Return the checkpoint under `root` of these inputs alone; see :func:`claim` for what is refused."""
+    return Checkpoint(own_folder(root, identity), identity)
 
 
 class Checkpoint:
@@ -122,6 +127,15 @@ def kept(
         if store is not None:
             store.put(name, **found)
     return found
+
+
+def kept_value(store: Checkpoint | None, name: str, compute: Callable[[], Any]) -> Any:
+    """As :func:`kept`, for a JSON-able value: its numbers come back bit for bit, its tuples as lists."""
+    if store is None:
+        return compute()
+    piece = kept(store, name, lambda: {"json": np.frombuffer(json_text(compute()).encode(), dtype=np.uint8)})
+    with damaged(store.path(name)):
+        return parse_json(piece["json"].tobytes())
 
 
 def damaged(path: Path) -> AbstractContextManager[None]:

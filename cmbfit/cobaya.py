@@ -29,14 +29,17 @@ from cobaya.theory import Theory as CobayaTheory
 from cmbfit.errors import CmbfitError, LikelihoodError, OutsideBoxError
 from cmbfit.fit.build import load_data
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
+from cmbfit.likelihood.low_redshift.measured import HORIZON, DistanceLikelihood, Seen, background_of
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
 from cmbfit.likelihood.shared_priors import shared_priors
 from cmbfit.likelihood.tau_prior import ParameterGaussian
+from cmbfit.theory.background.distances import Distances
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.extrapolation import extrapolate_to
 from cmbfit.theory.parameters import DERIVED, latex_label
 from cmbfit.theory.spectra import Spectra
+from cmbfit.units import SPEED_OF_LIGHT
 
 Data = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 """One item of a fit's list of data, or several."""
@@ -156,9 +159,10 @@ class DataSet(CobayaLikelihood):
     def initialize(self) -> None:
         """Load the data; files are checked against their sha256."""
         try:
-            self._likelihoods = load_data(_items(self.data))
+            loaded = load_data(_items(self.data))
         except CmbfitError as error:
             raise LoggedError(self.log, "%s", error) from error
+        self._likelihoods = [x.folded() if isinstance(x, DistanceLikelihood) else x for x in loaded]
 
     @property
     def likelihoods(self) -> list[Likelihood]:
@@ -172,7 +176,25 @@ class DataSet(CobayaLikelihood):
             for pair in like.pairs:
                 reach[pair] = max(reach.get(pair, 0), like.lmax)
         spectra = {"Cl": reach} if reach else {}
-        return spectra | dict.fromkeys([*self._beside(), *self._nuisances()])
+        return spectra | self._of_background() | dict.fromkeys([*self._beside(), *self._nuisances()])
+
+    def _of_background(self) -> dict[str, Any]:
+        """Return the distances that are needed, and the sound horizon."""
+        likes = [like for like in self._likelihoods if isinstance(like, DistanceLikelihood)]
+        if not likes:
+            return {}
+        z = np.unique(np.concatenate([like.z for like in likes]))
+        horizon = {HORIZON: None} if any(like.with_horizon for like in likes) else {}
+        return {"angular_diameter_distance": {"z": z}, "Hubble": {"z": z}} | horizon
+
+    def _seen(self, like: DistanceLikelihood) -> Seen:
+        """Return the provider's distances as a data set wants them."""
+        z = like.z
+        dm = (1 + z) * self.provider.get_angular_diameter_distance(z)
+        dh = SPEED_OF_LIGHT / 1e3 / self.provider.get_Hubble(z, units="km/s/Mpc")
+        log = [torch.from_numpy(np.log(np.array(x, dtype=np.float64)))[:, None] for x in (dm, dh)]
+        horizon = _row(self.provider.get_param(HORIZON))[:, 0].log() if like.with_horizon else None
+        return Seen(log[0], log[1], horizon)
 
     def initialize_with_provider(self, provider: Any) -> None:
         """Refuse data that another of the input's data sets counts too."""
@@ -199,7 +221,10 @@ class DataSet(CobayaLikelihood):
         nuisance = {name: _row(values[name])[:, 0] for name in self._nuisances()}
         with torch.no_grad():
             value = sum(
-                like.log_prob(_spectra(dl, like, beside), nuisance).item() for like in self._likelihoods
+                like.log_prob_of(self._seen(like), nuisance).item()
+                if isinstance(like, DistanceLikelihood)
+                else like.log_prob(_spectra(dl, like, beside), nuisance).item()
+                for like in self._likelihoods
             )
         return value if math.isfinite(value) else -math.inf
 
@@ -226,6 +251,8 @@ class Emulator(CobayaTheory):
     """
 
     bundle: str = "lcdm_planck2018"
+    _z: np.ndarray | None = None
+    _distances: Distances | None = None
 
     def initialize(self) -> None:
         """Load the emulator; it reproduces its own reference predictions or raises."""
@@ -242,8 +269,8 @@ class Emulator(CobayaTheory):
         return dict.fromkeys(self._theory.parameters)
 
     def get_can_provide(self) -> list[str]:
-        """Return what it provides: spectra."""
-        return ["Cl"]
+        """Return what it provides: spectra, and distances."""
+        return ["Cl", "angular_diameter_distance", "Hubble"]
 
     def get_can_provide_params(self) -> list[str]:
         """Return the derived parameters' names."""
@@ -252,6 +279,11 @@ class Emulator(CobayaTheory):
     def must_provide(self, **requirements: Any) -> None:
         """Reach as far as is asked for; refuse spectra that the emulator lacks."""
         super().must_provide(**requirements)
+        wanted = [requirements[x]["z"] for x in ("angular_diameter_distance", "Hubble") if x in requirements]
+        if wanted:
+            known = [] if self._z is None else [self._z]
+            self._z = np.unique(np.concatenate([*known, *(np.atleast_1d(x) for x in wanted)]))
+            self._distances = Distances(self._z[self._z > 0])
         for pair, lmax in requirements.get("Cl", {}).items():
             self._theory = extrapolate_to(self._theory, lmax)
             if pair.lower().replace("et", "te") not in self._pairs or lmax > self._theory.lmax:
@@ -270,9 +302,34 @@ class Emulator(CobayaTheory):
         except OutsideBoxError:
             return False
         state["Cl"] = {pair: x[0].numpy() for pair, x in spectra.dl.items()}
+        if self._distances is not None:
+            with torch.no_grad():
+                dm, dh = self._distances(background_of(self.bundle, spectra.parameters))
+            state["distances"] = dm[:, 0].exp().numpy(), dh[:, 0].exp().numpy()
+            state["H0"] = spectra.parameters["H0"].item()
         if want_derived:
             state["derived"] = {p: spectra.parameters[p].item() for p in DERIVED}
         return True
+
+    def _at(self, values: np.ndarray, z: Any, today: float) -> np.ndarray:
+        """Return a distance at redshifts that were asked for."""
+        z = np.atleast_1d(np.array(z, dtype=float))
+        if self._z is None or not np.isin(z, self._z).all():
+            raise LoggedError(self.log, "distances at z = %s were not asked for in must_provide", z)
+        above = self._z[self._z > 0]
+        return np.where(z > 0, values[np.searchsorted(above, z).clip(0, len(above) - 1)], today)
+
+    def get_angular_diameter_distance(self, z: Any) -> np.ndarray:
+        """Return physical angular-diameter distances [Mpc] at redshifts."""
+        return self._at(self.current_state["distances"][0], z, 0.0) / (1 + np.atleast_1d(z))
+
+    def get_Hubble(self, z: Any, units: str = "km/s/Mpc") -> np.ndarray:  # noqa: N802 (Cobaya's name)
+        """Return the Hubble rate at redshifts, in km/s/Mpc or 1/Mpc."""
+        c = SPEED_OF_LIGHT / 1e3
+        if units not in ("km/s/Mpc", "1/Mpc"):
+            raise LoggedError(self.log, "expected units km/s/Mpc or 1/Mpc, found %s", units)
+        dh = self._at(self.current_state["distances"][1], z, c / self.current_state["H0"])
+        return (c if units == "km/s/Mpc" else 1.0) / dh
 
     def get_Cl(self, ell_factor: bool = False, units: str = "FIRASmuK2") -> Mapping[str, np.ndarray]:  # noqa: N802 (Cobaya's name)
         """Return lensed spectra from l = 0 in uK^2, te as et too; pp is the lensing potential's."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -117,6 +117,10 @@ class ResumeError(CmbfitError):
     """A checkpoint was made from other inputs than the ones at hand."""
 
 
+class KilledError(CmbfitError):
+    """A process that worked for this one was killed: memory ran out, or someone sent a signal."""
+
+
 class SamplerError(CmbfitError):
     """A chain cannot start or did not converge within its limits."""
 
@@ -141,6 +145,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})"
 
 
+def named(section: Mapping[str, Any], name: str, where: str, kind: str = "name") -> Any:
+    """Return a named part of a section of the configuration, or raise :class:`ConfigError` with the names there are."""
+    if name not in section:
+        raise ConfigError(f"{where}: {unknown_name(kind, name, section)}")
+    return section[name]
+
+
 @contextlib.contextmanager
 def at(where: str) -> Iterator[None]:
     """Name the place of the configuration in an error about its value, unless the error does.
@@ -163,3 +174,46 @@ def at(where: str) -> Iterator[None]:
         if str(error).startswith(where):
             raise
         raise type(error)(f"{where}: {error}") from error
+
+
+class Problems:
+    """Mistakes of one section of a configuration, gathered over its parts and said at once.
+
+    Parameters
+    ----------
+    where : str
+        The section's place, ``fits.NAME``, put before what does not say it.
+    """
+
+    def __init__(self, where: str = "") -> None:
+        self._where = where
+        self._errors: list[CmbfitError] = []
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """Keep a typed error for later; nothing after it in the block is done."""
+        try:
+            yield
+        except CmbfitError as error:
+            self._errors.append(error)
+
+    def stop(self) -> None:
+        """Raise what was gathered, if anything was.
+
+        Raises
+        ------
+        ConfigError
+            With a line for each.
+        CodeNotAllowedError
+            If one of them is: whose code may run is asked of the user, and the kind of the error says so.
+        """
+        if not self._errors:
+            return
+        texts = dict.fromkeys(str(error) for error in self._errors)
+        lines = [t if t.startswith(self._where) else self._where + _joint(t) + t for t in texts]
+        asks = any(isinstance(error, CodeNotAllowedError) for error in self._errors)
+        raise (CodeNotAllowedError if asks else ConfigError)("\n".join(lines)) from self._errors[0]
+
+
+def _joint(text: str) -> str:
+    return "." if text.startswith("theory") else ": "  # a theory knows its own keys, not its fit's

@@ -374,8 +374,16 @@ def provenance(
     }
 
 
+def record_path(product: str | Path) -> Path:
+    """Return where the provenance of a product lies: ``chain.h5.json``; of a JSON file ``name.record.json``."""
+    product = Path(product)
+    if product.suffix == ".json":
+        return product.with_suffix(".record.json")
+    return product.with_name(product.name + ".json")
+
+
 def publish_record(product: str | Path, **kwargs: Any) -> None:
-    """Write the provenance of `product` beside it, as ``<product>.json``; of a folder with the sha256 of each file."""
+    """Write the provenance of `product` beside it (:func:`record_path`); of a folder with the sha256 of each file."""
     product = Path(product)
     record = provenance(**kwargs)
     if product.is_dir():
@@ -383,4 +391,4 @@ def publish_record(product: str | Path, **kwargs: Any) -> None:
         record["product"] = {"folder": product.name, "files": files}
     else:
         record["product"] = {"file": product.name, "sha256": sha256_file(product)}
-    write_json(product.with_name(product.name + ".json"), record)
+    write_json(record_path(product), record)

@@ -7,20 +7,24 @@ import torch
 
 from cmbfit.checkpoint import discard
 from cmbfit.fit import Fit, build_likelihoods, build_theory
+from cmbfit.inference.exact import read_exact
+from cmbfit.inference.products import read_samples
+from cmbfit.inference.sequential import first_points
 from cmbfit.io import read_json, write_json
 from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_of
 from cmbfit.theory.emulator.bundle import read_arrays
 from cmbfit.theory.emulator.manifest import bundle_folder
-from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import LEAST_LMAX, extrapolate_spectra
 
 
 def check_emulator(
     *,
     exact: list[Path],
+    samples: Path,
     fit: Path,
     marks: Path,
+    seed: list[int],
     errors: Path,
     output: Path,
     checkpoints: list[Path],
@@ -30,11 +34,15 @@ def check_emulator(
     Parameters
     ----------
     exact
-        Products of compute_exact.
+        All parts of compute_exact, in order, and extend_exact's where there is one.
+    samples
+        The fit's chain (publish_chains).
     fit
         JSON: the fit, complete.
     marks
         JSON: theory.emulator.check of the configuration.
+    seed
+        Of the random numbers: which points of the chain these must be.
     errors
         Where the errors by multipole go (JSON).
     output
@@ -44,7 +52,9 @@ def check_emulator(
     """
     described, limits = Fit.read(fit), read_json(marks)
     theory = build_theory(described)
-    computed = read_training_set(exact)
+    chain = read_samples(samples)
+    first = first_points(limits)
+    computed, _ = read_exact(exact, chain, described, theory.parameters, limits["draws"], seed, first)
     accuracy = measure(theory, computed.theta, computed.dl, computed.derived)
     manifest, arrays = read_arrays(bundle_folder(described.theory["emulator"]))
     checks = []

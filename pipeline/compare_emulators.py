@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from cmbfit.checkpoint import own_checkpoint
 from cmbfit.errors import BundleError
-from cmbfit.io import read_json, write_json
+from cmbfit.io import read_json, sha256_file, write_json
 from cmbfit.theory.emulator.base_network import constant_emulator, tune_network
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.comparison import compare_models
@@ -18,9 +19,18 @@ from cmbfit.theory.emulator.trainingset import read_training_set
 
 
 def compare_emulators(
-    *, emulator: Path, chunks: list[Path], held_out: float, network: Path, output: Path
+    *,
+    emulator: Path,
+    chunks: list[Path],
+    held_out: float,
+    network: Path,
+    code: str,
+    checkpoint: Path,
+    output: Path,
 ) -> None:
     """Train networks beside the polynomials, alone and on their residual, and measure all three on held-out spectra.
+
+    It resumes from its checkpoint.
 
     Parameters
     ----------
@@ -32,6 +42,10 @@ def compare_emulators(
         As in training.
     network
         JSON: fields of NetworkSettings, and trials and trial_steps of the search.
+    code
+        Hash of the code; part of the checkpoint's identity.
+    checkpoint
+        Folder of the checkpoints.
     output
         Where the record goes (JSON).
     """
@@ -42,6 +56,15 @@ def compare_emulators(
     if not isinstance(base, LinearEmulator):
         raise BundleError(f"{emulator} is itself corrected; compare a base emulator")
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    identity = {
+        "emulator": sha256_file(emulator),
+        "chunks": [sha256_file(path) for path in chunks],
+        "network": dict(spec),
+        "held_out": held_out,
+        "device": device,
+        "code": code,
+    }
+    store = own_checkpoint(checkpoint, identity)
     runs = read_training_set(chunks, unlensed="unlensed" in base.blocks)
     training, held = split_by_background(runs, held_out)
     del runs  # gigabytes
@@ -54,8 +77,9 @@ def compare_emulators(
     chosen, searches = {}, {}
     for name, start in starts.items():
         short = replace(settings, steps=trial_steps)
-        best, searches[name] = tune_network(start, training, short, trials, device)
+        piece = name.replace(" ", "_")
+        best, searches[name] = tune_network(start, training, short, trials, device, store, piece)
         chosen[name] = replace(best, steps=settings.steps)
-    models = compare_models(base, training, held, chosen, device)
+    models = compare_models(base, training, held, chosen, device, store)
     record = {"models": models, "chosen": {k: asdict(x) for k, x in chosen.items()}, "trials": searches}
     write_json(output, {**record, "n_training": len(training.theta), "n_held_out": len(held.theta)})

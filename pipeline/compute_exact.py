@@ -1,35 +1,12 @@
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-import camb
-import numpy as np
-
-from cmbfit.checkpoint import Checkpoint, own_folder
-from cmbfit.errors import ConfigError
-from cmbfit.fit import Fit, build_theory
-from cmbfit.inference.products import Samples, read_samples
-from cmbfit.theory.camb_code import CambSettings
-from cmbfit.theory.emulator.bundle import read_arrays
-from cmbfit.theory.emulator.manifest import bundle_folder
-from cmbfit.theory.emulator.trainingset import compute_points, write_chunk
-from cmbfit.theory.hawking.exact import with_holes
-from cmbfit.theory.hawking.response import EvaporationTheory
-from cmbfit.theory.parameters import LCDM
-from cmbfit.theory.primordial_exact import compute_primordial
-from cmbfit.theory.primordial_theory import PrimordialTheory
-
-
-def chosen_rows(samples: Samples, draws: int, seed: list[int]) -> np.ndarray:
-    """Return which rows of a chain get exact spectra: the same ones whenever the seed is the same."""
-    if draws > len(samples.joined):
-        raise ConfigError(
-            f"theory.emulator.check.draws is {draws}, but the chain has {len(samples.joined)} samples: lower it"
-        )
-    return np.random.default_rng(seed).choice(len(samples.joined), draws, replace=False)
+from cmbfit.fit import Fit
+from cmbfit.inference.exact import ExactTheory
+from cmbfit.inference.products import read_samples
+from cmbfit.inference.sequential import chosen_rows
+from cmbfit.theory.emulator.trainingset import write_chunk
 
 
 def compute_exact(
@@ -37,6 +14,7 @@ def compute_exact(
     samples: Path,
     fit: Path,
     draws: int,
+    first: int,
     part: tuple[int, int],
     seed: list[int],
     code: str,
@@ -54,7 +32,9 @@ def compute_exact(
     fit
         JSON: the fit, complete.
     draws
-        Points in all parts together.
+        Points at most.
+    first
+        How many of them the parts compute together; extend_exact goes on where these do not decide.
     part
         This part and the number of parts.
     seed
@@ -67,31 +47,9 @@ def compute_exact(
         Where the spectra go (NPZ).
     """
     chain = read_samples(samples)
-    described = Fit.read(fit)
-    theory = build_theory(described)
-    rows = chosen_rows(chain, draws, seed)
+    exact = ExactTheory(Fit.read(fit), code)
+    rows = chosen_rows(chain, draws, seed)[:first]
     number, parts = part
-    columns = [chain.names.index(name) for name in theory.parameters]
+    columns = [chain.names.index(name) for name in exact.theory.parameters]
     theta = chain.joined[rows[number::parts]][:, columns]
-    manifest, _ = read_arrays(bundle_folder(described.theory["emulator"]))
-    trained = json.loads(json.dumps(manifest["settings"]["trained_on"]["camb"]))
-    trained.pop("version")
-    settings = CambSettings(**trained)
-
-    def log(text: str) -> None:
-        print(text, flush=True)
-
-    identity = {
-        "theta": hashlib.sha256(np.ascontiguousarray(theta).tobytes()).hexdigest(),
-        "theory": theory.settings,
-        "camb": {"version": camb.__version__, **asdict(settings)},
-        "code": code,
-    }
-    store = Checkpoint(own_folder(checkpoint, identity), identity)
-    if isinstance(theory, PrimordialTheory):
-        exact = compute_primordial(theory, theta, settings, log=log, store=store)
-    elif isinstance(theory, EvaporationTheory):
-        exact = with_holes(compute_points(theta[:, : len(LCDM)], settings, log, store), theory, theta)
-    else:
-        exact = compute_points(theta, settings, log, store)
-    write_chunk(output, exact)
+    write_chunk(output, exact.spectra(theta, checkpoint, lambda text: print(text, flush=True)))

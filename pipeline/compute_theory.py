@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cmbfit.checkpoint import Checkpoint, own_folder
+from cmbfit.checkpoint import own_checkpoint
 from cmbfit.io import read_json
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.design import Design
@@ -39,6 +39,6 @@ def compute_theory(
     physics = read_json(camb) if camb else {}
     points, settings = Design(**wanted), CambSettings(**physics)
     identity = {**chunk_settings(points, settings), "chunk": chunk, "code": code}
-    store = Checkpoint(own_folder(checkpoint, identity), identity)
+    store = own_checkpoint(checkpoint, identity)
     runs = compute_chunk(points, chunk, settings, log=lambda s: print(s, flush=True), store=store)
     write_chunk(output, runs)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from cmbfit.checkpoint import Checkpoint, kept, own_folder
+from cmbfit.checkpoint import kept, own_checkpoint
 from cmbfit.io import read_json, sha256_file
 from cmbfit.theory.transfer.plan import plan_from_config
 from cmbfit.theory.transfer.store import read_arrays, write_arrays
@@ -41,7 +41,7 @@ def compute_transfer(
     trained = read_json(emulator)["settings"]["trained_on"]["camb"]
     expansion = plan_from_config(read_json(plan), trained)
     identity = {**expansion.record(), "centre_sha256": centre and sha256_file(centre), "code": code}
-    store = Checkpoint(own_folder(checkpoint, identity), identity)
+    store = own_checkpoint(checkpoint, identity)
     if centre is None:
         arrays = kept(store, "centre", expansion.compute_centre)
     else:

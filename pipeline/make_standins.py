@@ -32,8 +32,8 @@ from cmbfit.sky.standins import (
     write_wmap_beam,
     write_wmap_map,
 )
+from cmbfit.survey.config import Band, Survey
 from cmbfit.theory.textfile import read_arrays
-from pipeline.survey_config import Band, Survey
 
 NSIDE = {"wmap9": 512, "planck_pr3": 2048}
 SITES = {"https://lambda.gsfc.nasa.gov/": "lambda/", "https://irsa.ipac.caltech.edu/": "irsa/"}

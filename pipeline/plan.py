@@ -6,11 +6,11 @@ The rules read it and nothing else of the configuration; it knows nothing of Sna
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from cmbfit.data import load_registry, trust_command
-from cmbfit.errors import ConfigError, at
+from cmbfit.data import trust_command
+from cmbfit.errors import ConfigError, at, named
 from cmbfit.fit import Fit
 from cmbfit.fit.complete import with_data
 from cmbfit.fit.run import complete_run, fit_of_run
@@ -19,11 +19,13 @@ from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
+from cmbfit.likelihood.selection import measures_distances
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
+from cmbfit.survey.config import Maps
 from cmbfit.theory.emulator.manifest import bundle_folder
-from pipeline.survey_config import Survey, check_unit
+from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS, get_model
 
 _ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
 _TRANSFER = "say with theory.transfer how they are made (pipeline/config/early_universe.yaml)"
@@ -63,19 +65,12 @@ class Plan:
         self._uses: dict[str, str] = {}
         self._plan_transfer()
         self._plan_comparison()
-        registry = load_registry()
-        for where, name in self._map_places():
-            with at(where):
-                _ = registry[name]  # or an error that says which is meant
 
     # maps and spectra
 
     def _plan_maps(self) -> None:
-        self.survey = Survey(self.maps) if "fields" in self.maps else None
-        # the bands of a survey have frequencies, which brightness needs
-        check_unit("maps", self.maps, 100.0 if self.survey else None)
-        bands = () if self.survey else self.spectra["pair"]
-        self.bands = {b: named(self.maps["bands"], b, "spectra.pair") for b in bands}
+        self._named = Maps(self.config)
+        self.survey, self.bands = self._named.survey, self._named.bands
         # the low-l pixel likelihood runs on the maps that the default run has anyway
         self.lowl = any(band.get("map", "").startswith("wmap7/") for band in self.bands.values())
         pair = "combined" if self.survey else "x".join(self.spectra["pair"])
@@ -84,28 +79,10 @@ class Plan:
         edges = self.spectra["edges"]
         self.edges = ["planck", self.spectra["lmax_bins"]] if edges == "planck" else edges
 
-    def _map_places(self) -> Iterator[tuple[str, str]]:
-        """Yield registered files that the maps are made of, each with its place in the configuration."""
-        if self.survey:
-            yield from self.survey.file_places()
-            return
-        yield "maps.pixel_window", self.maps["pixel_window"]
-        if self.maps["mask"] is not None:
-            yield "maps.mask", self.maps["mask"]
-        elif "galactic_cut" not in self.maps:
-            raise ConfigError(
-                "maps.mask: expected a registered file, or maps.galactic_cut in its place, found null"
-            )
-        for name, band in self.bands.items():
-            if "map" in band:
-                yield f"maps.bands.{name}.map", band["map"]
-            if "bandpass" in band:
-                yield f"maps.bands.{name}.bandpass", band["bandpass"].partition("[")[0]
-
     @property
     def map_files(self) -> list[str]:
         """Registered files that the maps are made of."""
-        return sorted({name for _, name in self._map_places()})
+        return self._named.files
 
     def require_pinned(self) -> None:
         """Raise :class:`ConfigError` with the one command that brings files of maps that have no published sha256."""
@@ -130,7 +107,10 @@ class Plan:
     def _plan_emulator(self) -> None:
         emulator = self.theory["emulator"]
         self.marks, self.train = emulator["check"], emulator.get("train")
-        self.exact_parts = self.marks["parts"]
+        # the points that a check begins with; further ones where these do not decide it
+        self.exact_first = min(self.marks["least"], self.marks["draws"])
+        self.exact_parts = min(self.marks["parts"], self.exact_first)
+        self.sequential = self.exact_first < self.marks["draws"]
         if self.train:
             design = self.train["design"]
             backgrounds = design["n_backgrounds"] + design.get("n_focus", 0)
@@ -160,12 +140,14 @@ class Plan:
         for name, fit in self.fits.items():
             with at(f"fits.{name}.theory.transfer"):
                 watchable(fit.transfer or "")
+        self.distance_fits = [n for n, f in self.fits.items() if measures_distances(f.data)]
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
+        self.learned_fits = [n for n in self.primordial_fits if learned(self.fits[n].primordial)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
         if self.look:
-            named(self.config["fits"], self.look["fit"], "look_elsewhere.fit")
+            named(self.config["fits"], self.look["fit"], "look_elsewhere.fit", "fit")
             with at("look_elsewhere.data"):
                 self.look_fit = with_data(fit_of_run(self.run, self.look["fit"]), self.look["data"])
 
@@ -203,9 +185,18 @@ class Plan:
         """Return the autocorrelation times that a fit's sampler asks for, if it knows such."""
         return getattr(settings_of(self.fits[fit].sampler), "tau_multiple", None)
 
-    def exact(self, fit: str) -> list[str]:
-        """Return the parts of a fit's exact spectra."""
+    def exact_parts_of(self, fit: str) -> list[str]:
+        """Return the parts of the exact spectra that a fit's check begins with."""
         return [f"{self.folder}/theory/exact/{fit}.part{i}.npz" for i in range(self.exact_parts)]
+
+    def exact(self, fit: str) -> list[str]:
+        """Return all of a fit's exact spectra, in order."""
+        further = [f"{self.folder}/theory/exact/{fit}.further.npz"] if self.sequential else []
+        return self.exact_parts_of(fit) + further
+
+    def decision(self, fit: str) -> list[str]:
+        """Return what says how many exact spectra decided a fit's check, where fewer than all may."""
+        return [f"{self.folder}/theory/exact/{fit}.decision.json"] if self.sequential else []
 
     def fitted(self, *names: str) -> dict[str, dict[str, str]]:
         """Return chain, summary and re-weighting of fits."""
@@ -318,7 +309,9 @@ class Plan:
         late = [
             *(["lowl", "lowl_maps"] if self.lowl else []),
             *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+            *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
+            *(f"learned_{fit}" for fit in self.learned_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
         return [*drawn[0], *self.training_figures, *drawn[1]]
@@ -330,6 +323,11 @@ class Plan:
         return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
 
 
+def learned(model: str | None) -> bool:
+    """Return whether a fit evaluates a network in place of a solver: the page then shows both beside each other."""
+    return model in PRIMORDIAL_MODELS and get_model(str(model)).trained is not None
+
+
 def watchable(path: str) -> str:
     """Return a path that rules may name, or raise :class:`ConfigError`: Snakemake finds wildcards in any."""
     if re.search(r"[{}\n]", path):
@@ -338,10 +336,3 @@ def watchable(path: str) -> str:
             "rename the folder"
         )
     return path
-
-
-def named(section: Mapping[str, Any], name: str, where: str) -> Any:
-    """Return a named part of a section, or raise :class:`ConfigError` with the names there are."""
-    if name not in section:
-        raise ConfigError(f"{where}: unknown name {name!r}; the configuration has {', '.join(section)}")
-    return section[name]

@@ -32,4 +32,5 @@ def plot_residuals(*, summary: Path, fit: Path, output: Path) -> None:
     spectra = theory.spectra(torch.stack([point[n] for n in theory.parameters], dim=1))
     gaussian = [x for x in likelihoods if isinstance(x, GaussianBandpowers | MultiFrequencyBandpowers)]
     table = bandpower_table(gaussian, spectra, point)
-    save_figure(draw(table, spectra, fitted["chi2"]), output.with_suffix(""), table)
+    titles = {d["name"]: d["title"] for d in fitted["data"]}
+    save_figure(draw(table, spectra, fitted["chi2"], titles), output.with_suffix(""), table)

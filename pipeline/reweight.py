@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmbfit.errors import DataError
 from cmbfit.fit import Fit, build_likelihoods, build_theory
+from cmbfit.inference.exact import read_exact
 from cmbfit.inference.exports import publish_getdist
 from cmbfit.inference.products import read_samples
 from cmbfit.inference.reweight import (
@@ -15,12 +15,11 @@ from cmbfit.inference.reweight import (
     normalised_weights,
     summarise_reweighting,
 )
+from cmbfit.inference.sequential import edge_mark, first_points
 from cmbfit.io import publish_record, read_json, write_json
 from cmbfit.report.checks import above, below, write_checks
 from cmbfit.theory.emulator.accuracy import spectra_of
-from cmbfit.theory.emulator.trainingset import read_training_set
 from cmbfit.theory.extrapolation import extrapolate_spectra
-from pipeline.compute_exact import chosen_rows
 
 
 def reweight(
@@ -33,13 +32,14 @@ def reweight(
     record: Path,
     getdist_root: Path,
     output: Path,
+    decision: Path | None = None,
 ) -> None:
     """Re-weight a fit with exact theory: effective sample size, shifts, re-weighted chains, checks.
 
     Parameters
     ----------
     exact
-        All parts of compute_exact, in order.
+        All parts of compute_exact, in order, and extend_exact's where there is a decision.
     samples
         The fit's chain (publish_chains).
     fit
@@ -54,17 +54,15 @@ def reweight(
         Where GetDist's files go: their common stem.
     output
         The checks.
+    decision
+        Of extend_exact, where the points are as many as decide.
     """
     described, limits = Fit.read(fit), read_json(marks)
     chain, likelihoods = read_samples(samples), build_likelihoods(described)
     guessed = build_theory(described, lmax=max(like.lmax for like in likelihoods))
-    computed = read_training_set(exact)
-    rows = chosen_rows(chain, limits["draws"], seed)
-    rows = np.concatenate([rows[i :: len(exact)] for i in range(len(exact))])
-    values = chain.joined[rows]
-    theta = computed.theta
-    if not np.array_equal(theta, values[:, [chain.names.index(p) for p in guessed.parameters]]):
-        raise DataError(f"{exact[0]}: exact spectra of other points than this chain's; compute them again")
+    first = first_points(limits)
+    computed, rows = read_exact(exact, chain, described, guessed.parameters, limits["draws"], seed, first)
+    values, theta = chain.joined[rows], computed.theta
     truth = extrapolate_spectra(spectra_of(computed), guessed.lmax)
     nuisance = {
         name: torch.from_numpy(values[:, i].copy()) for i, name in enumerate(chain.names[: chain.n_sampled])
@@ -84,6 +82,8 @@ def reweight(
         "linear": {"residual": line.residual, "slope": dict(zip(sampled, line.slope.tolist(), strict=True))},
         "log_weights": total.tolist(),
     }
+    if decision is not None:
+        done["decision"] = read_json(decision)
     write_json(record, done)
     write_checks(output, _checks(done, limits))
 
@@ -94,7 +94,7 @@ def _checks(record: dict, marks: dict) -> list:
     shift = record["shifts"][worst]
     widest = max(record["shifts"], key=lambda name: abs(record["shifts"][name]["width"] - 1))
     width = record["shifts"][widest]
-    return [
+    checks = [
         above(
             f"exact re-weighting of {n} points: effective fraction",
             record["ess_fraction"],
@@ -114,3 +114,19 @@ def _checks(record: dict, marks: dict) -> list:
             f"{widest}; Monte Carlo error {width['width_error']:.3f}",
         ),
     ]
+    decision = record.get("decision", {})
+    if "edges" in decision:
+        far = max(decision["edges"], key=abs)
+        comment = (
+            f"{len(decision['edges'])} points that lie farthest out: {n} random ones may miss a part of the chain below "
+            f"{100 * decision['unseen_95']:.1f}% of it"
+        )
+        checks.append(
+            below(
+                "exact re-weighting: largest change of ln w at the chain's edge",
+                far,
+                edge_mark(marks["ess_fraction"]),
+                comment,
+            )
+        )
+    return checks

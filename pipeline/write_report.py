@@ -4,11 +4,13 @@ from pathlib import Path
 
 from cmbfit.io import read_json, write_text
 from cmbfit.report.costs import read_costs
+from cmbfit.report.latex import latex_table
 from cmbfit.report.page import render
+from cmbfit.report.readme import write_readme
 
 
 def write_report(*, summary: Path, figures: Path, benchmarks: Path, output: Path) -> None:
-    """Write the reviewer's page: one self-contained HTML file.
+    """Write the reviewer's page, one self-contained HTML file; its parameters in LaTeX; a README of the folder.
 
     Parameters
     ----------
@@ -19,6 +21,9 @@ def write_report(*, summary: Path, figures: Path, benchmarks: Path, output: Path
     benchmarks
         Folder of Snakemake's benchmark files.
     output
-        Where the page goes (HTML).
+        Where the page goes (HTML); ``parameters.tex`` beside it.
     """
-    write_text(output, render(read_json(summary), read_json(figures), read_costs(benchmarks)))
+    run = read_json(summary)
+    write_text(output, render(run, read_json(figures), read_costs(benchmarks)))
+    write_text(output.with_name("parameters.tex"), latex_table(run["fits"]))
+    write_readme(output.parent.parent, run)

@@ -31,6 +31,7 @@ FAST = {
     "cmbfit loglike --data NAME --spectrum FILE --self-check": (
         "cmbfit loglike --data planck2018_lowl_ee --spectrum spectra.txt --self-check"
     ),
+    "cmbfit primordial learned attractor -o learned": "cmbfit primordial learned attractor -o learned",
     "cmbfit primordial list": "cmbfit primordial list",
     "cmbfit spectra --help": "cmbfit spectra --help",
 }
@@ -52,6 +53,11 @@ ELSEWHERE = {
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit check mine.yaml": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
+    "cmbfit report results/default fits/mine -o compared": "tests/cli/test_report.py::test_a_cut_run_against_the_whole",
+    "cmbfit forecast CONFIG": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
+    "cmbfit forecast forecast": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
+    "cmbfit forecast forecast --fit so_lat": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
+    "cmbfit forecast forecast --fit litebird_rotation --fix tau": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit check": "tests/docs/test_configurations.py::test_check_finds_nothing_wrong",
     "cmbfit init": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit run mine.yaml": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
@@ -80,6 +86,8 @@ ELSEWHERE = {
     "cmbfit fit CONFIG [--fit NAME] [--sampler hmc]": (
         "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
     ),
+    "cmbfit birefringence FILE": "tests/cli/test_birefringence.py::test_angles_of_a_description",
+    "cmbfit birefringence channels.yaml": "tests/cli/test_birefringence.py::test_angles_of_a_description",
     "cmbfit hawking --mass-g 5e14": "tests/cli/test_early.py::test_hawking",
     "cmbfit loglike --data": "tests/cli/test_app.py::test_a_written_spectrum_gives_the_same_likelihood_as_its_parameters",
     "cmbfit spectra MAP [MAP2] --mask MASK [--mask-p MASK] ... -o OUT": "tests/cli/test_spectra.py::test_text_with_errors",
@@ -114,6 +122,7 @@ _INDEX = "needs a package index"
 NOT_RUN = {
     "cmbfit compare mine.yaml --model lcdm --model running --evidence nested": "needs early_universe's transfer functions",
     "cmbfit data fetch act_dr6_cmb_only": "needs the archive's server",
+    "cmbfit data fetch so_noise": "needs the archive's server",
     "cmbfit data fetch --trust-first wmap9 planck_pr3": "gigabytes of the archives' servers",
     "cmbfit fit pipeline/config/ground.yaml --fit lcdm_p_act --quick": "needs files of ACT's and SPT's servers",
     "conda env create -f environment.yml": "needs conda and its index",

@@ -51,7 +51,7 @@ def check(
     if any(text.startswith(_NEEDED) and "unknown key" not in text for text in problems):
         _stop(["the fits are looked at when this is right"], note=True)
     found, lines = _fits(settings, [n for n in settings["run"]["fits"] if not _about(n, problems)])
-    later = [*_file_problems(settings), *_comparison_problems(settings), *found] if not problems else found
+    later = [*_map_problems(settings), *_comparison_problems(settings), *found] if not problems else found
     if problems or later:
         _stop(later)
     for line in [f"run {settings['run']['name']}: results/{settings['run']['name']}", *lines]:
@@ -93,23 +93,15 @@ def _about(fit: str, problems: Sequence[str]) -> bool:
     return any(text.startswith((f"fits.{fit}:", f"fits.{fit}.", f"fits.{fit}[")) for text in problems)
 
 
-def _file_problems(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield registered names of maps that nothing is registered under; of surveys, only files in full."""
-    from cmbfit.data import load_registry  # noqa: PLC0415
+def _map_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return what does not fit in the maps: names of a survey's parts, units, files that nobody registered."""
+    from cmbfit.survey.config import Maps  # noqa: PLC0415 (the registry of files)
 
-    maps, registry = settings["maps"], load_registry()
-    if "fields" in maps:
-        return
-    named = {"maps.pixel_window": maps["pixel_window"], "maps.mask": maps["mask"]}
-    named |= {f"maps.bands.{b}.map": band.get("map") for b, band in maps["bands"].items()}
-    bandpass = {b: band.get("bandpass", "").partition("[")[0] for b, band in maps["bands"].items()}
-    named |= {f"maps.bands.{b}.bandpass": name or None for b, name in bandpass.items()}
-    for where, name in named.items():
-        if name is not None and name not in registry:
-            yield f"{where}: {unknown_name('registered file', name, registry)}"
-    for band in settings["spectra"]["pair"]:
-        if band not in maps["bands"]:
-            yield f"spectra.pair: {unknown_name('band', band, maps['bands'])}"
+    try:
+        Maps(settings)
+    except CmbfitError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _comparison_problems(settings: Mapping[str, Any]) -> Iterator[str]:

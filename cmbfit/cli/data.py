@@ -156,7 +156,11 @@ def sets(
             say(f"  {selection.name}{options}")
         return
     spec = description(name)
-    rows = {"multipoles": _ranges(spec), "values": _count(spec, name), "nuisances": _nuisances(spec)}
+    rows = {
+        "redshifts" if spec.get("redshifts") else "multipoles": _ranges(spec),
+        "values": _count(spec, name),
+        "nuisances": _nuisances(spec),
+    }
     rows |= {key: str(spec[key]) for key in ("citation", "approximation") if spec.get(key)}
     say(f"{name}: {spec['title']}")
     for key, text in rows.items():
@@ -164,7 +168,10 @@ def sets(
 
 
 def _ranges(spec: Mapping[str, Any]) -> str:
-    """Return the multipoles of each pair; other surveys that see the same modes stand behind the first, its own."""
+    """Return the multipoles of each pair, or redshifts; what else sees the same stands behind the first, its own."""
+    if spec.get("redshifts"):
+        ((sample, (low, high)), *_) = spec["redshifts"].items()
+        return f"{sample} z {low:g}-{high:g}"
     ((_, pairs), *_) = spec["sky"].items()
     return ", ".join(f"{pair} {low}-{high}" for pair, (low, high) in pairs.items())
 

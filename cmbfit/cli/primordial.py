@@ -1,4 +1,4 @@
-"""``cmbfit primordial``: what primordial spectra there are, and plots of them."""
+"""``cmbfit primordial``: what primordial spectra there are, plots of them, and how well networks learned them."""
 
 from __future__ import annotations
 
@@ -69,3 +69,33 @@ def plot(
     k = np.geomspace(1e-5, 1.0, 600)
     save_figure(plot_primordial(models, k), output, primordial_table(models, k))
     say(f"wrote {output}.png, .pdf, .csv", err=True)
+
+
+@app.command()
+def learned(
+    name: Annotated[str, typer.Argument(help="A model that a network learned.")] = "attractor",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="STEM", help="Publish STEM.png, .pdf and .csv.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how well the network of a learned model knows what the solver evolves, at points that did not train it.
+
+    Example: cmbfit primordial learned attractor -o learned
+    """
+    from cmbfit.figures.learned import learned_and_evolved, learned_table, plot_learned  # noqa: PLC0415 (matplotlib)
+    from cmbfit.figures.style import save_figure  # noqa: PLC0415
+    from cmbfit.theory.primordial import get_model  # noqa: PLC0415
+
+    model = get_model(name)
+    found = learned_and_evolved(model)
+    if as_json:
+        say(json.dumps({"model": model.name, "curve": found.curve}, indent=2))
+    else:
+        say(f"{model.name}: ln P learned minus evolved, at {len(found.held_out)} points that did not train")
+        say("evolved points   rms        largest")
+        for row in found.curve:
+            say(f"{row['n_train']:14.0f}   {row['rms']:.2e}   {row['max']:.2e}")
+    if output is not None:
+        save_figure(plot_learned(found, model.title), output, learned_table(found))
+        say(f"wrote {output}.png, .pdf, .csv", err=True)

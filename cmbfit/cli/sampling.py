@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from cmbfit.checkpoint import discard
 from cmbfit.cli.words import say
-from cmbfit.errors import WriteError
+from cmbfit.errors import KilledError, WriteError
 from cmbfit.fit.build import build_posterior
 from cmbfit.fit.description import Fit
 from cmbfit.folders import Products
@@ -46,6 +47,8 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
         If files lie in the products' places that no earlier fit wrote.
     WriteError
         If another process runs this fit in this folder.
+    KilledError
+        If the system killed a process that samples: the checkpoints stay, and the next run goes on from them.
     """
     place = Products(folder, "chains/*.products.json", f"chains/{fit.name}.products.json")
     getdist = f"chains/getdist/{fit.name}"
@@ -62,10 +65,7 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
             (fit, device, [run.seed, i], str(checkpoint), str(path))
             for i, (checkpoint, path) in enumerate(zip(checkpoints, chains, strict=True))
         ]
-        workers = min(len(jobs), os.cpu_count() or 1)
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for future in [pool.submit(_one_ensemble, *job) for job in jobs]:
-                future.result()
+        _in_parallel(_one_ensemble, jobs)
         posterior = build_posterior(fit, device)
         root = new / "chains" / fit.name
         summary = publish_fit(
@@ -94,6 +94,21 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
     return failed
 
 
+def _in_parallel(function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
+    """Call a function with each job's arguments, in a process each, as many at once as this process may use cores."""
+    workers = min(len(jobs), len(os.sched_getaffinity(0)))
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for future in [pool.submit(function, *job) for job in jobs]:
+                future.result()
+    except BrokenProcessPool as error:
+        raise KilledError(
+            "a process that samples was killed, by the system if memory ran out, or by someone's signal; its steps are kept: "
+            "the same command goes on from the last checkpoint. If memory ran out, run fewer ensembles at once "
+            "(taskset -c 0 cmbfit fit ...)"
+        ) from error
+
+
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock for the time of a fit; the system releases it when the process dies."""
@@ -117,7 +132,7 @@ def _names_of(name: str) -> Callable[[str], bool]:
     pattern = re.compile(
         rf"chains/{fit}\.(?:ensemble\d+\.h5{end}|samples\.h5{end}|nc{end}|getdist/{fit}\.json|summary\.json)"
         rf"|figures/(?:corner|residuals|traces|primordial)_{fit}\.(?:png|pdf|csv)"
-        r"|checks\.json|summary\.json|report/index\.html|citations\.bib"
+        r"|checks\.json|summary\.json|report/(?:index\.html|parameters\.tex)|citations\.bib"
     )
     folder = f"chains/getdist/{name}/"
     return lambda path: (

@@ -29,7 +29,7 @@ def plot_traces(chains: Sequence[Chain], tau_multiple: float | None = None) -> F
     n_panels = len(names) + 1
     rows = -(-n_panels // 2)
     with style():
-        fig = new_figure(10, 1.5 * rows + 0.6)
+        fig = new_figure(10, 1.6 * rows + 0.7)
         axes = fig.subplots(rows, 2, squeeze=False).T.flatten()
         for i, name in enumerate(names):
             ax = axes[i]
@@ -50,9 +50,11 @@ def plot_traces(chains: Sequence[Chain], tau_multiple: float | None = None) -> F
             ax.plot(steps, tau.max(1), "o-", ms=3, color=_COLOURS[k % 4])
         if tau_multiple is not None:
             line = np.array([0, max(c.steps for c in chains)])
-            ax.plot(line, line / tau_multiple, "k--", lw=0.8, label=f"steps / {tau_multiple:g}")
+            ax.plot(
+                line, line / tau_multiple, "k--", lw=0.8, label=f"length / {tau_multiple:g}: converged below"
+            )
             ax.legend(loc="upper left", fontsize=8)
-        ax.set(ylabel=r"longest $\tau$ [steps]", xlabel="step")
+        ax.set(ylabel="longest autocor-\nrelation time [steps]", xlabel="step")
         axes[0].legend(loc="upper right", fontsize=8, ncols=2)
         for extra in axes[n_panels:]:
             extra.set_visible(False)

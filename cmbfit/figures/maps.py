@@ -1,4 +1,4 @@
-"""Mollweide maps of I, Q, U and polarised intensity, with the masked sky left pale."""
+"""Mollweide maps of I, Q, U and polarised intensity, with the masked sky left grey."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from cmbfit.figures.style import new_figure, style
 from cmbfit.sky.maps import COORDINATES, Array, Mask, StokesMap
 
-_MASKED = "0.95"  # paler than the middle of the scale, which is grey
+_MASKED = "0.72"  # greyer than the middle of the scale, which is white
+_SIGNED, _POSITIVE = "RdBu_r", "viridis"  # blue is below zero, as in Planck's maps
 _ROWS, _COLUMNS = 300, 600
 
 
@@ -56,7 +57,7 @@ def plot_maps(maps: Sequence[StokesMap], mask: Mask) -> Figure:
     ----------
     maps : sequence of StokesMap
     mask : Mask
-        Pixels of weight zero are left pale.
+        Pixels of weight zero are left grey.
     """
     columns = [[m.i, m.q, m.u, np.hypot(m.q, m.u)] for m in maps]
     titles = ("I", "Q", "U", "P")
@@ -68,7 +69,7 @@ def plot_maps(maps: Sequence[StokesMap], mask: Mask) -> Figure:
             top = float(np.nanpercentile(np.abs(seen), 99))
             limits = (0.0, top) if k == 3 else (-top, top)
             for row, (stokes, column) in enumerate(zip(maps, columns, strict=True)):
-                mesh = _draw(axes[row, k], column[k], mask.support, limits, "cividis")
+                mesh = _draw(axes[row, k], column[k], mask.support, limits, _POSITIVE if k == 3 else _SIGNED)
                 axes[row, k].set_title(f"{stokes.name}  {title}")
             bar = fig.colorbar(
                 mesh, ax=axes[:, k], orientation="horizontal", shrink=0.75, aspect=28, pad=0.03
@@ -78,7 +79,7 @@ def plot_maps(maps: Sequence[StokesMap], mask: Mask) -> Figure:
         fig.supxlabel(
             f"{COORDINATES[maps[0].coord]} coordinates, longitude 0 at the centre, growing to the left; "
             r"$P = \sqrt{Q^2 + U^2}$; "
-            f"blank: masked (sky fraction used {mask.fsky:.2f})",
+            f"grey: masked (sky fraction used {mask.fsky:.2f})",
             fontsize=9,
         )
     return fig

@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
 from cmbfit.inference.comparison import JEFFREYS
-from cmbfit.inference.model_text import constraints_text
 
 _LINEAR = 5.0
-"""Beyond, axes are logarithmic: one bad model must not hide the others."""
+"""Beyond, axes are logarithmic, and say so: one bad model must not hide the others."""
 
-_WIDTH, _LINES = 72, 5  # of the text on bounds: characters in a line, lines that have room
+_WIDTH = 38  # characters in a line of a model's name
 
 
 def plot_models(tables: Sequence[Mapping[str, Any]]) -> Figure:
@@ -33,17 +32,17 @@ def plot_models(tables: Sequence[Mapping[str, Any]]) -> Figure:
     ]
     rows = np.arange(len(models))[::-1]
     with style():
-        fig = new_figure(14, 1.9 + 0.6 * len(models))
-        left, right, bounds = fig.subplots(1, 3, sharey=True, width_ratios=[1, 1, 1.1])
+        fig = new_figure(10.5, 1.9 + 0.6 * len(models))
+        left, right = fig.subplots(1, 2, sharey=True)
         _criteria(left, [m for _, m in models], rows)
         _factors(right, [m for _, m in models], rows)
-        _bounds(bounds, [m for _, m in models], rows)
         titles = {table["reference"]: table["models"][0]["title"] for table, _ in models}
         names = [
-            f"{m['title']}\n(against {titles[t['reference']]})" if len(titles) > 1 else m["title"]
+            textwrap.fill(m["title"], _WIDTH)
+            + (f"\n(against {titles[t['reference']]})" if len(titles) > 1 else "")
             for t, m in models
         ]
-        left.set_yticks(rows, names, fontsize=8)
+        left.set_yticks(rows, names, fontsize=9)
         left.set_ylim(-0.7, len(models) - 0.3)
         if len(titles) == 1:
             fig.suptitle(f"against {next(iter(titles.values()))}", fontsize=10, x=0.01, ha="left")
@@ -61,7 +60,7 @@ def _criteria(ax: Axes, models: Sequence[Mapping[str, Any]], rows: np.ndarray) -
         ax.hlines(rows + offset, 0, x, color=colour, lw=1, alpha=0.6)
         ax.plot(x, rows + offset, marker, color=colour, ms=5, ls="", label=label)
     _symlog(ax, [x for _, _, column in values.values() for x in column])
-    ax.set_xlabel("model − reference  (negative: better)")
+    ax.set_xlabel(f"model − reference  (negative: better){_said(ax)}")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
@@ -99,33 +98,24 @@ def _factors(ax: Axes, models: Sequence[Mapping[str, Any]], rows: np.ndarray) ->
                 fontsize=8,
             )
     _symlog(ax, shown)
-    ax.set_xlabel("ln B  (positive: speaks for the model)")
+    ax.set_xlabel(f"ln B  (positive: speaks for the model){_said(ax)}")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
-def _bounds(ax: Axes, models: Sequence[Mapping[str, Any]], rows: np.ndarray) -> None:
-    """Write what the data leave of each model's own parameters, and what others published."""
-    ax.axis("off")
-    ax.set_xlim(0, 1)
-    ax.text(0, 1.02, "this run", transform=ax.transAxes, fontsize=9)
-    ax.text(0.18, 1.02, "published", transform=ax.transAxes, fontsize=9, color=SECOND)
-    for y, model in zip(rows, models, strict=True):
-        texts = ((constraints_text(model), "black"), (model.get("published", ""), SECOND))
-        lines = [(line, colour) for text, colour in texts for line in textwrap.wrap(text, _WIDTH)]
-        for i, (line, colour) in enumerate(lines[:_LINES]):
-            middle = (min(len(lines), _LINES) - 1) / 2
-            ax.text(0, y + 0.2 * (middle - i), line, fontsize=6.5, color=colour, va="center")
+def _said(ax: Axes) -> str:
+    return f"\nlogarithmic beyond ±{_LINEAR:g}" if ax.get_xscale() == "symlog" else ""
 
 
 def _symlog(ax: Axes, values: Sequence[float]) -> None:
     finite = np.array([x for x in values if np.isfinite(x)])
     limit = max(_LINEAR, 1.15 * float(np.abs(finite).max())) if len(finite) else _LINEAR
     if limit > 4 * _LINEAR:
-        ax.set_xscale("symlog", linthresh=_LINEAR)
-        ticks = [
-            x for x in (-1000, -300, -100, -30, -10, -5, 0, 5, 10, 30, 100, 300, 1000) if abs(x) <= 2 * limit
-        ]
+        # the linear part as wide as a decade and a half: room for the ticks at its ends
+        ax.set_xscale("symlog", linthresh=_LINEAR, linscale=1.5)
+        ticks = [x for x in ((0, 5, 30, 100) if limit < 300 else (0, 5, 100, 10000, 1000000)) if x <= limit]
+        ticks = [*(-x for x in ticks[:0:-1]), *ticks]
         ax.set_xticks(ticks, [f"{x:g}".replace("-", "−") for x in ticks])
+        ax.minorticks_off()
         limit *= 1.3
     ax.set_xlim(-limit, limit)

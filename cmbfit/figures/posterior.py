@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from getdist import MCSamples
 from getdist import plots as getdist_plots
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cmbfit.figures.published import Published
 from cmbfit.figures.style import SECOND, THEORY, style
 from cmbfit.inference.products import Samples
 from cmbfit.theory.parameters import latex_label
@@ -33,8 +36,9 @@ def plot_corner(
     reference: Mapping[str, tuple[float, float | None]],
     label: str,
     reference_label: str = "",
+    published: Published | None = None,
 ) -> Figure:
-    """Return GetDist's triangle plot; published means and widths as dashed curves and cross-lines.
+    """Return GetDist's triangle plot with what was published, and with priors that the data hardly narrow.
 
     Parameters
     ----------
@@ -45,12 +49,19 @@ def plot_corner(
         Published marginal posteriors, drawn as Gaussians; without a sigma only the lines. May be empty.
     label, reference_label : str
         Entries of the legend.
+    published : Published, optional
+        Drawn as dashed contours; without it published means are cross-lines.
     """
     with style():
-        plotter = getdist_plots.get_subplot_plotter(width_inch=10)
-        plotter.settings.axes_fontsize = 8
-        plotter.settings.lab_fontsize = 10
+        plotter = getdist_plots.get_subplot_plotter(width_inch=max(4.5, min(11.5, 1.45 * len(names))))
+        plotter.settings.scaling = (
+            False  # by itself GetDist shrinks text with the panels, below what can be read
+        )
+        plotter.settings.axes_fontsize = 9
+        plotter.settings.lab_fontsize = 12
         plotter.settings.legend_fontsize = 12
+        plotter.settings.axis_tick_x_rotation = 45
+        plotter.settings.axis_tick_max_labels = 3
         plotter.settings.figure_legend_frame = False
         plotter.triangle_plot(
             getdist_samples(samples), list(names), filled=True, contour_colors=[THEORY], legend_labels=[]
@@ -58,6 +69,12 @@ def plot_corner(
         for i, y in enumerate(names):
             for j, x in enumerate(names[: i + 1]):
                 ax = plotter.subplots[i, j]
+                if i == j:
+                    _draw_prior(ax, samples, x)
+                if published and i != j and {x, y} <= set(published.names):
+                    for contour in published.contours(x, y):
+                        ax.plot(*contour, color=SECOND, lw=1.1, ls="--", scalex=False, scaley=False)
+                    continue
                 if x in reference:
                     ax.axvline(reference[x][0], color=SECOND, lw=0.7, ls="--")
                 mean, sigma = reference.get(x, (0.0, None))
@@ -67,12 +84,53 @@ def plot_corner(
                 elif i != j and y in reference:
                     ax.axhline(reference[y][0], color=SECOND, lw=0.7, ls="--")
         fig: Figure = plotter.fig
-        fig.text(0.98, 0.97, label, color=THEORY, ha="right", va="top", fontsize=12)
-        if set(reference) & set(names):
-            fig.text(
-                0.98, 0.94, f"{reference_label} (dashed)", color=SECOND, ha="right", va="top", fontsize=12
-            )
+        _write_legend(fig, samples, names, reference, label, reference_label)
     return fig
+
+
+def _write_legend(
+    fig: Figure,
+    samples: Samples,
+    names: Sequence[str],
+    reference: Mapping[str, tuple[float, float | None]],
+    label: str,
+    reference_label: str,
+) -> None:
+    """Write in the empty corner, which has room for half the width, what is drawn."""
+    width = max(20, int(4.2 * len(names)))
+    lines = [(line, THEORY) for line in textwrap.wrap(label, width)]
+    if set(reference) & set(names):
+        lines += [(line, SECOND) for line in textwrap.wrap(f"{reference_label} (dashed)", width)]
+    if any(hardly_narrowed(samples, name) for name in names):
+        lines.append(("prior (dotted)", "0.4"))
+    step = 0.19 / fig.get_size_inches()[1]
+    for i, (line, colour) in enumerate(lines):
+        fig.text(0.98, 0.985 - i * step, line, color=colour, ha="right", va="top", fontsize=10)
+
+
+_NARROWED = 0.5
+"""A posterior's width over its prior's above which the prior is drawn: the data add little there."""
+
+
+def hardly_narrowed(samples: Samples, name: str) -> bool:
+    """Return whether the data leave a parameter at least half as wide as its prior, where that is known."""
+    spec = samples.priors.get(name)
+    if not spec or not set(spec) <= {"uniform", "gaussian"}:
+        return False
+    kind, (a, b) = next(iter(spec.items()))
+    width = (b - a) / np.sqrt(12) if kind == "uniform" else b
+    return bool(samples.column(name).std() > _NARROWED * width)
+
+
+def _draw_prior(ax: Axes, samples: Samples, name: str) -> None:
+    """Draw the prior alone, its maximum at one as the posterior's, where the data hardly narrow it."""
+    if not hardly_narrowed(samples, name):
+        return
+    kind, (a, b) = next(iter(samples.priors[name].items()))
+    x = np.linspace(*ax.get_xlim(), 300)
+    inside = np.where((x >= a) & (x <= b), 1.0, 0.0)
+    density = inside if kind == "uniform" else np.exp(-0.5 * ((x - a) / b) ** 2)
+    ax.plot(x, density, color="0.4", lw=1.2, ls=":", scalex=False)
 
 
 def marginal_table(

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cmbfit.figures.residuals import effective_multipoles
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
 from cmbfit.inference.predictive import PredictiveTest, Replicas
 
@@ -23,7 +25,7 @@ def plot_predictive(replicas: Sequence[Replicas], tests: Sequence[PredictiveTest
         Those of ``all`` are drawn, the p-values of the others are written beside them.
     """
     with style():
-        fig = new_figure(11, 3.1 * len(replicas))
+        fig = new_figure(11, 3.3 * len(replicas))
         axes = fig.subplots(len(replicas), 2, squeeze=False, width_ratios=[2.2, 1])
         for (left, right), replica in zip(axes, replicas, strict=True):
             name = replica.likelihood.info.name
@@ -37,12 +39,12 @@ def plot_predictive(replicas: Sequence[Replicas], tests: Sequence[PredictiveTest
             left.plot(index, (replica.data - centre) / sigma, "o", ms=2, color=DATA, label="data")
             for pair, rows in replica.sections.items():
                 left.axvline(rows.start + 0.5, color=SECOND, lw=0.6)
-                left.text(rows.start + 1, 4.6, pair.upper(), color=SECOND, fontsize=8, va="top")
-            left.set(
-                xlim=(0.5, len(index) + 0.5), ylim=(-5, 5), xlabel="bandpower", ylabel="(D − ⟨model⟩) / σ"
-            )
-            left.set_title(name)
-            left.legend(loc="lower right", fontsize=7, ncols=3)
+                left.text(rows.start + 1, 5.6, pair.upper(), color=SECOND, fontsize=9, va="top")
+            left.set(xlim=(0.5, len(index) + 0.5), ylim=(-5.8, 5.8), ylabel="(data − ⟨model⟩) / σ")
+            left.set_xlabel(r"multipole $\ell$ of the bandpowers, spectrum after spectrum")
+            _mark_multipoles(left, replica)
+            left.set_title(replica.likelihood.info.title or name)
+            left.legend(loc="lower right", fontsize=8, ncols=3)
             whole = next(t for t in own if t.part == "all")
             right.hist(whole.replicated, bins=40, density=True, color="0.82", label="replicas")
             right.hist(
@@ -55,9 +57,31 @@ def plot_predictive(replicas: Sequence[Replicas], tests: Sequence[PredictiveTest
             )
             right.set_xlabel(rf"$\chi^2$ of {whole.n_data} bandpowers")
             right.set_yticks([])
-            right.set_title(_wrapped([f"{t.part}: p = {t.p_value:.3f}" for t in own]), fontsize=8)
-            right.legend(loc="upper right", fontsize=7)
+            right.set_title(
+                _wrapped(
+                    [f"{t.part if t.part == 'all' else t.part.upper()}: p = {t.p_value:.3f}" for t in own]
+                ),
+                fontsize=8,
+            )
+            right.legend(loc="upper right", fontsize=8)
     return fig
+
+
+_APART = 0.055
+"""Least distance of two ticks, in the width of the axis: a number of four digits has room."""
+
+
+def _mark_multipoles(ax: Axes, replica: Replicas) -> None:
+    """Put ticks at bandpowers and write their multipoles: first, last and some between of each spectrum."""
+    total = len(replica.data)
+    places: list[tuple[float, str]] = []
+    for rows, ell in zip(replica.sections.values(), effective_multipoles(replica.likelihood), strict=True):
+        room = max(1, int(len(ell) / total / (1.6 * _APART)))
+        for i in np.unique(np.linspace(0, len(ell) - 1, room + 1).round().astype(int)):
+            place = rows.start + 1 + int(i)
+            if not places or place - places[-1][0] >= _APART * total:
+                places.append((place, f"{ell[i]:.0f}"))
+    ax.set_xticks([p for p, _ in places], [text for _, text in places])
 
 
 def _wrapped(words: Sequence[str], width: int = 3) -> str:

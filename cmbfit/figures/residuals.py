@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy import stats
 
-from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
+from cmbfit.figures.style import SERIES, THEORY, new_figure, style
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.theory.spectra import Spectra
+
+
+def effective_multipoles(like: GaussianBandpowers | MultiFrequencyBandpowers) -> list[np.ndarray]:
+    """Return the mean multipole of each bandpower's window, an array for each block of the data set."""
+    out = []
+    for block in like.blocks:
+        window = block.window.cpu()
+        ell = torch.arange(window.shape[1], dtype=window.dtype)
+        out.append((window @ ell).numpy() / window.sum(1).numpy())
+    return out
 
 
 def bandpower_table(
@@ -29,10 +43,9 @@ def bandpower_table(
     }
     for like in likelihoods:
         model = like.bandpowers(spectra, {n: nuisance[n] for n in like.info.nuisance})[0].numpy()
-        for block, rows in zip(like.blocks, like.sections.values(), strict=True):
-            window = block.window
-            weight = window.sum(1).numpy()
-            ell = (window @ torch.arange(window.shape[1], dtype=window.dtype)).numpy() / weight
+        blocks = zip(like.blocks, like.sections.values(), effective_multipoles(like), strict=True)
+        for block, rows, ell in blocks:
+            weight = block.window.sum(1).numpy()
             columns["data_set"].append(np.full(len(ell), like.info.name))
             columns["pair"].append(np.full(len(ell), block.pair))
             columns["ell"].append(ell)
@@ -41,7 +54,37 @@ def bandpower_table(
     return {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()}
 
 
-def plot_residuals(table: Mapping[str, np.ndarray], spectra: Spectra, chi2: Mapping[str, float]) -> Figure:
+_LOW = 30
+"""Multipole below which figures are logarithmic."""
+
+
+def set_multipole_scale(ax: Axes, last: float) -> None:
+    """Make an axis logarithmic in l below 30, over a fifth of its width, and linear above; a thin line says where."""
+    width = 0.25 * max(last - _LOW, _LOW)
+    slope = width / np.log(_LOW / 2)
+
+    def forward(ell: np.ndarray) -> np.ndarray:
+        ell = np.maximum(np.asarray(ell, dtype=float), 1e-3)
+        return np.where(ell < _LOW, _LOW + slope * np.log(ell / _LOW), ell)
+
+    def back(x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, dtype=float)
+        return np.where(x < _LOW, _LOW * np.exp(np.minimum(x - _LOW, 0) / slope), x)
+
+    ax.set_xscale("function", functions=(forward, back))
+    step = next(s for s in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if last / s <= 6)
+    ax.set_xticks([2, 10, _LOW, *range(step, int(last) + 1, step)] if step > _LOW else [2, 10, _LOW])
+    ax.minorticks_off()
+    ax.set_xlim(1.7, 1.02 * last)
+    ax.axvline(_LOW, color="0.8", lw=0.8, zorder=0)
+
+
+def plot_residuals(
+    table: Mapping[str, np.ndarray],
+    spectra: Spectra,
+    chi2: Mapping[str, float],
+    titles: Mapping[str, str] | None = None,
+) -> Figure:
     """Return a column per spectrum: bandpowers with the best fit above, residuals / sigma below.
 
     Parameters
@@ -51,29 +94,54 @@ def plot_residuals(table: Mapping[str, np.ndarray], spectra: Spectra, chi2: Mapp
     spectra : Spectra
         The best-fit model, a batch of one.
     chi2 : mapping of str to float
-        Of each data set, for the title.
+        Of each data set, for the legend.
+    titles : mapping of str to str, optional
+        What data sets are called; by default their names.
     """
     pairs = [p for p in ("tt", "te", "ee") if p in set(table["pair"])]
+    sets = list(dict.fromkeys(table["data_set"].tolist()))
+    colours = dict(zip(sets, itertools.cycle(SERIES)))
     with style():
-        fig = new_figure(4.2 * len(pairs), 4.8)
+        fig = new_figure(max(4.2, 3.8 * len(pairs)), 4.6 + 0.22 * len(chi2))
         axes = fig.subplots(2, len(pairs), sharex="col", squeeze=False, height_ratios=[2.2, 1])
         for (top, low), pair in zip(axes.T, pairs, strict=True):
-            rows = table["pair"] == pair
-            ell, dl, sigma, model = (table[k][rows] for k in ("ell", "dl", "sigma", "model"))
             curve = spectra.dl[pair][0, 2:].numpy()
-            last = min(int(ell.max()) + 30, len(curve) + 2)
-            top.errorbar(ell, dl, yerr=sigma, fmt="o", ms=2, lw=0.6, color=DATA, label="bandpowers")
-            top.plot(np.arange(2, last), curve[: last - 2], color=THEORY, lw=1.2, label="best fit")
+            rows = table["pair"] == pair
+            last = min(int(table["ell"][rows].max()) + 30, len(curve) + 2)
             low.axhspan(-1, 1, color="0.9", lw=0)
-            low.axhline(0, color=SECOND, lw=0.8)
-            low.plot(ell, (dl - model) / sigma, "o", ms=2, color=DATA)
+            low.axhline(0, color=THEORY, lw=0.8)
+            for name in sets:
+                own = rows & (table["data_set"] == name)
+                ell, dl, sigma, model = (table[k][own] for k in ("ell", "dl", "sigma", "model"))
+                top.errorbar(ell, dl, yerr=sigma, fmt="o", ms=2, lw=0.6, color=colours[name], alpha=0.7)
+                low.plot(ell, (dl - model) / sigma, "o", ms=2, color=colours[name])
+            # over the points, with a pale rim: hundreds of them hide a line
+            top.plot(np.arange(2, last), curve[: last - 2], color="white", lw=2.6, zorder=4)
+            top.plot(np.arange(2, last), curve[: last - 2], color=THEORY, lw=1.3, zorder=5, label="best fit")
             low.set(ylim=(-4.5, 4.5), xlabel=r"multipole $\ell$", yticks=[-3, 0, 3])
-            top.set_title(pair.upper())
-            top.set_ylabel(r"$D_\ell$ [$\mu$K$^2$]")
-            low.set_ylabel(r"$\Delta/\sigma$")
+            top.set_title(f"{pair.upper()}, {rows.sum()} bandpowers")
+            set_multipole_scale(low, last)
+        axes[0, 0].set_ylabel(r"$D_\ell$ [$\mu$K$^2$]")
+        axes[1, 0].set_ylabel("(data − fit) / σ")
         axes[0, 0].legend(loc="upper right", fontsize=8)
-        fig.suptitle(
-            "   ".join(f"{name}: $\\chi^2$ = {x:.1f}" for name, x in chi2.items() if name != "total"),
-            fontsize=9,
-        )
+        handles = [
+            Line2D([], [], marker="o", ls="", ms=4, color=colours.get(n, "none"))
+            for n in chi2
+            if n != "total"
+        ]
+        fig.legend(handles, _legend(table, chi2, titles or {}), loc="outside upper left", ncols=1)
     return fig
+
+
+def _legend(
+    table: Mapping[str, np.ndarray], chi2: Mapping[str, float], titles: Mapping[str, str]
+) -> list[str]:
+    """Say chi2, number of values and PTE of each data set; one that is not drawn has chi2 alone."""
+    out = []
+    for name, value in chi2.items():
+        if name == "total":
+            continue
+        n = int((table["data_set"] == name).sum())
+        pte = f" for {n}, PTE {stats.chi2.sf(value, n):.2f}" if n else " (not drawn: no Gaussian bandpowers)"
+        out.append(f"{titles.get(name, name)}: $\\chi^2$ = {value:.1f}{pte}")
+    return out

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
+from cmbfit.theory.parameters import latex_label
 
 
 def reweighting_table(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def plot_reweighting(record: Mapping[str, Any], mark: float) -> Figure:
             (np.array(table["width"]) - 1, table["width_error"], -0.12, "s", SECOND, "width, relative"),
         ):
             left.errorbar(values, y + offset, xerr=errors, fmt=marker, ms=4, color=colour, lw=1, label=label)
-        left.set_yticks(y, table["parameter"])
+        left.set_yticks(y, [f"${latex_label(name)}$" for name in table["parameter"]])
         left.set_xlabel("exact minus emulated")
         left.set_title(f"grey: the mark, {mark:g}")
         left.legend(loc="lower right", fontsize=8)

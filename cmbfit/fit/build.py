@@ -10,11 +10,11 @@ from cmbfit.device import pick_device
 from cmbfit.errors import ConfigError, LikelihoodError
 from cmbfit.fit.defaults import default_start
 from cmbfit.fit.description import Fit
+from cmbfit.fit.theory import class_theory
 from cmbfit.likelihood.base import DataSetInfo, Likelihood, measures_tau, refuse_double_counting
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Uniform, prior_from_config
 from cmbfit.likelihood.selection import Selection, select
-from cmbfit.registry import THEORIES
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -72,7 +72,7 @@ def build_theory(fit: Fit, lmax: int | None = None) -> Theory:
     """
     section = fit.theory
     if "class" in section:
-        theory: Theory = THEORIES.get(section["class"])(**section.get("options", {}))
+        theory: Theory = class_theory(section)
     elif "evaporation" in section:
         from cmbfit.theory.hawking.response import EvaporationTheory  # noqa: PLC0415 (as below)
 

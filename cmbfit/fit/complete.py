@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cmbfit.errors import ConfigError, at, unknown_name
+import numpy as np
+
+from cmbfit.errors import ConfigError, Problems, at, unknown_name
 from cmbfit.fit.defaults import Box, default_prior, default_start
-from cmbfit.fit.description import Fit, Gate, Reference
-from cmbfit.fit.problems import Problems
+from cmbfit.fit.description import Correlations, Fit, Gate, Reference
 from cmbfit.fit.theory import TheoryPlan, plan_theory
 from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.selection import OWN, Selection, select
-from cmbfit.theory.parameters import DERIVED
+from cmbfit.theory.parameters import REPORTED
 
 _SHOWN = ("H0", "sigma8")
 
@@ -85,7 +86,7 @@ def complete_fit(
         reference = _reference(section.get("reference"))
         values = reference.parameters if reference else {}
         if nuisances is not None:
-            known = [*plan.parameters, *nuisances, *DERIVED]
+            known = [*plan.parameters, *nuisances, *REPORTED]
             _require_known(f"{where}.show", show, known)
             _require_known(f"{where}.reference.parameters", values, known)
         for parameter, (_, sigma) in values.items():
@@ -234,7 +235,26 @@ def _reference(given: Mapping[str, Any] | None) -> Reference | None:
     if not given:
         return None
     values = {p: (float(m), None if s is None else float(s)) for p, (m, s) in given["parameters"].items()}
-    return Reference(given["label"], given["source"], values)
+    joint = given.get("correlations")
+    return Reference(given["label"], given["source"], values, joint and _correlations(joint, values))
+
+
+def _correlations(given: Mapping[str, Any], values: Mapping[str, Any]) -> Correlations:
+    """Return published correlations; they must be a correlation matrix of parameters with published errors."""
+    names, lower = given["parameters"], given["lower"]
+    where = "reference.correlations"
+    for name in names:
+        if values.get(name, (0.0, None))[1] is None:
+            raise ConfigError(f"{where}.parameters: {name} has no mean and sigma among reference.parameters")
+    if [len(row) for row in lower] != list(range(1, len(names) + 1)) or any(row[-1] != 1 for row in lower):
+        raise ConfigError(
+            f"{where}.lower: expected {len(names)} rows of 1 to {len(names)} numbers, each ending with 1"
+        )
+    n = range(len(names))
+    matrix = tuple(tuple(float(lower[max(i, j)][min(i, j)]) for j in n) for i in n)
+    if np.linalg.eigvalsh(matrix)[0] <= 0:
+        raise ConfigError(f"{where}.lower: no correlation matrix, it has an eigenvalue below zero")
+    return Correlations(given["source"], tuple(names), matrix)
 
 
 def _gate(where: str, given: Mapping[str, Any]) -> Gate:

@@ -12,6 +12,23 @@ from cmbfit.io import read_json, reading
 
 
 @dataclass(frozen=True)
+class Correlations:
+    """Correlation coefficients of a published posterior.
+
+    Attributes
+    ----------
+    source : str
+    parameters : tuple of str
+    matrix : tuple of tuple of float
+        Symmetric, ones on the diagonal.
+    """
+
+    source: str
+    parameters: tuple[str, ...]
+    matrix: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Reference:
     """Published marginal posteriors of a fit's parameters, or the truth of a simulation.
 
@@ -20,11 +37,13 @@ class Reference:
     label, source : str
     parameters : mapping of str to (float, float or None)
         Mean and sigma; without a sigma (a simulation's truth) pulls are in units of the fit's own width.
+    correlations : Correlations or None
     """
 
     label: str
     source: str
     parameters: Mapping[str, tuple[float, float | None]]
+    correlations: Correlations | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +135,7 @@ class Fit:
         """
         with reading("a fit's description", "what Fit.describe writes", ConfigError):
             reference, gate = value["reference"], value["gate"]
+            joint = reference and reference.get("correlations")
             out = dict(value) | {
                 "data": tuple(value["data"]),
                 "show": tuple(value["show"]),
@@ -126,6 +146,12 @@ class Fit:
                     reference["label"],
                     reference["source"],
                     {p: (m, s) for p, (m, s) in reference["parameters"].items()},
+                    joint
+                    and Correlations(
+                        joint["source"],
+                        tuple(joint["parameters"]),
+                        tuple(tuple(row) for row in joint["matrix"]),
+                    ),
                 ),
             }
             return cls(**out)

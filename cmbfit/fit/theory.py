@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,28 @@ class TheoryPlan:
         return "transfer functions'" if parameter in self.narrowed else "emulator's"
 
 
+def class_theory(section: Mapping[str, Any]) -> Any:
+    """Return the theory that a section's ``class`` makes of its ``options``.
+
+    Raises
+    ------
+    ConfigError
+        For an option that it does not take.
+    CodeNotAllowedError
+        If it is the user's own code and nobody allowed it to run.
+    """
+    made = THEORIES.get(section["class"])
+    options = section.get("options", {})
+    try:
+        inspect.signature(made).bind(**options)
+    except TypeError as error:
+        raise ConfigError(
+            f"theory.options: {error}; {section['class']} takes {inspect.signature(made)}"
+        ) from error
+    with at("theory"):
+        return made(**options)
+
+
 def emulator_box(emulator: str) -> dict[str, tuple[float, float]]:
     """Return the parameters of an emulator and their range, from its manifest."""
     from cmbfit.theory.emulator.manifest import bundle_folder  # noqa: PLC0415 (keeps imports one way)
@@ -91,6 +114,9 @@ def plan_theory(
     if "class" in section:
         with at("theory.class"):
             THEORIES.where(section["class"])  # it must be there
+        if section["class"] in THEORIES.builtin:
+            own = class_theory(section)
+            return TheoryPlan(theory, own.title, own.parameters, dict(own.box))
         return TheoryPlan(theory, f"theory {section['class']}", (), {}, unknown=True)
     if not run_code and any(
         k in section and section[k] not in PRIMORDIAL_MODELS for k in ("primordial", "tensors")

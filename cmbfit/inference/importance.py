@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 
 from cmbfit.errors import ConfigError, SamplerError
 from cmbfit.inference.evidence import EvidenceResult, EvidenceTask
@@ -154,6 +153,8 @@ def importance_sample(
     SamplerError
         If fewer than 5% of the points count: the posterior is not of this shape; sample it by nested sampling.
     """
+    from scipy import stats  # noqa: PLC0415 (a second)
+
     best = find_maximum(posterior, start, scale, starts=starts, rng=rng)
     centre = np.array([best.point[p] for p in posterior.parameters])
     factor = laplace_factor(posterior, best.point, scale)

@@ -54,6 +54,28 @@ def _row(model: Mapping[str, Any], reference: bool) -> dict[str, str]:
     }
 
 
+def number_columns(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the keys of the columns of numbers that any model has."""
+    numbers = (
+        "parameters",
+        "delta_chi2",
+        "delta_aic",
+        "delta_bic",
+        "ln_b",
+        "ln_b_savage_dickey",
+        "look_elsewhere",
+    )
+    return [key for key in numbers if any(row[key] not in ("", "0") for row in rows)]
+
+
+def model_notes(table: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what is said of each model in words, by title: (what it is, text) of what there is."""
+    said = ("constraint", "prior", "published", "remarks")
+    rows = model_rows(table)
+    notes = [(row["model"], [(COLUMNS[key], row[key]) for key in said if row[key]]) for row in rows]
+    return [(title, texts) for title, texts in notes if texts]
+
+
 def prior_text(prior: Mapping[str, Any]) -> str:
     """Return a prior in words.
 

@@ -20,7 +20,7 @@ from cmbfit.inference.products import Samples, collect_samples, write_samples
 from cmbfit.inference.summary import summarise
 from cmbfit.io import write_json
 from cmbfit.likelihood.posterior import Posterior
-from cmbfit.theory.parameters import DERIVED
+from cmbfit.theory.parameters import REPORTED
 
 
 def samples_with_derived(posterior: Posterior, chains: Sequence[Chain]) -> Samples:
@@ -56,7 +56,8 @@ def derived_columns(
         return {}
     with torch.no_grad():
         table = posterior.theory.derived(torch.from_numpy(theta).to(posterior.device))
-    return {name: table[name].cpu().numpy() for name in DERIVED if name in table}
+    names = (name for name in REPORTED if name in table and name not in posterior.theory.parameters)
+    return {name: table[name].cpu().numpy() for name in names}
 
 
 def ranges_of(posterior: Posterior) -> dict[str, tuple[float | None, float | None]]:
@@ -71,7 +72,13 @@ def describe(fit: Fit, posterior: Posterior) -> dict[str, Any]:
     """Return what a summary says of a fit apart from its numbers."""
     return {
         "title": fit.title,
+        "show": list(fit.show),
+        "nuisance": [n for like in posterior.likelihoods for n in like.info.nuisance],
+        "reference_label": fit.reference.label if fit.reference else None,
         "primordial": [_model(fit.theory[key]) for key in ("primordial", "tensors") if fit.theory.get(key)],
+        "reference_correlations": (
+            fit.reference.correlations.source if fit.reference and fit.reference.correlations else None
+        ),
         "reference_source": fit.reference.source if fit.reference else None,
         "data": [vars_of(like.info) for like in posterior.likelihoods],
         "priors": {p: prior.describe() for p, prior in posterior.priors.items()},
@@ -128,6 +135,9 @@ def publish_fit(
         posterior, scale, table.joined[:, : table.n_sampled], np.concatenate(table.log_prob)
     )
     reference = fit.reference.parameters if fit.reference else {}
+    point = np.array([[best.point[p] for p in posterior.theory.parameters]])
+    derived = {name: float(column[0]) for name, column in derived_columns(posterior, point).items()}
     out = summarise(table, chains, best, reference) | describe(fit, posterior)
+    out["best_fit"]["derived"] = derived
     write_json(summary, out)
     return out

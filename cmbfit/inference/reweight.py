@@ -142,6 +142,11 @@ class LinearWeights:
         return self.intercept + ((values - self.centre) / self.scale) @ self.slope
 
 
+def least_points(n_parameters: int) -> int:
+    """Return how many exact points weights linear in so many parameters need."""
+    return 2 * (n_parameters + 1)
+
+
 def fit_linear_weights(names: Sequence[str], values: np.ndarray, log_weights: np.ndarray) -> LinearWeights:
     """Regress ln w on the sampled parameters.
 
@@ -152,7 +157,7 @@ def fit_linear_weights(names: Sequence[str], values: np.ndarray, log_weights: np
     log_weights : numpy.ndarray, shape (n,)
     """
     n, p = values.shape
-    if n < 2 * (p + 1):
+    if n < least_points(p):
         raise DataError(f"{n} exact points are too few for weights linear in {p} parameters: compute more")
     centre, scale = values.mean(0), values.std(0)
     design = np.column_stack([np.ones(n), (values - centre) / scale])

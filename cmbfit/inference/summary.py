@@ -36,7 +36,7 @@ def summarise(
     Returns
     -------
     dict
-        ``parameters`` (mean, std, q16, q50, q84, and where published: reference, reference_std,
+        ``correlations`` (``names`` and ``matrix``), ``parameters`` (mean, std, q16, q50, q84, and where published: reference, reference_std,
         pull = (mean - reference) / reference_std, width_ratio), ``chi2``, ``best_fit``,
         ``convergence`` (``r_minus_1_max`` null for one ensemble), and ``evidence``, null unless the sampler measures it.
     """
@@ -52,8 +52,12 @@ def summarise(
             if sigma:
                 entry |= {"reference_std": sigma, "width_ratio": entry["std"] / sigma}
         parameters[name] = {k: None if v is None else float(v) for k, v in entry.items()}
+    spread = [name for name in samples.names if parameters[name]["std"] > 0]
+    columns = samples.joined[:, [samples.names.index(name) for name in spread]]
+    correlations = np.atleast_2d(np.corrcoef(columns, rowvar=False))
     return {
         "parameters": parameters,
+        "correlations": {"names": spread, "matrix": correlations.tolist()},
         "chi2": {**best.chi2, "total": sum(best.chi2.values())},
         "best_fit": {"point": best.point, "log_posterior": best.log_prob, "evaluations": best.evaluations},
         "convergence": {

@@ -38,6 +38,8 @@ class DataSetInfo:
         Correlated priors of nuisance parameters; they replace the single ones of the same names.
     allow_overlap : str
         Why this data set may count what another one counts too; empty forbids it. A user's word only.
+    redshifts : mapping
+        Sample of galaxies or supernovae to the redshifts that are counted: the same for distances.
     """
 
     name: str
@@ -49,6 +51,7 @@ class DataSetInfo:
     nuisance: Mapping[str, Prior] = field(default_factory=dict)
     joint_priors: tuple[JointGaussian, ...] = ()
     allow_overlap: str = ""
+    redshifts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Likelihood(Protocol):
@@ -92,7 +95,9 @@ class Likelihood(Protocol):
 def described(like: Likelihood) -> dict[str, Any]:
     """Return what a data set is, JSON-able: its settings, and which multipoles of it are used."""
     sky = {survey: {p: list(r) for p, r in pairs.items()} for survey, pairs in like.info.sky.items()}
-    return {**like.settings(), "sky": sky, "n_data": like.info.n_data}
+    redshifts = {sample: list(r) for sample, r in like.info.redshifts.items()}
+    counted = {"sky": sky} | ({"redshifts": redshifts} if redshifts else {})
+    return {**like.settings(), **counted, "n_data": like.info.n_data}
 
 
 def sources(files: Mapping[str, str], *arrays: torch.Tensor) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def nuisance_values(
 
 
 # Surveys of the whole sky measure the same modes: at these multipoles the sky, not the noise, limits them.
-_FULL_SKY = ("planck", "wmap", "cobe")
+_FULL_SKY = ("planck", "wmap", "cobe", "litebird")
 
 
 def _region(survey: str) -> str:
@@ -139,7 +144,7 @@ def measures_tau(info: DataSetInfo) -> bool:
 
 
 def refuse_double_counting(infos: Sequence[DataSetInfo]) -> None:
-    """Raise :class:`LikelihoodError` if two data sets count the same multipoles of the same sky.
+    """Raise :class:`LikelihoodError` if two data sets count the same multipoles of the same sky, or the same galaxies.
 
     Planck, WMAP and COBE see the same modes, so that two low-l likelihoods, or one and a prior on tau
     made from low-l EE, are refused whoever made them. `DataSetInfo.allow_overlap` of either lifts it.
@@ -150,9 +155,22 @@ def refuse_double_counting(infos: Sequence[DataSetInfo]) -> None:
                 raise LikelihoodError(f"data set {a.name} is listed twice")
             if a.allow_overlap or b.allow_overlap:
                 continue
+            _refuse_same_objects(a, b)
             for survey, ranges in a.sky.items():
                 for other in (s for s in b.sky if _region(s) == _region(survey)):
                     _refuse_overlap(a, b, other, ranges, b.sky[other])
+
+
+def _refuse_same_objects(a: DataSetInfo, b: DataSetInfo) -> None:
+    """Refuse two measurements of distances by the same galaxies, or of samples that share supernovae."""
+    for sample in (s for s in a.redshifts if s in b.redshifts):
+        low = max(a.redshifts[sample][0], b.redshifts[sample][0])
+        high = min(a.redshifts[sample][1], b.redshifts[sample][1])
+        if low < high:
+            raise LikelihoodError(
+                f"{a.name} and {b.name} count the same objects, {sample} at redshifts {low:g}-{high:g}: use one of them (or "
+                "give one of them allow_overlap with the reason)"
+            )
 
 
 def _refuse_overlap(
@@ -172,6 +190,11 @@ def _refuse_overlap(
     (la, ha), (lb, hb) = one[shared[0]], two[shared[0]]
     if shared == ["ee"] and min(ha, hb) < 30:
         remedy = "both measure tau: use one of them"
+    elif shared == ["pp"]:
+        remedy = (
+            "the same lenses: use one of them, or a set that holds the correlations of several surveys (lensing_ap, "
+            "lensing_as, lensing_ps, lensing_aps)"
+        )
     elif wide := next((x for x in (a, b) if all(_starts_lower(x, a, one, two, p) for p in shared)), None):
         other = two if wide is a else one
         own = one if wide is a else two

@@ -94,8 +94,8 @@ def _compiled(theory: Theory, posterior: Posterior, neglect: float, n_check: int
 @_compiled.register
 def _(theory: LinearEmulator, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:
     data = foldable(posterior)
-    if not (data.gaussian or data.tables or data.multi):
-        raise LikelihoodError("no spectra to fold: every data set measures a parameter")
+    if not (data.gaussian or data.tables or data.linear or data.distances):
+        raise LikelihoodError("nothing to fold: every data set measures a parameter")
     theta = _draws(posterior, n_check or 64)
     with torch.no_grad():
         unfolded = posterior.unfolded(theta)
@@ -117,8 +117,8 @@ def _(theory: LinearEmulator, posterior: Posterior, neglect: float, n_check: int
 @_compiled.register
 def _(theory: PrimordialTheory, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:  # noqa: ARG001
     data, coarse = foldable(posterior), theory.coarse()
-    if data.multi:
-        raise LikelihoodError(f"{data.multi[0].info.name} is not folded below a primordial spectrum")
+    if data.linear:
+        raise LikelihoodError(f"{data.linear[0].info.name} is not folded below a primordial spectrum")
     parts = [unrotated(theory.emulator, like) for like in data.gaussian]
     imprint = PrimordialImprint(coarse, data)
     nuisances = posterior.unfolded.nuisances

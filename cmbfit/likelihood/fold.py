@@ -26,6 +26,8 @@ from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.bandpower_model import Powers
 from cmbfit.likelihood.gaussian import GaussianBandpowers
+from cmbfit.likelihood.lognormal_bins import LogNormalBins
+from cmbfit.likelihood.low_redshift.measured import DistanceLikelihood
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.simall import TabulatedSpectrum
@@ -40,12 +42,22 @@ _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
 
 class Foldable(NamedTuple):
-    """A posterior's Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets."""
+    """A posterior's data sets by how they fold.
+
+    Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets, distances, log-normal bins.
+    """
 
     gaussian: list[GaussianBandpowers]
     tables: list[TabulatedSpectrum]
     direct: list[ParameterGaussian]
     multi: list[MultiFrequencyBandpowers]
+    distances: list[DistanceLikelihood]
+    binned: list[LogNormalBins]
+
+    @property
+    def linear(self) -> list[MultiFrequencyBandpowers | LogNormalBins]:
+        """Data sets whose bandpowers are linear in the components, and ln L is another function of them."""
+        return [*self.multi, *self.binned]
 
 
 def foldable(posterior: Posterior) -> Foldable:
@@ -60,6 +72,8 @@ def foldable(posterior: Posterior) -> Foldable:
     tables: list[TabulatedSpectrum] = []
     direct: list[ParameterGaussian] = []
     multi: list[MultiFrequencyBandpowers] = []
+    distances: list[DistanceLikelihood] = []
+    binned: list[LogNormalBins] = []
     for like in posterior.likelihoods:
         if isinstance(like, GaussianBandpowers):
             gaussian.append(like)
@@ -69,12 +83,16 @@ def foldable(posterior: Posterior) -> Foldable:
             direct.append(like)
         elif isinstance(like, MultiFrequencyBandpowers):
             multi.append(like)
+        elif isinstance(like, DistanceLikelihood):
+            distances.append(like)
+        elif isinstance(like, LogNormalBins):
+            binned.append(like)
         else:
             raise LikelihoodError(f"{like.info.name} cannot be folded")
     for like in tables:
         if like.pairs != ("ee",) or like.lmin < 2 or like.lmax > LOWL_EE_MAX:
             raise LikelihoodError(f"{like.info.name} reaches beyond the emulator's low-l EE")
-    return Foldable(gaussian, tables, direct, multi)
+    return Foldable(gaussian, tables, direct, multi, distances, binned)
 
 
 @dataclass(frozen=True)

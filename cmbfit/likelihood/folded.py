@@ -22,9 +22,14 @@ from cmbfit.likelihood.fold import (
 )
 from cmbfit.likelihood.folded_model import FoldedModel
 from cmbfit.likelihood.log_likelihood import points_that_fit, split_columns
+from cmbfit.likelihood.lognormal_bins import FoldedLogNormal
+from cmbfit.likelihood.low_redshift.together import FoldedDistances
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
+
+DERIVED = "derived"
+"""Source of ln of derived parameters, of which distances follow."""
 
 _CPU_CHUNK = 512
 """Points whose features (two copies) stay in a core's cache; larger chunks are slower, not faster."""
@@ -98,14 +103,19 @@ class FoldedLogLikelihood(OnDevice):
         self._parameters, self._nuisances, self._emulator = theory.parameters, tuple(nuisances), emulator
         self._tables, self._direct = data.tables, data.direct
         self._parts, self._imprint = parts, imprint
-        self._multi = [FoldedModel(like, functools.partial(decoder_rows, emulator)) for like in data.multi]
+        decode = functools.partial(decoder_rows, emulator)
+        self._linear: list[FoldedModel | FoldedLogNormal] = [FoldedModel(like, decode) for like in data.multi]
+        self._linear += [FoldedLogNormal(like, decode) for like in data.binned]
         sources = dict.fromkeys(source for part in parts for source, _ in part.groups)
-        sources |= dict.fromkeys(source for folded in self._multi for source in folded.sources)
+        sources |= dict.fromkeys(source for folded in self._linear for source in folded.sources)
         if data.tables:
             sources["lowl_ee"] = None
         coefficients = {source: component_coefficients(emulator, source) for source in sources}
+        self._distances = FoldedDistances(data.distances, emulator) if data.distances else None
+        if self._distances is not None:
+            coefficients[DERIVED] = self._distances.coefficients
         degrees = emulator.arrays.degrees
-        if imprint is None and not self._multi and len(parts) == 1 and len(parts[0].groups) == 1:
+        if imprint is None and not self._linear and len(parts) == 1 and len(parts[0].groups) == 1:
             (part,), (source, _) = parts, parts[0].groups[0]
             if source != "lowl_ee" and part.matrix is not None:
                 # one group: the rotation goes into the coefficients
@@ -114,7 +124,9 @@ class FoldedLogLikelihood(OnDevice):
                 self._parts = [part]
         self._rows = PolynomialRows(emulator.coordinates.box, degrees, coefficients)
         self.n_directions = sum(len(part.target) for part in self._parts)
-        self.n_directions += sum(len(folded.like.data) for folded in self._multi)
+        self.n_directions += sum(len(like.data) for like in data.multi) + sum(
+            len(x.window) for x in data.binned
+        )
 
     def chunk(self, device: torch.device) -> int:
         """Return how many points to compute at once on a device."""
@@ -138,6 +150,7 @@ class FoldedLogLikelihood(OnDevice):
         at = point if self._imprint is None else self._imprint.emulator_point(point)
         added = None if self._imprint is None else self._imprint(point, nuisance)
         components = self._rows(self._emulator.coordinates(at))
+        log_derived = components.pop(DERIVED, None)
         amplitudes = {source: source_amplitude(self._emulator, source, at) for source in components}
         if "lowl_ee" in components:
             components["lowl_ee"] = torch.exp(components["lowl_ee"])
@@ -148,13 +161,15 @@ class FoldedLogLikelihood(OnDevice):
             if added is not None:
                 residual = residual - added.parts[i]
             terms.append(torch.sub(part.norm, residual.square().sum(0), alpha=0.5))
-        for folded in self._multi:
+        for folded in self._linear:
             own = {name: nuisance[name] for name in folded.like.info.nuisance}
             terms.append(folded.log_prob(components, amplitudes, own))
         for i, like in enumerate(self._tables):
             dl = (components["lowl_ee"] * amplitudes["lowl_ee"])[like.lmin - 2 : like.lmax - 1]
             own = {name: nuisance[name] for name in like.info.nuisance}
             terms.append(like.log_prob_of_rows(dl if added is None else dl + added.tables[i], own))
+        if self._distances is not None and log_derived is not None:
+            terms.append(self._distances(at, log_derived, nuisance))
         for measured in self._direct:
             column = self._parameters.index(measured.parameter)
             terms.append(measured.log_prob_of_parameter(point[:, column]))

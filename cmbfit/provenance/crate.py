@@ -117,11 +117,14 @@ def _add_settings(crate: ROCrate, settings: Mapping[str, Any]) -> tuple[list[Ent
 
 
 def _add_products(crate: ROCrate, folder: Path, graph: Graph) -> list[Entity]:
-    """Add every product with its size, sha256 and the rule that wrote it."""
+    """Add every product with its size, sha256 and the rule that wrote it.
+
+    What an earlier configuration made in the same folder stays there and is no product of this run.
+    """
     out = []
     for path in products_of(folder):
         name = path.relative_to(folder).as_posix()
-        if name.startswith("workflow/"):
+        if name.startswith("workflow/") or graph.left_over(name):
             continue
         origin = graph.origin(name)
         properties: dict[str, Any] = {

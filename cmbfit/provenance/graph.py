@@ -28,11 +28,14 @@ class Origin:
     benchmark: str | None
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    """Turn Snakemake's ``a/{fit,regex}.json`` into a regular expression; a repeated wildcard must repeat."""
+def _compile(pattern: str, *, any_name: bool = False) -> re.Pattern[str]:
+    """Turn Snakemake's ``a/{fit,regex}.json`` into a regular expression; a repeated wildcard must repeat.
+
+    With `any_name` wildcards stand for any part of a name, whatever their constraint.
+    """
     out, at, seen = "", 0, set()
     for match in _WILDCARD.finditer(pattern):
-        name, constraint = match.group(1), match.group(2) or ".+"
+        name, constraint = match.group(1), "[^/]+" if any_name else match.group(2) or ".+"
         out += re.escape(pattern[at : match.start()])
         out += f"(?P={name})" if name in seen else f"(?P<{name}>{constraint})"
         seen.add(name)
@@ -66,15 +69,30 @@ class Graph:
             for name, rule in rules.items()
             for pattern in rule["output"]
         ]
+        self._any = [_compile(p, any_name=True) for rule in rules.values() for p in rule["output"]]
 
     def origin(self, product: str) -> Origin | None:
         """Return the origin of a product, of a file in a product's folder, or of a file beside it; or None."""
-        path = PurePosixPath(product)
-        # a product's record (x.fits.json) is written by the rule of the product (x.fits)
-        candidates = [product, product.removesuffix(".json"), *(str(p) for p in path.parents)]
-        for candidate in candidates:
+        for candidate in _candidates(product):
             for pattern, rule, log, benchmark in self._patterns:
                 if match := pattern.fullmatch(candidate):
                     found = match.groupdict()
                     return Origin(rule, _fill(log, found), _fill(benchmark, found))
         return None
+
+    def left_over(self, product: str) -> bool:
+        """Whether a rule makes such products, but not of this name: of a fit, say, that the configuration no longer has."""
+        if self.origin(product) is not None:
+            return False
+        return any(pattern.fullmatch(x) for x in _candidates(product) for pattern in self._any)
+
+
+def _candidates(product: str) -> list[str]:
+    """Return what a rule may name a file by: itself, what it is the record of (x.fits.json, x.record.json), a folder."""
+    of_json = product.removesuffix(".record.json") + ".json"
+    return [
+        product,
+        of_json,
+        product.removesuffix(".json"),
+        *(str(p) for p in PurePosixPath(product).parents),
+    ]

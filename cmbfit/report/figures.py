@@ -8,15 +8,16 @@ stage's rule, and its caption and place here. Figures of all fits of all runs ne
 from __future__ import annotations
 
 import base64
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from cmbfit.errors import DataError
 
 CAPTIONS = {
-    "maps": "Stokes maps in Galactic coordinates (Mollweide), monopole and dipole removed; blank: masked. "
-    "Look for: the same CMB in I of all bands; where noise dominates, Q and U show it and large-scale residuals.",
-    "mask": "Apodised mask: weight of each pixel.",
+    "maps": "Stokes maps (Mollweide), monopole and dipole removed; grey: masked, round holes are point sources. Look for: the same CMB in I of all bands; where "
+    "noise dominates, Q and U show it and large-scale residuals. P is never negative: noise alone gives it a mean above zero.",
+    "mask": "Weight of each pixel in the spectra: 0 is left out, 1 counts in full.",
     "spectra": "Cross-spectra with the fiducial model. TT must follow the curve; EB and TB are nulls, "
     "and so are EE and BB where noise dominates. Checks say what is compared with what.",
     "lowl": "Temperature power of single low multipoles by the pixel likelihood of the WMAP 7-year V map (V-W, csc|b|, "
@@ -43,21 +44,59 @@ CAPTIONS = {
     "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
     "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
+    "distances": "Baryon acoustic oscillations over the best fit, and magnitudes of supernovae about it (and about their "
+    "common mean). Points must scatter about zero as their errors say; D_M and D_H of one redshift are correlated.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
+    "learned": "What the network that was fitted learned of ln P(k), minus what the solver evolves: at points that did not train it, "
+    "and at points of this chain; right: its error against the number of evolved points that it learned from.",
     "models": "Models fitted to the same data against the first of them: negative differences and positive ln B speak for "
     "a model. Inside the grey bands the data do not decide; every Bayes factor depends on the priors in the table.",
     "tension": "Parameters from each data set alone and from both, about the joint mean in units of the joint error. Points "
     "of both colours should scatter as their errors say.",
     "predictive": "Bandpowers among replicas drawn from the posterior, and chi2 of data and replicas: the blue chi2 should lie "
     "within the grey ones. Flagged: p outside 0.01 to 0.99.",
+    "compared_corner": "Marginal posteriors (68% and 95%) of all fits; the first one is filled.",
+    "compared_shifts": "Mean and error of each fit about the first one's mean, in the first one's errors. Grey: one and two times the "
+    "scatter that is expected of the shift, from what the data share.",
     "traces": "Mean and 68% band of the walkers by step, and the longest autocorrelation time against chain length.",
 }
-"""Caption of each kind of figure; the files are ``<kind>.png`` or ``<kind>_<subject>.png``."""
+"""Caption of each kind of figure; the files are ``<kind>.png`` or ``<kind>_<subject>.png``. What it says of one run's numbers
+follows it on the page: :mod:`cmbfit.report.captions`."""
+
+TITLES = {
+    "maps": "The maps",
+    "mask": "The mask",
+    "spectra": "Spectra of the maps",
+    "lowl": "Single low multipoles",
+    "lowl_maps": "The map behind the low multipoles",
+    "look_elsewhere": "Search over frequencies",
+    "firas": "Spectrum of the monopole",
+    "birefringence": "Rotation of polarisation",
+    "evaporation": "Limits on evaporating black holes",
+    "quantum_states": "Squeezed pairs",
+    "nulls": "Null tests",
+    "emulator": "Error of the emulator",
+    "emulator_search": "Choice of the emulator's polynomials",
+    "emulator_comparison": "Emulators compared",
+    "reweight": "Emulated against exact theory",
+    "residuals": "Fitted data and best fit",
+    "corner": "Posterior",
+    "distances": "Distances and the fit",
+    "primordial": "Primordial spectrum and its imprint",
+    "learned": "Learned against evolved spectra",
+    "models": "Models compared",
+    "tension": "Data sets against each other",
+    "predictive": "Data among their replicas",
+    "compared_corner": "Posteriors over each other",
+    "compared_shifts": "Shifts and their expected scatter",
+    "traces": "Chains",
+}
+"""Title of each kind of figure, in words."""
 
 PLACES = {
-    "fit": ("corner", "residuals", "primordial", "traces", "reweight", "emulator"),
+    "fit": ("corner", "residuals", "distances", "primordial", "learned", "traces", "reweight", "emulator"),
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
@@ -71,7 +110,10 @@ PLACES = {
 }
 """Section of the page to the kinds of figures at its end, in their order."""
 
-SOMETIMES = ("primordial",)
+_OVERSAMPLED = 1.5
+"""Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
+
+SOMETIMES = ("distances", "primordial", "learned")
 """Kinds of the section ``fit`` that not every fit has."""
 
 
@@ -88,6 +130,8 @@ class PageFigure:
     caption : str
     data : str
         The PNG, base64.
+    width, height : int
+        In CSS pixels at which its text has the size that it was drawn for.
     """
 
     stem: str
@@ -95,6 +139,13 @@ class PageFigure:
     subject: str
     caption: str
     data: str
+    width: int = 1
+    height: int = 1
+
+    @property
+    def title(self) -> str:
+        """Return the title of its kind."""
+        return TITLES.get(self.kind, self.kind)
 
 
 def read_figure(path: str | Path) -> PageFigure:
@@ -106,5 +157,10 @@ def read_figure(path: str | Path) -> PageFigure:
     if not kinds:
         raise DataError(f"{path}: no caption for a figure of this name; known kinds: {', '.join(CAPTIONS)}")
     kind = max(kinds, key=len)
-    data = base64.b64encode(path.read_bytes()).decode()
-    return PageFigure(path.stem, kind, path.stem[len(kind) + 1 :], CAPTIONS[kind], data)
+    content = path.read_bytes()
+    # width and height lead a PNG's header
+    if not content.startswith(b"\x89PNG\r\n\x1a\n") or len(content) < 24:
+        raise DataError(f"{path}: expected a PNG file, found {content[:8]!r}")
+    width, height = (round(pixels / _OVERSAMPLED) for pixels in struct.unpack(">II", content[16:24]))
+    data = base64.b64encode(content).decode()
+    return PageFigure(path.stem, kind, path.stem[len(kind) + 1 :], CAPTIONS[kind], data, width, height)

@@ -14,7 +14,9 @@ import torch
 
 from cmbfit.data import load_registry
 from cmbfit.figures.chains import plot_traces, trace_table
+from cmbfit.figures.distances import distance_table, drawable, plot_distances
 from cmbfit.figures.posterior import marginal_table, plot_corner
+from cmbfit.figures.published import published_gaussian
 from cmbfit.figures.residuals import bandpower_table, plot_residuals
 from cmbfit.figures.style import save_figure
 from cmbfit.fit.description import Fit
@@ -27,8 +29,10 @@ from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
 from cmbfit.likelihood.selection import select
 from cmbfit.provenance.citations import bibtex
 from cmbfit.report.checks import read_checks
+from cmbfit.report.latex import latex_table
 from cmbfit.report.page import render
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.primordial.model import PrimordialModel
 from cmbfit.theory.primordial_theory import PrimordialTheory
 
 if TYPE_CHECKING:
@@ -67,7 +71,8 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         (fit.reference.label, fit.reference.parameters) if fit.reference else ("", dict[str, Any]())
     )
     shown = [p for p in fit.show if p in samples.names]
-    corner = plot_corner(samples, shown, reference, fit.title, label)
+    joint = published_gaussian(samples, fit.reference, shown)
+    corner = plot_corner(samples, shown, reference, fit.title, label, joint)
     save_figure(corner, stems["corner"], marginal_table(samples, shown, reference))
     point = {n: torch.tensor([x], dtype=torch.float64) for n, x in summary["best_fit"]["point"].items()}
     cpu = posterior.to("cpu")
@@ -75,17 +80,26 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
     seen = [
         like for like in cpu.likelihoods if isinstance(like, GaussianBandpowers | MultiFrequencyBandpowers)
     ]
+    measured = drawable(cpu.likelihoods)
+    with torch.no_grad():
+        spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
+    if measured:
+        stems["distances"] = figures / f"distances_{fit.name}"
+        table = distance_table(measured, spectra.parameters)
+        save_figure(plot_distances(measured, table, summary["chi2"]), stems["distances"], table)
     if seen:
-        with torch.no_grad():
-            spectra = cpu.theory.spectra(torch.stack([point[n] for n in cpu.theory.parameters], dim=1))
         table = bandpower_table(seen, spectra, point)
-        save_figure(plot_residuals(table, spectra, summary["chi2"]), stems["residuals"], table)
+        titles = {d["name"]: d["title"] for d in summary["data"]}
+        save_figure(plot_residuals(table, spectra, summary["chi2"], titles), stems["residuals"], table)
     else:
         del stems["residuals"]
     theory = getattr(cpu.theory, "theory", cpu.theory)  # of a continued one, the one that computes
     if isinstance(theory, PrimordialTheory):
         stems["primordial"] = figures / f"primordial_{fit.name}"
         _draw_primordial(fit, theory, gaussian, samples, point, stems["primordial"])
+        if theory.model.trained is not None:
+            stems["learned"] = figures / f"learned_{fit.name}"
+            _draw_learned(fit, theory.model, samples, stems["learned"])
     return [stem.with_name(stem.name + ".png") for stem in stems.values()]
 
 
@@ -105,6 +119,14 @@ def _draw_primordial(
     best = np.array([point[p].item() for p in theory.parameters])
     table = reconstruction(theory, theta, best, likelihoods, point)
     save_figure(plot_reconstruction(table, fit.title), stem, table)
+
+
+def _draw_learned(fit: Fit, model: PrimordialModel, samples: Samples, stem: Path) -> None:
+    """Draw what a network learned beside what is evolved."""
+    from cmbfit.figures import learned  # noqa: PLC0415
+
+    found = learned.learned_and_evolved(model, learned.chain_points(model, samples.names, samples.joined))
+    save_figure(learned.plot_learned(found, fit.title), stem, learned.learned_table(found))
 
 
 def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence[Path], folder: Path) -> None:
@@ -156,4 +178,5 @@ def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence
     }
     write_json(folder / "summary.json", whole)
     write_text(folder / "report" / "index.html", render(whole, figures, []))
+    write_text(folder / "report" / "parameters.tex", latex_table(whole["fits"]))
     write_text(folder / "citations.bib", bibtex(whole))

@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from latex2mathml.converter import convert
-from markupsafe import Markup
-from scipy.special import gammaincc
+import yaml
 
 from cmbfit.errors import DataError
-from cmbfit.inference.model_text import model_rows
+from cmbfit.inference.model_text import COLUMNS, model_notes, model_rows, number_columns
+from cmbfit.report.captions import caption_of
+from cmbfit.report.costs import timeline
 from cmbfit.report.figures import read_figure
+from cmbfit.report.finding import UNITS, excess, finding, goodness, prior_words, shown, spans
+from cmbfit.report.latex import latex_table
 from cmbfit.report.run import Run
 from cmbfit.report.sections import SECTIONS, place_sections
-from cmbfit.theory.parameters import PARAMETERS
+from cmbfit.report.symbols import meaning, show, significant, symbol, with_symbols
 
 
-def significant(value: float, error: float) -> str:
-    """Format a value to two digits of its error.
-
-    Examples
-    --------
-    >>> significant(67.2751, 0.6012), significant(3.04422, 0.0)
-    ('67.28', '3.04422')
-    """
-    if error <= 0:
-        return f"{value:.6g}"
-    digits = max(0, 1 - int(f"{error:e}".split("e")[1]))
-    return f"{value:.{digits}f}"
+def _plain(value: Any) -> Any:
+    """Return a configuration in types that YAML knows."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(x) for k, x in value.items()}
+    return [_plain(x) for x in value] if isinstance(value, list | tuple) else value
 
 
-def show(form: str, value: float) -> str:
-    """Format a number with a printer's minus sign.
-
-    Examples
-    --------
-    >>> show("%+.2f", -0.06)
-    '−0.06'
-    """
-    return (form % value).replace("-", "\u2212")
-
-
-def _symbol(name: str) -> Markup:
-    """Return a parameter's label as MathML, which browsers draw without a library."""
-    if name in PARAMETERS:
-        return Markup(convert(PARAMETERS[name].latex))  # noqa: S704 (our own labels)
-    # a user's name: the converter would pass on HTML in \text{...} and addresses in \href{...}
-    return Markup('<math display="inline"><mi mathvariant="normal">{}</mi></math>').format(name)
-
-
-def _meaning(name: str) -> str:
-    return PARAMETERS[name].meaning if name in PARAMETERS else "nuisance parameter"
-
-
-def _excess(chi2: float, n: int) -> float:
-    """Return the probability that chi2 of `n` data exceeds the value found."""
-    return float(gammaincc(n / 2, chi2 / 2))
-
-
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates with what they all call."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cmbfit.report", "templates"),
         autoescape=True,
@@ -73,10 +40,23 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "significant": significant,
         "show": show,
-        "symbol": _symbol,
-        "meaning": _meaning,
-        "excess": _excess,
+        "symbol": symbol,
+        "with_symbols": with_symbols,
+        "meaning": meaning,
+        "units": UNITS,
+        "excess": excess,
+        "goodness": goodness,
+        "spans": spans,
+        "prior_words": prior_words,
+        "shown": shown,
+        "finding": finding,
+        "caption_of": caption_of,
+        "latex_table": latex_table,
+        "timeline": timeline,
         "model_rows": model_rows,
+        "model_notes": model_notes,
+        "number_columns": number_columns,
+        "MODEL_COLUMNS": COLUMNS,
     }
     return environment
 
@@ -105,11 +85,17 @@ def render(
     if lost := [f.stem for f in run.figures if f.kind not in shown]:
         raise DataError(f"no section of the report shows {', '.join(lost)}: see cmbfit/report/sections.py")
     return (
-        _environment()
+        environment()
         .get_template("page.html.jinja")
         .render(
             run=run,
             placed=list(place_sections(run)),
-            config=json.dumps(run.provenance["settings"], indent=2),
+            config=yaml.safe_dump(
+                _plain(run.provenance["settings"]),
+                sort_keys=False,
+                allow_unicode=True,
+                default_flow_style=None,
+                width=100,
+            ),
         )
     )

@@ -10,6 +10,7 @@ from typing import Any
 from cmbfit.provenance.citations import Cited, citations
 from cmbfit.provenance.graph import Graph, Origin
 from cmbfit.report.figures import PageFigure
+from cmbfit.report.finding import run_title
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Run:
     def name(self) -> str:
         """Return the run's name."""
         return str(self.provenance["settings"]["run"]["name"])
+
+    @property
+    def title(self) -> str:
+        """Return what the run is, in words."""
+        return run_title(self.fits, self.name)
 
     @property
     def provenance(self) -> Mapping[str, Any]:

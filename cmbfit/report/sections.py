@@ -8,7 +8,7 @@ pipeline/plan.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cmbfit.report.figures import PLACES
@@ -71,10 +71,18 @@ class Placed:
     title: str
     figures: list[Any]
     variables: dict[str, Any]
+    number: int = 1  # of its first figure, counted over the page
 
 
 def place_sections(run: Run) -> Iterator[Placed]:
-    """Yield the sections that a run has, in order."""
+    """Yield the sections that a run has, in order, with figures numbered through."""
+    number = 1
+    for placed in _placed(run):
+        yield replace(placed, number=number)
+        number += len(placed.figures)
+
+
+def _placed(run: Run) -> Iterator[Placed]:
     for section in SECTIONS:
         if section.product is not None and section.product not in run.products:
             continue

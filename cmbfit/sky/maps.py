@@ -161,7 +161,8 @@ class Mask:
     @property
     def fsky_modes(self) -> float:
         """<w^2>^2 / <w^4>: the sky fraction that counts modes (Hivon et al. 2002, eq. 17)."""
-        return self.moment(2) ** 2 / self.moment(4)
+        square = self.weights**2
+        return float(np.mean(square) ** 2 / np.mean(np.square(square, out=square)))
 
     def step(self, record: Record, **changes: Any) -> Mask:
         """Return a copy with `changes` and one more history record."""

@@ -91,6 +91,7 @@ class Coupling:
         self._whole: dict[str, Array] = {}
         self._corners: dict[tuple[str, int], Array] = {}
         self._binned: dict[tuple[str, Bins, int], Array] = {}
+        self._times: dict[tuple[str, bytes], Array] = {}
 
     @cached_property
     def _quadrature(self) -> tuple[Quadrature, Array]:
@@ -138,13 +139,11 @@ class Coupling:
         return self._binned[key]
 
     def times(self, name: str, spectra: Array) -> Array:
-        """Return sum_l2 X_{l1 l2} c_l2, shape (l1max + 1,), of a vector c of shape (l2max + 1,)."""
-        nodes, v = self._quadrature
-        out: Array = sum(
-            nodes.adjoint(right, v * nodes.synthesis(left, spectra, (0, spectra.size)))[0]
-            for left, right in _FUNCTIONS[name]
-        )
-        return out[: self.shape[0]]
+        """Return sum_l2 X_{l1 l2} c_l2, shape (l1max + 1,), of a vector c of shape (l2max + 1,), kept for other pairs of maps."""
+        key = name, spectra.tobytes()
+        if key not in self._times:
+            self._times[key] = self.product(name, spectra, (0, spectra.size))[0, : self.shape[0]]
+        return self._times[key]
 
     def matrix(self, name: str) -> Array:
         """Return "x00", "x02", "xpp" or "xmm" whole, shape (l1max + 1, l2max + 1)."""

@@ -20,21 +20,26 @@ def gradient_lmax(nside: int, lmax: int) -> int:
     return min(lmax, 2 * nside)
 
 
-def gradient(weights: Array, lmax: int) -> Array:
-    """Return (d/d theta, 1/sin(theta) d/d phi) of a map, band-limited at lmax and 2 nside, shape (2, npix).
+def gradient(weights: Array, lmax: int, nthreads: int = 1) -> Array:
+    """Return (d/d theta, 1/sin(theta) d/d phi) of a mask, band-limited at lmax and 2 nside, shape (2, npix).
 
-    Three Jacobi iterations refine the pixel sum,
-    since a gradient weighs the small scales of the map.
+    One Jacobi iteration refines the pixel sum, since a gradient weighs the small scales of the map: the mean of its
+    square is then good to 1e-6 (7e-5 without). Zero on rings where the mask is.
     """
     nside = round((weights.size / 12) ** 0.5)
     lmax = gradient_lmax(nside, lmax)
-    alm = map2alm(weights[None], lmax, 0, n_iter=3)
-    return ducc0.sht.synthesis(alm=alm, lmax=lmax, spin=1, mode="DERIV1", **geometry(nside))
+    alm = map2alm(weights[None], lmax, 0, 1, nthreads)
+    out = np.zeros((2, weights.size))
+    rings = used_rings(weights[None], geometry(nside))
+    ducc0.sht.synthesis(alm=alm, lmax=lmax, spin=1, mode="DERIV1", map=out, nthreads=nthreads, **rings)
+    return out
 
 
 def gradient_product(one: Array, two: Array) -> Array:
     """Return grad(one) . grad(two) of two gradients, shape (npix,)."""
-    return np.asarray((one * two).sum(axis=0))
+    out: Array = one[0] * two[0]
+    out += one[1] * two[1]
+    return out
 
 
 def potential(vector: Array, lmax: int, nthreads: int = 1) -> Alm:

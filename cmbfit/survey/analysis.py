@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
@@ -121,7 +121,8 @@ def analyse(
     alms = {f.field.name: f.cleaned() for f in fields}
     values = estimate_bandpowers(plan, alms)
     theory = {k: v for k, v in dl.items() if k in {"tt", "te", "ee", "bb"}}
-    matrix = multi_covariance(plan, plain, cl_from_dl(theory, lmax))
+    notes: list[str] = []
+    matrix = multi_covariance(plan, plain, cl_from_dl(theory, lmax), notes=notes)
     gaussian = np.sqrt(np.diag(matrix))
     matrix = matrix + cleaning_covariance(plan, fields)
     used = used_bins(plan, cuts or {})
@@ -136,6 +137,7 @@ def analyse(
         "weighting": bins.weighting,
         "lmax_coupling": lmax,
         "cleaning_share_of_error": float(np.max(np.sqrt(np.diag(matrix)) / gaussian - 1)),
+        **({"notes": "; ".join(notes)} if notes else {}),
     }
     combined = combine(plan, values, matrix * np.outer(inflate, inflate), {**facts, **(meta or {})})
     table = PairSpectra(
@@ -184,7 +186,7 @@ def _pair_checks(plan: Plan, table: PairSpectra) -> list[dict[str, Any]]:
 def _row(name: str, delta: Array, matrix: Array, keep: Array, comment: str) -> dict[str, Any]:
     delta, matrix = delta[keep], 0.5 * (matrix + matrix.T)[np.ix_(keep, keep)]
     chi2 = float(delta @ np.linalg.solve(matrix, delta))
-    pte = float(stats.chi2.sf(chi2, delta.size))
+    pte = float(special.chdtrc(delta.size, chi2))
     return {
         "name": name,
         "value": pte,

@@ -114,7 +114,7 @@ def allowed_by(
 def point_from_values(theory: Theory, values: Mapping[str, float]) -> torch.Tensor:
     """Turn named values into the one-row `theta` of a theory.
 
-    `H0` may stand for `theta_mc` (CAMB's background gives the angle). Parameters that the theory
+    `H0` may stand for `theta_mc`. Parameters that the theory
     holds fixed may be given when their value is the fixed one.
 
     Returns
@@ -139,12 +139,12 @@ def point_from_values(theory: Theory, values: Mapping[str, float]) -> torch.Tens
             raise ParameterError("give either H0 or theta_mc (theta_MC_100), not both")
         if missing := [p for p in ("ombh2", "omch2") if p not in named]:
             raise ParameterError(f"parameter {missing[0]!r} is missing")
-        # imported here: only this translation needs CAMB, and the emulator must load without it
-        from cmbfit.theory.camb_code import theta_mc_from_h0  # noqa: PLC0415
+        # imported here: few points are given by H0, and the background builds on this module
+        from cmbfit.theory.background.angle import theta_mc_from_h0  # noqa: PLC0415
 
         extended = {p: named[p] for p in BACKGROUND_EXTENSIONS if p in named}
         h0 = named.pop("H0")
-        named["theta_mc"] = theta_mc_from_h0(h0, named["ombh2"], named["omch2"], None, **extended)
+        named["theta_mc"] = theta_mc_from_h0(h0, named["ombh2"], named["omch2"], **extended)
     if missing := [p for p in theory.parameters if p not in named]:
         raise ParameterError(f"missing parameter(s): {', '.join(missing)}; set each with --set NAME=VALUE")
     return torch.tensor([[named[p] for p in theory.parameters]], dtype=torch.float64)

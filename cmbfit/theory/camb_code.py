@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import camb
@@ -164,17 +164,6 @@ def camb_parameters(
     pars.set_accuracy(AccuracyBoost=settings.accuracy_boost, lAccuracyBoost=settings.l_accuracy_boost)
     pars.max_eta_k_tensor = MAX_ETA_K_TENSOR
     return pars
-
-
-def theta_mc_from_h0(
-    H0: float, ombh2: float, omch2: float, settings: CambSettings | None = None, **extended: float
-) -> float:
-    """Return 100 theta_MC of a model with Hubble constant `H0` [km/s/Mpc]; flat LCDM unless `extended` says else."""
-    if not 20 <= H0 <= 150:
-        raise ParameterError(f"H0: expected km/s/Mpc between 20 and 150, found {H0:g}")
-    settings = settings or PRESETS["planck2018"]
-    pars = camb_parameters(settings, ombh2=ombh2, omch2=omch2, tau=0.05, H0=H0, **extended)
-    return 100 * camb.get_background(pars, no_thermo=True).cosmomc_theta()
 
 
 def _derived(
@@ -357,3 +346,19 @@ class CambTheory(OnDevice):
                 **{p: tables[:, i] for i, p in enumerate(DERIVED)},
             },
         )
+
+
+def camb_theory(preset: str = "planck2018", vary: Iterable[str] = (), lmax: int | None = None) -> CambTheory:
+    """Return CAMB as a fit's theory, ``theory: {class: camb, options: {vary: [nnu]}}``: seconds a point, for forecasts.
+
+    Parameters
+    ----------
+    preset : str
+        Of :data:`PRESETS`.
+    vary : iterable of str
+        See `extra` of :class:`CambTheory`.
+    lmax : int, optional
+        The preset's own when omitted.
+    """
+    settings = get_preset(preset)
+    return CambTheory(settings if lmax is None else replace(settings, lmax=lmax), vary)

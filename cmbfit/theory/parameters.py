@@ -37,6 +37,7 @@ _ALL = (
     Parameter("S8", r"S_8", "sigma8 sqrt(omegam / 0.3)"),
     Parameter("thetastar", r"100\theta_*", "100 times the sound-horizon angle at last scattering"),
     Parameter("rdrag", r"r_\mathrm{drag}", "comoving sound horizon at the baryon drag epoch, Mpc"),
+    Parameter("hrdrag", r"h r_\mathrm{drag}", "the same times H0 / (100 km/s/Mpc), Mpc"),
     Parameter("age", r"t_0", "age of the Universe, Gyr"),
     Parameter("zrei", r"z_\mathrm{re}", "redshift of half reionisation"),
     Parameter("omk", r"\Omega_K", "curvature density today over critical"),
@@ -47,6 +48,7 @@ _ALL = (
     Parameter("Alens", r"A_\mathrm{L}", "factor on the lensing potential's power"),
     Parameter("r", r"r", "tensor-to-scalar ratio at k = 0.05/Mpc"),
     Parameter("nt", r"n_\mathrm{t}", "tensor spectral index"),
+    Parameter("beta", r"\beta", "rotation of polarisation after recombination, degrees"),
     Parameter(
         "f_pbh",
         r"f_\mathrm{PBH}f_\mathrm{eff}",
@@ -80,6 +82,9 @@ BACKGROUND, PRIMORDIAL = LCDM[:4], LCDM[4:]
 
 DERIVED = ("H0", "omegam", "sigma8", "S8", "thetastar", "rdrag", "age", "zrei")
 """Derived parameters that a theory reports for a point of :data:`LCDM`."""
+
+REPORTED = (*DERIVED, "hrdrag")
+"""Those that a chain is given, as far as its theory knows them."""
 
 FIXED = {"mnu": 0.06, "nnu": 3.044}
 """Held fixed in the base model: one massive neutrino, standard N_eff."""

@@ -84,6 +84,12 @@ def kept(name):
     return f"{PLAN.folder}/checkpoints/{name}"
 
 
+def unfinished(jobs):
+    """Folders of the unfinished work of jobs: of no use once all of them have ended."""
+    found = (job.params.get("checkpoint") for job in jobs)
+    return [folder for folder in found if folder]
+
+
 def words(**options):
     """Words of a command line (for :q) from the options that are given; a value may begin with a dash."""
     return [f"--{k.replace('_', '-')}={x}" for k, x in options.items() if x is not None]
@@ -220,7 +226,7 @@ wildcard_constraints:
     fit="|".join(PLAN.fits),
     model="|".join(PLAN.models),
     extension="|".join(PLAN.extensions) or "none",
-    ensemble=r"\d+",
+    ensemble="|".join(map(str, range(max(fit.ensembles for fit in PLAN.fits.values())))),
     chunk=r"\d+",
     part=r"\d+",
     product=r"[A-Za-z0-9_]+",

@@ -100,6 +100,7 @@ if PLAN.compared:
             **figure("models", "models", "Models", "models compared"),
         log:
             "<logs>/plot_models.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:
@@ -188,6 +189,7 @@ if PLAN.pairs:
             **figure("tension", "tension", "Models", "data sets against each other"),
         log:
             "<logs>/plot_tension.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:

@@ -51,9 +51,11 @@ rule compute_injection:
     conda:
         ENVIRONMENT
     params:
+        checkpoint=lambda wc: kept(f"injection.{wc.part}"),
         code=code("compute_injection"),
     shell:
-        "python -m pipeline compute_injection --cosmology={wildcards.part:q} --output={output:q} > {log:q} 2>&1"
+        "python -m pipeline compute_injection --cosmology={wildcards.part:q} --code={params.code:q}"
+        " --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule fit_injection:
@@ -68,6 +70,8 @@ rule fit_injection:
     conda:
         ENVIRONMENT
     params:
+        checkpoints=[kept(f"injection.{i}") for i in range(INJECTION_RUNS)],
         code=code("fit_injection"),
     shell:
-        "python -m pipeline fit_injection --runs {input:q} --base=lcdm_high --output={output:q} > {log:q} 2>&1"
+        "python -m pipeline fit_injection --runs {input:q} --base=lcdm_high --checkpoints {params.checkpoints:q}"
+        " --output={output:q} > {log:q} 2>&1"

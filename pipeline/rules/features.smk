@@ -39,6 +39,7 @@ if PLAN.look:
             **figure("look_elsewhere", "look_elsewhere", "Models", "look-elsewhere"),
         log:
             "<logs>/plot_features.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:
@@ -85,6 +86,7 @@ if PLAN.rotation:
             ),
         log:
             "<logs>/plot_rotation.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:
@@ -120,6 +122,7 @@ if PLAN.quantum:
             **figure("quantum_states", "quantum_states", "Models", "squeezed states"),
         log:
             "<logs>/plot_states.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:

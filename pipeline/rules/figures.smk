@@ -11,6 +11,7 @@ if PLAN.survey:
             **figure("mask", "mask", "Maps", "mask", "mask_"),
         log:
             "<logs>/plot_survey_maps.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:
@@ -28,6 +29,7 @@ if PLAN.survey:
             **figure("nulls", "nulls", "Spectra", "null tests and consistency"),
         log:
             "<logs>/plot_nulls.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:
@@ -46,6 +48,7 @@ else:
             **figure("mask", "mask", "Maps", "mask", "mask_"),
         log:
             "<logs>/plot_maps.log",
+        priority: 10
         conda:
             ENVIRONMENT
         params:
@@ -65,6 +68,7 @@ rule plot_spectra:
         **figure("spectra", "spectra", "Spectra", "cross-spectra"),
     log:
         "<logs>/plot_spectra.log",
+    priority: 10
     conda:
         ENVIRONMENT
     params:
@@ -82,6 +86,7 @@ rule plot_emulator:
         **figure("emulator_{fit}", "emulator", "Emulator", "error by multipole"),
     log:
         "<logs>/plot_emulator/{fit}.log",
+    priority: 10
     conda:
         ENVIRONMENT
     params:
@@ -97,6 +102,7 @@ rule plot_reweight:
         **figure("reweight_{fit}", "reweight", "Emulator", "exact re-weighting"),
     log:
         "<logs>/plot_reweight/{fit}.log",
+    priority: 10
     conda:
         ENVIRONMENT
     params:
@@ -113,6 +119,7 @@ rule plot_residuals:
         **figure("residuals_{fit}", "residuals", "Fits", "bandpowers and best fit"),
     log:
         "<logs>/plot_residuals/{fit}.log",
+    priority: 10
     conda:
         ENVIRONMENT
     resources:
@@ -126,6 +133,26 @@ rule plot_residuals:
         " > {log:q} 2>&1"
 
 
+rule plot_distances:
+    input:
+        **posterior(summary="<results>/chains/{fit}.summary.json"),
+    output:
+        **figure("distances_{fit}", "distances", "Fits", "distances and best fit"),
+    log:
+        "<logs>/plot_distances/{fit}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        uses=uses,
+        code=code("plot_distances", of_fits=True),
+    shell:
+        "python -m pipeline plot_distances --summary={input.summary:q} --fit={params.fit:q} --output={output.png:q}"
+        " > {log:q} 2>&1"
+
+
 rule plot_chains:
     input:
         lambda wc: PLAN.chains(wc.fit),
@@ -133,6 +160,7 @@ rule plot_chains:
         **figure("traces_{fit}", "traces", "Fits", "traces and autocorrelation"),
     log:
         "<logs>/plot_chains/{fit}.log",
+    priority: 10
     conda:
         ENVIRONMENT
     params:
@@ -150,6 +178,7 @@ rule plot_posterior:
         **figure("corner_{fit}", "corner", "Fits", "posterior"),
     log:
         "<logs>/plot_posterior/{fit}.log",
+    priority: 10
     conda:
         ENVIRONMENT
     params:

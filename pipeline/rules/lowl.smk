@@ -30,6 +30,7 @@ rule plot_lowl:
         **figure("lowl_maps", "lowl_maps", "Maps", "low-l map and templates", "map_"),
     log:
         "<logs>/plot_lowl.log",
+    priority: 10
     conda:
         ENVIRONMENT
     params:

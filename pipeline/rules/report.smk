@@ -40,6 +40,8 @@ rule write_report:
             category="Summary",
             labels={"figure": "first page: parameters and checks"},
         ),
+        latex="<results>/report/parameters.tex",
+        readme="<results>/README.md",
     log:
         "<logs>/write_report.log",
     localrule: True
@@ -51,7 +53,7 @@ rule write_report:
         code=code("write_report"),
     shell:
         "python -m pipeline write_report --summary={input.summary:q} --figures={params.figures:q} --benchmarks={params.benchmarks:q}"
-        " --output={output:q} > {log:q} 2>&1"
+        " --output={output[0]:q} > {log:q} 2>&1"
 
 
 rule write_crate:

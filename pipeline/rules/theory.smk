@@ -32,6 +32,8 @@ rule compute_theory:
         "<logs>/compute_theory/{chunk}.log",
     benchmark:
         "<benchmarks>/compute_theory/{chunk}.jsonl"
+    wildcard_constraints:
+        chunk="|".join(map(str, range(PLAN.n_chunks))) or "none",
     conda:
         ENVIRONMENT
     params:

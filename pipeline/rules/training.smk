@@ -32,10 +32,11 @@ rule search_emulator:
         fit=LEARNT,
         candidates=SECTIONS.path("search", PLAN.train.get("search", [])),
         held_out=PLAN.train["held_out"],
+        checkpoint=kept("search"),
         code=code("search_emulator"),
     shell:
         "python -m pipeline search_emulator --chunks {input:q} --fit={params.fit:q} --candidates={params.candidates:q}"
-        " --held-out={params.held_out:q} --output={output:q} > {log:q} 2>&1"
+        " --held-out={params.held_out:q} --code={params.code:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule plot_search:
@@ -78,11 +79,13 @@ rule train_emulator:
         fit=LEARNT,
         search=[w for path in SEARCH for w in words(search=path)],
         held_out=PLAN.train["held_out"],
+        design=DESIGN,
+        camb=CAMB,
         checkpoints=[kept(f"training.chunk_{i}") for i in range(PLAN.n_chunks)],
         code=code("train_emulator"),
     shell:
         "python -m pipeline train_emulator --chunks {input.chunks:q} --fit={params.fit:q} {params.search:q} --held-out={params.held_out:q}"
-        " --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
+        " --design={params.design:q} --camb={params.camb:q} --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule compare_emulators:
@@ -101,10 +104,11 @@ rule compare_emulators:
     params:
         network=SECTIONS.path("network", PLAN.train.get("network", {})),
         held_out=PLAN.train["held_out"],
+        checkpoint=kept("networks"),
         code=code("compare_emulators"),
     shell:
         "python -m pipeline compare_emulators --emulator={input.manifest:q} --chunks {input.chunks:q} --network={params.network:q}"
-        " --held-out={params.held_out:q} --output={output:q} > {log:q} 2>&1"
+        " --held-out={params.held_out:q} --code={params.code:q} --checkpoint={params.checkpoint:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule plot_emulators:
@@ -166,10 +170,11 @@ rule compare_finetuning:
     threads: 4
     params:
         held_out=PLAN.train["held_out"],
+        checkpoint=lambda wc: kept(f"{wc.extension}.finetuning"),
         code=code("compare_finetuning"),
     shell:
         "python -m pipeline compare_finetuning --base={input.manifest:q} --chunks {input.chunks:q} --held-out={params.held_out:q}"
-        " --table={output.json:q} --output={output.png:q} > {log:q} 2>&1"
+        " --code={params.code:q} --checkpoint={params.checkpoint:q} --table={output.json:q} --output={output.png:q} > {log:q} 2>&1"
 
 
 rule finetune_emulator:
@@ -187,13 +192,15 @@ rule finetune_emulator:
         ENVIRONMENT
     params:
         held_out=PLAN.train["held_out"],
+        design=lambda wc: DESIGNS[wc.extension],
+        camb=CAMB,
         checkpoints=lambda wc: [
             kept(f"{wc.extension}.{Path(x).stem}") for x in extension_chunks(wc)
         ],
         code=code("finetune_emulator"),
     shell:
         "python -m pipeline finetune_emulator --base={input.manifest:q} --chunks {input.chunks:q} --held-out={params.held_out:q}"
-        " --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
+        " --design={params.design:q} --camb={params.camb:q} --checkpoints {params.checkpoints:q} --output={output.manifest:q} > {log:q} 2>&1"
 
 
 rule extensions:

@@ -72,12 +72,31 @@ def test_names_that_no_schema_knows_are_found(tmp_path: Path) -> None:
     )
     assert code == 2
     for text in (
-        "maps.mask: unknown registered file 'no_such_mask.fits'",
+        "maps.mask: no_such_mask.fits: not in the data registry",
         "spectra.pair: unknown band 'Q'",
         "run.fits: unknown fit 'lcdm'",
         "comparison.fixed.harrison_zeldovich.fit: unknown fit 'none'",
     ):
         assert text in err, text
+
+
+def test_the_fields_of_a_survey_are_looked_into(tmp_path: Path) -> None:
+    """Names of masks, templates and files; units that brightness needs a frequency for: all at once, by their places."""
+    text = """
+    maps:
+      fields: {V: {mask: kq85, declare: {unit: furlong}}}
+      templates: {K: {maps: wmap9/no_such_map.fits}}
+      cleaning: {templates: [starlight]}
+    """
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    result = RUN.invoke(app, ["check", "wmap9", str(path)])
+    assert result.exit_code == 2
+    assert "nothing wrong" in RUN.invoke(app, ["check", "wmap9"]).stdout
+    for words in ("maps.fields.V.mask: unknown mask 'kq85'", "maps.fields.V.declare.unit: ", "'starlight'"):
+        assert words in result.stderr, words
+    again = RUN.invoke(app, ["check", "wmap9", "--config", "maps.templates.K.maps=wmap9/no_such_map.fits"])
+    assert "maps.templates.K.maps: wmap9/no_such_map.fits: not in the data registry" in again.stderr
 
 
 def test_a_right_configuration_says_what_it_would_run(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import getdist
 import numpy as np
 import pytest
 
-from cmbfit.cli.sampling import _alone, _names_of
-from cmbfit.errors import DataError, WriteError
+from cmbfit.cli.sampling import _alone, _in_parallel, _names_of
+from cmbfit.errors import DataError, KilledError, WriteError
 from cmbfit.folders import Products, atomic_folder
 from cmbfit.inference.exports import getdist_files, publish_getdist
 from cmbfit.inference.products import Samples, read_chain
@@ -204,6 +204,13 @@ def test_two_runs_of_one_fit_in_one_folder_are_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_killed_process_is_named() -> None:
+    with pytest.raises(
+        KilledError, match=r"a process that samples was killed.*goes on from the last checkpoint"
+    ):
+        _in_parallel(signal.raise_signal, [(signal.SIGKILL,)])
+
+
 def command(folder: Path, ensembles: int) -> list[str]:
     given = {
         "ensembles": ensembles,
@@ -257,3 +264,37 @@ def test_a_killed_fit_goes_on_from_all_its_chains_and_replaces_a_larger_one(tmp_
     ]
     assert (folder / "notes.md").read_text(encoding="utf-8") == "mine"
     assert not (folder / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_fit_whose_sampler_was_killed_says_so_and_goes_on(tmp_path: Path) -> None:
+    """A process of the pool is killed, as the kernel does when memory runs out, not the command: it ends with exit code 2."""
+    folder, name = tmp_path / "out", "lcdm_planck2018.ensemble0"
+    run = subprocess.Popen(
+        command(folder, 1), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 300
+    while not (steps := list((folder / "checkpoints" / name).rglob("*.npz"))):
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.005)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    # multiprocessing has a process of its own beside, which tracks resources
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+    (worker,) = (pid for pid, text in commands.items() if "spawn_main" in text)
+    os.kill(worker, signal.SIGKILL)
+    _, said = run.communicate()
+    assert run.returncode == 2
+    assert b"a process that samples was killed" in said
+    assert b"Traceback" not in said
+    kept = {path: path.stat().st_mtime_ns for path in steps}
+    again = subprocess.run(command(folder, 1), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode in (0, 1), again.stderr[-3000:]
+    whole = subprocess.run(
+        command(tmp_path / "whole", 1), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert whole.returncode in (0, 1), whole.stderr[-3000:]
+    got, want = (read_chain(root / f"chains/{name}.h5")[0] for root in (folder, tmp_path / "whole"))
+    np.testing.assert_array_equal(got.samples, want.samples)
+    assert kept
+    assert got.evaluations < want.evaluations

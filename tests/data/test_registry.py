@@ -62,6 +62,7 @@ UNPINNED = (
     "planck2018_lensing_aggressive",
     "planck2018_lensing_cmb_marged",
     "spt3g_d1_lite",
+    "des_sn5yr",
 )
 EMBEDDED = [e for e in load_registry(overlay="").values() if e.embedded]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,17 @@ import numpy as np
 import pytest
 
 from cmbfit.checkpoint import Checkpoint
-from cmbfit.errors import DataError, ParameterError
+from cmbfit.errors import DataError, ParameterError, ResumeError
+from cmbfit.fit import Fit
+from cmbfit.inference.exact import read_exact, settings_of
+from cmbfit.inference.products import Samples
+from cmbfit.inference.sequential import chosen_rows
 from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator import trainingset
-from cmbfit.theory.emulator.trainingset import compute_points, read_training_set
+from cmbfit.theory.emulator.trainingset import compute_points, read_training_set, write_chunk
 from cmbfit.theory.parameters import DERIVED, LCDM
 from pipeline.compute_theory import compute_theory
+from pipeline.train_emulator import train_emulator
 
 BOX = {
     "ombh2": [0.0215, 0.0233], "omch2": [0.112, 0.128], "theta_mc": [1.0389, 1.0429],
@@ -115,3 +121,48 @@ def test_a_damaged_run_is_an_error_by_name(tmp_path: Path, camb_runs: Counted, k
     with pytest.raises(DataError, match=r"point_0\.npz: expected a checkpoint \(damaged"):
         compute_points(theta, settings, lambda _: None, Checkpoint(tmp_path, {"of": "this"}))
     assert camb_runs.calls == 1
+
+
+@pytest.mark.parametrize("camb_runs", ["closed form"], indirect=True)
+@pytest.mark.parametrize(("change", "named"), [
+    ({"seed": 2}, r"chunk\.npz: made from other inputs.*design\.seed \(1 -> 2\)"),
+    ({}, None),
+])  # fmt: skip
+def test_a_training_set_of_another_design_is_refused(
+    tmp_path: Path, camb_runs: Counted, change: dict[str, Any], named: str | None
+) -> None:
+    """As an orphan of an earlier configuration publishes it; of this run's design it fails later: three points train nothing."""
+    chunk(tmp_path, "chunk.npz")
+    assert camb_runs.calls == 3
+    design = tmp_path / "now.json"
+    design.write_text(json.dumps({**DESIGN, **change}), encoding="utf-8")
+    with pytest.raises(ResumeError if named else Exception, match=named) as raised:
+        train_emulator(
+            chunks=[tmp_path / "chunk.npz"], held_out=0.4, output=tmp_path / "emulator/manifest.json",
+            design=design, camb=tmp_path / "camb.json",
+        )  # fmt: skip
+    assert isinstance(raised.value, ResumeError) == bool(named)
+
+
+@pytest.mark.parametrize("camb_runs", ["closed form"], indirect=True)
+def test_exact_spectra_of_other_points_or_settings_are_refused(tmp_path: Path, camb_runs: Counted) -> None:
+    fit = Fit("x", "x", (), {}, {}, {"emulator": "lcdm_planck2018"}, {})
+    rows = np.random.default_rng(5).uniform(0.9, 1.1, (40, len(LCDM)))
+    chain = Samples(LCDM, [rows], [np.zeros(40)], len(LCDM), {})
+
+    def computed(seed: int, settings: CambSettings) -> list[Path]:
+        paths = [tmp_path / f"part{i}.npz" for i in range(2)]
+        for i, path in enumerate(paths):
+            theta = chain.joined[chosen_rows(chain, 6, [seed])[i::2]]
+            write_chunk(path, compute_points(theta, settings, lambda _: None))
+        return paths
+
+    right = computed(7, settings_of(fit))
+    exact, found = read_exact(right, chain, fit, LCDM, 6, [7])
+    np.testing.assert_array_equal(exact.theta, chain.joined[found])
+    assert camb_runs.calls == 6
+    with pytest.raises(DataError, match=r"part0\.npz: exact spectra of other points than this chain's"):
+        read_exact(right, chain, fit, LCDM, 6, [8])
+    other = computed(7, replace(settings_of(fit), lens_potential_accuracy=9))
+    with pytest.raises(ResumeError, match=r"part0\.npz: .*camb\.lens_potential_accuracy \(.* -> "):
+        read_exact(other, chain, fit, LCDM, 6, [7])

@@ -21,6 +21,7 @@ from .harness.toy import TARGETS, State
 pytestmark = pytest.mark.timeout(0)  # as many as are asked for
 
 SEQUENCES = int(os.environ.get("CMBFIT_FAULTS", "2"))
+FIRST = int(os.environ.get("CMBFIT_FAULTS_FIRST", "0"))
 CHAINS, BEGIN = TARGETS[:1], State()
 
 
@@ -29,13 +30,22 @@ def test_random_sequences_end_as_in_a_clean_folder(
 ) -> None:
     """`make faults N=500`: edits of configuration, data, arrays and code, kills, full disks, orphans, moves."""
     with harness(tmp_path) as attacked:
-        for number in range(SEQUENCES):
+        for number in range(FIRST, FIRST + SEQUENCES):
             attacked.sequence(number, nested=number % 25 == 24)
             with capsys.disabled():
                 if SEQUENCES > 2 and number % 10 == 9:
                     sys.stdout.write(f"{attacked.count}\n")
     assert attacked.count.kills > SEQUENCES
     assert not attacked.count.differences, attacked.count
+
+
+def test_work_that_nobody_takes_in_goes_when_the_run_ends(tmp_path: Path) -> None:
+    """More exact spectra, no room for them, and as before: the same spectra again, so that who takes them in has nothing to do."""
+    exact = "results/toy/checks/emulator_mine.json"
+    with harness(tmp_path, targets=(exact,)) as attacked:
+        steps = (State(), Attack()), (State(draws=1), Attack(largest=500)), (State(), Attack())
+        assert not attacked.attacked("run", steps), attacked.count
+    assert attacked.count.full == 1
 
 
 # faults, each planted in this process: its children have it too

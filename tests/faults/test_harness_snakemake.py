@@ -22,7 +22,11 @@ from .harness.toy import TARGETS, State
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow, pytest.mark.timeout(0)]
 
-SEQUENCES = int(os.environ.get("CMBFIT_FAULTS_SNAKEMAKE", "1"))
+# a twelfth of those in one process
+SEQUENCES = int(
+    os.environ.get("CMBFIT_FAULTS_SNAKEMAKE", -(-int(os.environ.get("CMBFIT_FAULTS", "1")) // 12))
+)
+FIRST = int(os.environ.get("CMBFIT_FAULTS_FIRST", "0"))
 RUNS = 6  # of a sequence, five of them killed
 STATES = (State(), State(array=1), State(code=1), State(seed=1))
 TARGET = TARGETS[0]
@@ -35,7 +39,7 @@ def test_sequences_through_snakemake_end_as_in_a_clean_folder(
     deadline = time.monotonic() + float(os.environ.get("CMBFIT_FAULTS_SECONDS", "inf"))
     count, wanted = Count(), {}
     clean = copy_checkout(tmp_path / "clean")
-    for number in range(SEQUENCES):
+    for number in range(FIRST, FIRST + SEQUENCES):
         if time.monotonic() > deadline:
             break
         rng = random.Random(number)  # noqa: S311

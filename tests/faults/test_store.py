@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from cmbfit.checkpoint import Checkpoint
 from cmbfit.errors import ConfigError, DataError, ResumeError
 from cmbfit.fit import Fit
+from cmbfit.inference import nested
 from cmbfit.inference.chain import Chain
 from cmbfit.inference.evidence import EvidenceTask, measure_evidence
 from cmbfit.inference.nested import NestedSettings, run_nested
@@ -236,6 +238,38 @@ def test_a_killed_nested_run_goes_on_to_the_same_samples(
     assert (tmp_path / "cut" / "nautilus.npz").exists()
     toy = nested_problem()[0]
     got = run_nested(toy, QUICK, 1, tmp_path / "cut")
+    assert 0 < got.evaluations < whole.evaluations
+    np.testing.assert_array_equal(got.samples, whole.samples)
+    assert got.log_z == whole.log_z
+
+
+class _Cut(logging.Handler):
+    """Ends a run at the line of its log that says that no ln Z is known."""
+
+    class Here(Exception):  # noqa: N818 (nothing went wrong)
+        pass
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "ln Z not known yet" in record.getMessage():
+            raise self.Here
+
+
+def test_a_nested_run_cut_off_between_exploration_and_sampling_goes_on_to_the_same_samples(
+    nested_run: tuple[Path, Chain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exploration's points are discarded then and no new ones are in: nautilus has no ln Z, nor any point."""
+    log, cut = logging.getLogger(nested.__name__), _Cut()
+    monkeypatch.setattr(nested, "_SAVING", math.inf)  # a checkpoint after every batch, however long one takes
+    monkeypatch.setattr(log, "handlers", [cut])
+    before = log.level
+    log.setLevel(logging.INFO)
+    try:
+        with pytest.raises(_Cut.Here):
+            run_nested(nested_problem()[0], QUICK, 1, tmp_path)
+    finally:
+        log.setLevel(before)
+    monkeypatch.setattr(log, "handlers", [])
+    got, whole = run_nested(nested_problem()[0], QUICK, 1, tmp_path), nested_run[1]
     assert 0 < got.evaluations < whole.evaluations
     np.testing.assert_array_equal(got.samples, whole.samples)
     assert got.log_z == whole.log_z

@@ -21,6 +21,8 @@ from cmbfit.figures.style import new_figure, save_figure
 from cmbfit.inference import exports, products
 from cmbfit.inference.chain_store import Block, ChainStore
 from cmbfit.io import copy_file, publish_record, write_bytes, write_json, write_text
+from cmbfit.likelihood.lite import Lite
+from cmbfit.likelihood.lite_files import write_lite
 from cmbfit.sky import fits as sky_fits
 from cmbfit.sky import standins
 from cmbfit.sky.beams import Beam
@@ -79,6 +81,14 @@ def _combined() -> Bandpowers:
         COMBINED, np.arange(bins) + 5.0, tuple(range(bins + 1)), {s: RNG.normal(size=bins) for s in COMBINED},
         np.diag(1 + RNG.random(n)), windows, {"fsky": 0.5},
     )  # fmt: skip
+
+
+@cache
+def _lite() -> Lite:
+    n = 60
+    windows = {"tt": RNG.random((n, 300))}
+    data = RNG.normal(size=n)
+    return Lite(("tt",) * n, data, np.diag(1 + RNG.random(n)), windows, data, ("Tcal",), np.eye(1), {}, 1)
 
 
 def _pairs() -> PairSpectra:
@@ -219,6 +229,7 @@ WRITERS: dict[str, Write] = {
     "cmbfit.io:write_text": lambda d: write_text(d / "x.yaml", NOISE.hex()),
     "cmbfit.io:write_json": lambda d: write_json(d / "x.json", {"a": NOISE.hex()}),
     "cmbfit.io:publish_record": _recorded,
+    "cmbfit.likelihood.lite_files:_write_sacc": lambda d: write_lite(d / "x", _lite(), "x", "x"),
     "cmbfit.spectra.product:_write": lambda d: write_combined(d / "x.sacc.fits", _combined()),
     "cmbfit.sky.standins:_publish": lambda d: standins.write_wmap_map(d / "x.fits", _content()),
     "cmbfit.sky.standins:write_wmap_beam": lambda d: standins.write_wmap_beam(d / "x.txt", "V", 600),

@@ -15,7 +15,7 @@ from cmbfit.config.check import schema_problems
 from cmbfit.data import load_registry
 from cmbfit.errors import ConfigError
 from cmbfit.fit.run import complete_run
-from pipeline.survey_config import Survey
+from cmbfit.survey.config import Survey
 from tests.data.test_registry import GOOD
 from tests.fuzz.damage import damaged, damaged_tree
 from tests.fuzz.judge import judge

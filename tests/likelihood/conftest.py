@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,22 @@ def mirror() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data mirror is not beside this checkout ({folder})")
     return folder
+
+
+@pytest.fixture
+def mirrored(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files of the mirror that cmbfit does not pass on, unpacked and under their registered names, in CMBFIT_DATA."""
+    folders = {"aps_lensing": "aps_lensing", "planck_pr4_lensing": "pr4_lensing"}
+    for entry in data.load_registry().values():
+        group, _, name = entry.name.partition("/")
+        if group in folders:
+            origin = str(entry.sources[0]).rpartition("/data_pr4/" if "pr4" in group else "/v1.2/")[2]
+            path, target = mirror / folders[group] / origin, tmp_path / "data" / group / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            raw = path.read_bytes() if path.is_file() else lzma.decompress(Path(f"{path}.xz").read_bytes())
+            target.write_bytes(raw)
+    monkeypatch.setenv("CMBFIT_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
 
 
 @pytest.fixture

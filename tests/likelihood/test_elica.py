@@ -13,7 +13,8 @@ from cmbfit.likelihood import load_likelihood
 from cmbfit.likelihood.datasets.catalog import read_files
 from cmbfit.likelihood.datasets.elica import read_elica
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
-from cmbfit.theory.camb_code import CambSettings, CambTheory, theta_mc_from_h0
+from cmbfit.theory.background.angle import theta_mc_from_h0
+from cmbfit.theory.camb_code import CambSettings, CambTheory
 from cmbfit.theory.spectra import Spectra
 
 from .conftest import fetched

@@ -49,6 +49,7 @@ def run(tmp_path: Path) -> Path:
     summary["provenance"]["emulator"]["arrays_sha256"] = manifest["arrays_sha256"]
     write_json(folder / "summary.json", summary)
     write_json(folder / "chains" / "lcdm.summary.json", {"a": 1})
+    write_json(folder / "chains" / "gone.summary.json", {"a": 2})  # of an earlier configuration
     (folder / "logs").mkdir()
     (folder / "logs" / "x.log").write_text("")
     (folder / "workflow").mkdir()

@@ -165,6 +165,10 @@ def test_origins_follow_the_rules() -> None:
     assert graph.origin("t/y/y.txt") == Origin("twice", "l/y.log", None)
     assert graph.origin("c/z.12.h5") is None
     assert graph.origin("t/y/z.txt") is None
+    # of another configuration: a fit that is gone, in a folder too; not what no rule makes
+    for name, gone in (("c/z.12.h5", True), ("c/z.12.h5.json", True), ("getdist/Z/deep/file.txt", True),
+                       ("c/a.12.h5", False), ("c/notes.txt", False), ("README.md", False)):  # fmt: skip
+        assert graph.left_over(name) == gone, name
 
 
 def test_costs_are_read_and_unmeasured_ones_left_out(tmp_path: Path) -> None:
@@ -173,5 +177,6 @@ def test_costs_are_read_and_unmeasured_ones_left_out(tmp_path: Path) -> None:
     (tmp_path / "fits" / "sample.jsonl").write_text(json.dumps(rows) + "\n")
     (tmp_path / "short.jsonl").write_text(json.dumps({**rows, "max_rss": None}) + "\n")
     (tmp_path / "empty.jsonl").write_text("")
-    row = {"wall_s": 12.5, "cpu_s": 20.0, "max_rss_mb": 300.0}
+    ended = (tmp_path / "fits" / "sample.jsonl").stat().st_mtime
+    row = {"wall_s": 12.5, "cpu_s": 20.0, "max_rss_mb": 300.0, "ended": ended}
     assert read_costs(tmp_path) == [{"job": "fits/sample", "file": "fits/sample.jsonl", **row}]

@@ -8,8 +8,9 @@ import camb
 import pytest
 
 from cmbfit.errors import ParameterError
+from cmbfit.theory.background.angle import theta_mc_from_h0
 from cmbfit.theory.base import check_box, point_from_values
-from cmbfit.theory.camb_code import CambTheory, theta_mc_from_h0
+from cmbfit.theory.camb_code import CambSettings, CambTheory, camb_parameters
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.parameters import LCDM, PARAMETERS, canonical_parameters
 
@@ -93,6 +94,35 @@ def test_theta_mc_from_h0_inverts_camb(h0: float) -> None:
     )  # fmt: skip
     # CAMB's own search for H0 stops at 1e-5 relative
     assert pytest.approx(h0, rel=2e-5) == pars.H0
+
+
+@pytest.mark.parametrize(
+    "extended",
+    [
+        {},
+        {"mnu": 0.0},
+        {"mnu": 0.8},
+        {"nnu": 2.0},
+        {"omk": 0.1},
+        {"omk": -0.1},
+        {"w": -1.3, "wa": 0.4},
+        {"YHe": 0.3},
+    ],
+)
+@pytest.mark.parametrize(("h0", "ombh2", "omch2"), [(52.0, 0.019, 0.16), (83.0, 0.027, 0.09)])
+def test_theta_mc_is_cambs_own(h0: float, ombh2: float, omch2: float, extended: dict[str, float]) -> None:
+    """To 1e-6 of itself, three thousandths of Planck's error: CAMB's integrals and splines are good to 1e-7."""
+    pars = camb_parameters(CambSettings(), ombh2=ombh2, omch2=omch2, tau=0.05, H0=h0, **extended)
+    expected = 100 * camb.get_background(pars, no_thermo=True).cosmomc_theta()
+    assert theta_mc_from_h0(h0, ombh2, omch2, **extended) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("values", [(10.0, 0.0224, 0.12), (67.0, -0.02, 0.12), (30.0, 0.0224, 0.12, 5.0)])
+def test_no_angle_without_a_universe(values: tuple[float, ...]) -> None:
+    """H0 that nobody can mean, negative baryons, and so much curvature that space closes on the way to last scattering."""
+    h0, ombh2, omch2, *curvature = values
+    with pytest.raises(ParameterError):
+        theta_mc_from_h0(h0, ombh2, omch2, **({"omk": -curvature[0]} if curvature else {}))
 
 
 def test_theta_mc_of_the_planck_best_fit() -> None:

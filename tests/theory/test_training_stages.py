@@ -57,6 +57,7 @@ def test_from_chunks_to_figures(chunks: tuple[Path, Path], tmp_path: Path) -> No
     pytest.importorskip("optuna", reason="the optional dependency optuna")
     lcdm, mnu = chunks
     held = ("--held-out", "0.1")
+    kept = ("--code", "now", "--checkpoint", tmp_path / "checkpoint")
 
     def section(name: str, value: object) -> Path:
         write_json(tmp_path / f"{name}.section.json", value)
@@ -69,7 +70,7 @@ def test_from_chunks_to_figures(chunks: tuple[Path, Path], tmp_path: Path) -> No
     )
 
     stage("search_emulator", "--chunks", lcdm, "--fit", section("fit", FIT),
-          "--candidates", section("candidates", CANDIDATES), *held, "--output", search)  # fmt: skip
+          "--candidates", section("candidates", CANDIDATES), *held, *kept, "--output", search)  # fmt: skip
     record = json.loads(search.read_text())
     assert record["chosen"]["degree"] == 2  # what the spectra are made of
     assert record["power_law"]["cmb"]["exponent"] < -0.5  # 1e-5 with all spectra, 0.1 with an eighth of them
@@ -79,7 +80,7 @@ def test_from_chunks_to_figures(chunks: tuple[Path, Path], tmp_path: Path) -> No
     stage("train_emulator", "--chunks", lcdm, "--search", search, *held, "--output", bundle)
     network = {"trials": 1, "trial_steps": 20, "steps": 60}
     stage("compare_emulators", "--emulator", bundle, "--chunks", lcdm, *held,
-          "--network", section("network", network), "--output", comparison)  # fmt: skip
+          "--network", section("network", network), *kept, "--output", comparison)  # fmt: skip
     models = json.loads(comparison.read_text())["models"]
     assert set(models["polynomial"]["errors"]) == {"box", "focus"}
     assert models["polynomial"]["errors"]["box"]["tt"][1] < 1e-3 < models["network"]["errors"]["box"]["tt"][1]
@@ -89,7 +90,7 @@ def test_from_chunks_to_figures(chunks: tuple[Path, Path], tmp_path: Path) -> No
     assert float(shown[0]["max_or_validation"]) == models["network"]["errors"]["focus"]["ee"][2]
     assert sum(r["part"] == "loss" for r in table) == 2 * len(models["network"]["history"]["step"])
 
-    stage("compare_finetuning", "--base", bundle, "--chunks", mnu, *held, "--methods", "quadratic",
+    stage("compare_finetuning", "--base", bundle, "--chunks", mnu, *held, *kept, "--methods", "quadratic",
           "--table", tmp_path / "curve.json", "--output", tmp_path / "finetuning.png")  # fmt: skip
     curve = json.loads((tmp_path / "curve.json").read_text())
     assert [row["runs"] for row in curve] == [20, 30, 62, 126]

@@ -53,8 +53,9 @@ class Checkout:
         return [sys.executable, "-m", "snakemake", "--cores", "2", "--show-failed-logs", *words, *chosen]
 
     def environment(self) -> dict[str, str]:
-        # the copy's own cmbfit, not the installed one
-        return {**os.environ, "PYTHONPATH": str(self.root), "PYTHONWARNINGS": "default"}
+        # the copy's own cmbfit, not the installed one; compiled once and not for each of a hundred jobs
+        kept = {k: x for k, x in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "PYTHONPATH": str(self.root), "PYTHONWARNINGS": "default"}
 
 
 def copy_checkout(target: Path) -> Checkout:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import chdir
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,22 +43,37 @@ class Graph:
     rules: list[Any]
     sections: Any
 
+    def count(self) -> Counter[str]:
+        """Return how many jobs each rule has."""
+        return Counter(job.rule for job in self.jobs)
+
+
+@contextmanager
+def planned(
+    folder: Path, configs: Sequence[Path] = (), snakefile: Path = ROOT / "Snakefile"
+) -> Iterator[Any]:
+    """Give Snakemake's API of the workflow, as of a dry run in a folder."""
+    files, output = [p.resolve() for p in configs], OutputSettings(dryrun=True, quiet={Quietness.ALL})
+    with pytest.MonkeyPatch.context() as patch, chdir(folder), SnakemakeApi(output) as api:
+        for name in ("PATH", "PYTHONPATH"):  # the Snakefile sets them for the jobs that it starts
+            patch.setenv(name, os.environ.get(name, ""))
+        made = api.workflow(
+            resource_settings=ResourceSettings(cores=2),
+            config_settings=ConfigSettings(configfiles=files),
+            snakefile=snakefile,
+            workdir=folder,
+        )
+        try:
+            yield made
+        finally:  # which Snakemake leaves to the garbage collector, with a warning
+            if made._workflow_store is not None:
+                made._workflow_store.sourcecache.runtime_cache.cleanup()
+
 
 def graph_of(folder: Path, configs: Sequence[Path], targets: Sequence[str] = ()) -> Graph:
     """Plan a run in a folder, as a dry run does."""
-    files = [p.resolve() for p in configs]
-    output = OutputSettings(dryrun=True, quiet={Quietness.ALL})
-    # the Snakefile sets variables for the jobs that it starts
-    with pytest.MonkeyPatch.context() as patch, chdir(folder), SnakemakeApi(output) as api:
-        for name in ("PATH", "PYTHONPATH"):
-            patch.setenv(name, os.environ.get(name, ""))
-        planned = api.workflow(
-            resource_settings=ResourceSettings(cores=2),
-            config_settings=ConfigSettings(configfiles=files),
-            snakefile=ROOT / "Snakefile",
-            workdir=folder,
-        )
-        return built(planned, targets)
+    with planned(folder, configs) as api:
+        return built(api, targets)
 
 
 def built(planned: Any, targets: Iterable[str]) -> Graph:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import builtins
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import chdir, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import snakemake.api
+import snakemake.api  # first: snakemake.workflow cannot be imported before it
 import snakemake.workflow
 from snakemake.iocontainers import Wildcards
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+from snakemake.settings.types import DAGSettings
 
 import cmbfit.config
 from cmbfit.io import sha256_json
@@ -21,6 +21,7 @@ from cmbfit.likelihood.datasets import catalog
 from cmbfit.provenance import codehash, uses
 
 from .conftest import ROOT
+from .graph import planned
 
 Job = tuple[str, tuple[tuple[str, str], ...]]
 """A rule's name and its wildcards."""
@@ -62,26 +63,9 @@ def kept() -> Iterator[None]:
 @contextmanager
 def loaded(config: Mapping[str, Any], folder: Path, snakefile: Path = ROOT / "Snakefile") -> Iterator[Any]:
     """Give Snakemake's API of the workflow for a configuration."""
-    output = OutputSettings(dryrun=True, quiet={Quietness.ALL})
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        chdir(folder),
-        snakemake.api.SnakemakeApi(output) as api,
-    ):
-        for name in ("PATH", "PYTHONPATH"):  # the Snakefile sets them for the jobs that it starts
-            patch.setenv(name, "")
+    with pytest.MonkeyPatch.context() as patch, planned(folder, snakefile=snakefile) as api:
         patch.setattr(cmbfit.config, "load_config", lambda *_: config)
-        made = api.workflow(
-            resource_settings=ResourceSettings(cores=2),
-            config_settings=ConfigSettings(),
-            snakefile=snakefile,
-            workdir=folder,
-        )
-        try:
-            yield made
-        finally:  # which Snakemake leaves to the garbage collector, with a warning
-            if made._workflow_store is not None:
-                made._workflow_store.sourcecache.runtime_cache.cleanup()
+        yield api
 
 
 def jobs_of(config: Mapping[str, Any], folder: Path, targets: Iterable[str]) -> list[Job]:

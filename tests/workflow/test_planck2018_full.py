@@ -20,11 +20,11 @@ import yaml
 
 from cmbfit.inference.products import read_samples
 from cmbfit.spectra import read_spectra
+from cmbfit.survey.config import Survey
 from cmbfit.theory.textfile import read_arrays
 from pipeline.make_standins import merged
-from pipeline.survey_config import Survey
+from tests.conftest import ROOT
 
-from .conftest import ROOT
 from .standins import DEFAULT, Once, fiducial_spectra, serving
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.timeout(10800)]

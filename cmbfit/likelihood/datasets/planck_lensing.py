@@ -34,15 +34,19 @@ class LensingData:
     covariance: np.ndarray
 
 
-def _columns(files: Mapping[str, bytes], name: str, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+def _columns(
+    files: Mapping[str, bytes], name: str, n_columns: int, *, zeros_left_out: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return l and the other columns, shape (n_columns, n), of a window file."""
     table = read_numbers(files, name)
     if table.ndim != 2 or table.shape[1] != n_columns + 1 or not len(table):
         raise DataError(f"{name}: expected l and {n_columns} columns, found shape {table.shape}")
     ell = table[:, 0].astype(int)
-    if wrong := np.flatnonzero(np.diff(ell) != 1).tolist():
+    step = np.diff(ell)
+    if wrong := np.flatnonzero(step < 1 if zeros_left_out else step != 1).tolist():
         raise DataError(
-            f"{name}: row {wrong[0] + 2}: expected l = {ell[wrong[0]] + 1}, found {ell[wrong[0] + 1]}"
+            f"{name}: row {wrong[0] + 2}: expected l {'>' if zeros_left_out else '='} "
+            f"{ell[wrong[0]] + (not zeros_left_out)}, found {ell[wrong[0] + 1]}"
         )
     return ell, table[:, 1:].T
 
@@ -81,13 +85,16 @@ def planck_lensing(files: Mapping[str, bytes], n_bins: int, *, with_cmb: bool) -
     windows = np.zeros((n_bins, lmax + 1))
     for row, (ell, weight) in zip(windows, own, strict=True):
         row[ell] = weight[0]
-    responses = [_columns(files, f"lens_delta_window/window{b + 1}.dat", len(sources)) for b in range(n_bins)]
-    ell = responses[0][0]
-    if bad := [b for b, (x, _) in enumerate(responses) if not np.array_equal(x, ell)]:
-        raise DataError(f"lens_delta_window/window{bad[0] + 1}.dat: other multipoles than in window1.dat")
+    # PR4 leaves rows of zeros out
+    responses = [
+        _columns(files, f"lens_delta_window/window{b + 1}.dat", len(sources), zeros_left_out=True)
+        for b in range(n_bins)
+    ]
+    full = np.zeros((len(sources), n_bins, max(int(ell[-1]) for ell, _ in responses) + 1))
+    for b, (ell, columns) in enumerate(responses):
+        full[:, b, ell] = columns
     leakage = {
-        ("pp", source): embed(np.stack([response[i] for _, response in responses]), ell)
-        for i, source in enumerate(sources)
+        ("pp", source): embed(x, np.arange(x.shape[1])) for source, x in zip(sources, full, strict=True)
     }
     return LensingData({"pp": windows}, leakage, bandpowers[:, 4] + fiducial[:, 1], covariance)
 

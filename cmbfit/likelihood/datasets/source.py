@@ -110,6 +110,7 @@ def data_set_info(source: Source, n_data: int, options: Options) -> DataSetInfo:
         nuisance=nuisance_priors(source.name, spec, options),
         joint_priors=joint_priors(spec),
         allow_overlap=options.allow_overlap,
+        redshifts={sample: (float(a), float(b)) for sample, (a, b) in spec.get("redshifts", {}).items()},
     )
 
 

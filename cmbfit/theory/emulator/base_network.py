@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from cmbfit.checkpoint import Checkpoint, kept_value
 from cmbfit.errors import DataError, MissingCodeError
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
 from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction
@@ -17,6 +19,10 @@ from cmbfit.theory.emulator.residual import Problem, residual_problem
 from cmbfit.theory.emulator.trainingset import TrainingSet
 
 _VALIDATION = 0.15  # of the training backgrounds; they stop the training and choose the settings
+
+
+class _OverflowedError(Exception):
+    """A trial has no loss; not a DataError, which a damaged checkpoint is."""
 
 
 def constant_emulator(arrays: EmulatorArrays) -> EmulatorArrays:
@@ -89,6 +95,8 @@ def tune_network(
     settings: NetworkSettings,
     trials: int,
     device: torch.device | str = "cpu",
+    store: Checkpoint | None = None,
+    name: str = "network",
 ) -> tuple[NetworkSettings, list[dict[str, Any]]]:
     """Search width, depth, learning rate and weight decay with optuna's seeded TPE sampler.
 
@@ -99,6 +107,10 @@ def tune_network(
     settings : NetworkSettings
         What the search does not vary.
     trials : int
+    store : Checkpoint, optional
+        Where each trial's loss is kept: a search that was killed asks for the same trials again.
+    name : str
+        Of its pieces there.
 
     Returns
     -------
@@ -125,12 +137,21 @@ def tune_network(
             learning_rate=trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
             weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
         )
-        net = Mlp(x.shape[1], y.shape[1], tried).to(device)
-        return min(minimise(net, list(net.parameters()), x, y, problem.validation, tried).validation)
+
+        def loss() -> float | None:
+            net = Mlp(x.shape[1], y.shape[1], tried).to(device)
+            with contextlib.suppress(DataError):  # a rate so high that the loss overflows
+                return min(minimise(net, list(net.parameters()), x, y, problem.validation, tried).validation)
+            return None
+
+        found = kept_value(store, f"{name}_trial_{trial.number}", loss)
+        if found is None:
+            raise _OverflowedError
+        return float(found)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=settings.seed))
-    study.optimize(objective, n_trials=trials, catch=(DataError,))  # a rate so high that the loss overflows
+    study.optimize(objective, n_trials=trials, catch=(_OverflowedError,))
     table = [{**t.params, "loss": t.value} for t in study.trials if t.value is not None]
     if not table:
         raise DataError(

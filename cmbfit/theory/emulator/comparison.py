@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from cmbfit.checkpoint import Checkpoint, kept_value
 from cmbfit.theory.emulator.accuracy import errors_in_sigma
 from cmbfit.theory.emulator.base_network import constant_emulator, train_network
 from cmbfit.theory.emulator.correction import CorrectedEmulator
@@ -38,6 +40,7 @@ def compare_models(
     held: TrainingSet,
     settings: Mapping[str, NetworkSettings],
     device: torch.device | str = "cpu",
+    store: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """Measure polynomials, a network alone, and a network on their residual, on the same held-out spectra.
 
@@ -51,6 +54,8 @@ def compare_models(
         Of ``network`` and ``polynomial + network``.
     device : torch.device or str
         Where networks are trained.
+    store : Checkpoint, optional
+        Where what is known of each network is kept.
 
     Returns
     -------
@@ -66,11 +71,15 @@ def compare_models(
     found: dict[str, Any] = {
         "polynomial": {"errors": {k: held_out_errors(base, p) for k, p in parts.items()}}
     }
-    for name, start in starts.items():
-        emulator, history = train_network(start, training, settings[name], device)
+
+    def measured(name: str) -> dict[str, Any]:
+        emulator, history = train_network(starts[name], training, settings[name], device)
         errors = {k: held_out_errors(emulator, p) for k, p in parts.items()}
-        found[name] = {"errors": errors, "history": asdict(history)}
-        log.info("%s: %s", name, errors)
+        return {"errors": errors, "history": asdict(history)}
+
+    for name in starts:
+        found[name] = kept_value(store, name.replace(" ", "_"), partial(measured, name))
+        log.info("%s: %s", name, found[name]["errors"])
     return found
 
 
@@ -82,6 +91,7 @@ def finetuning_curve(
     methods: Sequence[str],
     n_backgrounds: Sequence[int],
     settings: FineTuneSettings,
+    store: Checkpoint | None = None,
 ) -> list[dict[str, Any]]:
     """Return test errors of an extension against the number of Boltzmann runs, for each method.
 
@@ -98,14 +108,20 @@ def finetuning_curve(
         Sizes of the parts of `pool`.
     settings : FineTuneSettings
         Whose method is replaced.
+    store : Checkpoint, optional
+        Where the errors of each method and part are kept.
     """
     order = np.unique(pool.background)
     table = []
+
+    def errors(part: TrainingSet, method: str) -> dict[str, list[float]]:
+        emulator, _ = fine_tune(base, part, replace(settings, method=method), box)
+        return held_out_errors(emulator, held)
+
     for n in n_backgrounds:
         part = pool.select(np.isin(pool.background, order[:n]))
         for method in methods:
-            emulator, _ = fine_tune(base, part, replace(settings, method=method), box)
             row = {"runs": len(part.theta), "backgrounds": int(n), "method": method}
-            table.append({**row, "errors": held_out_errors(emulator, held)})
+            table.append({**row, "errors": kept_value(store, f"{method}_{n}", partial(errors, part, method))})
             log.info("%d runs, %s: %s", len(part.theta), method, table[-1]["errors"])
     return table

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from cmbfit.checkpoint import Checkpoint, kept_value
 from cmbfit.errors import ConfigError
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX, EmulatorArrays
 from cmbfit.theory.emulator.polynomial import weighted_degrees
@@ -37,12 +39,24 @@ def coordinate_errors(arrays: EmulatorArrays, held: Prepared) -> dict[str, np.nd
     return errors | {"lowl_ee": lowl.ravel()}
 
 
+def _errors(
+    training: Prepared,
+    validation: Prepared,
+    settings: FitSettings,
+    box: Mapping[str, Sequence[float]],
+) -> dict[str, list[float]]:
+    """Return a fit's errors on the validation set: 95, 99 and 100%, by block."""
+    errors = coordinate_errors(fit_prepared(training, settings, box), validation)
+    return {k: np.percentile(e, [95, 99, 100]).tolist() for k, e in errors.items()}
+
+
 def search(
     training: Prepared,
     validation: Prepared,
     settings: FitSettings,
     candidates: Sequence[Mapping[str, Any]],
     box: Mapping[str, Sequence[float]],
+    store: Checkpoint | None = None,
 ) -> tuple[FitSettings, list[dict[str, Any]]]:
     """Fit each candidate and keep the best degree and weights, apart for the linear blocks and low-l EE.
 
@@ -55,6 +69,8 @@ def search(
     candidates : sequence of mappings
         Each with ``degree`` and ``weights``: tried for the linear blocks and for low-l EE.
     box : mapping of str to (low, high)
+    store : Checkpoint, optional
+        Where each candidate's errors are kept, for a killed search to go on.
 
     Returns
     -------
@@ -65,21 +81,15 @@ def search(
         the spectra can determine are left out.
     """
     table: list[dict[str, Any]] = []
-    for candidate in candidates:
+    for i, candidate in enumerate(candidates):
         degree, weights = float(candidate["degree"]), tuple(float(w) for w in candidate["weights"])
         n_terms = len(weighted_degrees(weights, degree))
         if len(training.theta) < 1.3 * n_terms:
             continue
         trial = replace(settings, degree=degree, weights=weights, lowl_degree=degree, lowl_weights=weights)
-        errors = coordinate_errors(fit_prepared(training, trial, box), validation)
-        table.append(
-            {
-                "degree": degree,
-                "weights": list(weights),
-                "terms": n_terms,
-                "errors": {k: np.percentile(e, [95, 99, 100]).tolist() for k, e in errors.items()},
-            }
-        )
+        errors = kept_value(store, f"candidate_{i}", partial(_errors, training, validation, trial, box))
+        row = {"degree": degree, "weights": list(weights), "terms": n_terms, "errors": errors}
+        table.append(row)
     if not table:
         raise ConfigError("search: no candidate has few enough terms for the training set; add smaller ones")
     linear = min(table, key=lambda row: row["errors"]["cmb"][1])
@@ -123,11 +133,13 @@ def learning_curve(
     settings: FitSettings,
     box: Mapping[str, Sequence[float]],
     fractions: Sequence[float] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1),
+    store: Checkpoint | None = None,
 ) -> list[dict[str, Any]]:
     """Return validation errors against the number of spectra.
 
     Where the spectra are too few for the chosen degree, it is lowered in steps of 1/4 until they are
-    not. The spectra of a part are spread evenly over the design; the components are those of all.
+    not. The spectra of a part are spread evenly over the design; the components are those of all. Each part's errors are
+    kept in `store`, if there is one.
     """
     table = []
     for fraction in fractions:
@@ -144,13 +156,7 @@ def learning_curve(
             > len(rows) / 2
         ):
             trial = replace(trial, degree=trial.degree - 0.25, lowl_degree=trial.lowl_degree - 0.25)
-        errors = coordinate_errors(fit_prepared(part, trial, box), validation)
-        table.append(
-            {
-                "spectra": len(rows),
-                "degree": trial.degree,
-                "lowl_degree": trial.lowl_degree,
-                "errors": {k: np.percentile(e, [95, 99, 100]).tolist() for k, e in errors.items()},
-            }
-        )
+        errors = kept_value(store, f"spectra_{len(rows)}", partial(_errors, part, validation, trial, box))
+        row = {"spectra": len(rows), "degree": trial.degree, "lowl_degree": trial.lowl_degree}
+        table.append({**row, "errors": errors})
     return table

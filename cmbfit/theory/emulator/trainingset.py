@@ -17,7 +17,7 @@ from typing import Any
 import camb
 import numpy as np
 
-from cmbfit.checkpoint import Checkpoint, kept
+from cmbfit.checkpoint import Checkpoint, kept, require_made_of
 from cmbfit.errors import DataError, ParameterError
 from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
@@ -135,6 +135,11 @@ def _run(
     return {"dl": dl, "unlensed": unlensed, "derived": derived}
 
 
+def require_design(runs: TrainingSet, product: str | Path, design: Design, settings: CambSettings) -> None:
+    """Refuse a training set of another design or other settings than these, naming what differs (ResumeError)."""
+    require_made_of(product, runs.settings, chunk_settings(design, settings))
+
+
 def compute_points(
     theta: np.ndarray,  # shape: (n, 6)
     settings: CambSettings,
@@ -240,9 +245,17 @@ def read_training_set(paths: Sequence[str | Path], *, unlensed: bool = True) -> 
             changed = [k for k in part.settings if part.settings[k] != parts[0].settings[k]]
             raise DataError(f"{path}: made with other settings than {paths[0]}: {', '.join(changed)} differ")
         parts.append(part)
+        del part
+    return join(parts)
+
+
+def join(parts: list[TrainingSet]) -> TrainingSet:
+    """Join training sets of the same settings; the list is emptied."""
     first = parts[0]
     fields: dict[str, list[np.ndarray]] = {name: [getattr(p, name) for p in parts] for name in _ARRAYS}
     failures = [failure for p in parts for failure in p.failures]
-    del parts, part  # so that each field's pieces go when they are joined: spectra fill gigabytes
+    settings, names = first.settings, first.names
+    parts.clear()
+    del first  # so that each field's pieces go when they are joined: spectra fill gigabytes
     joined = {name: np.concatenate(fields.pop(name)) for name in _ARRAYS}
-    return TrainingSet(**joined, failures=failures, settings=first.settings, names=first.names)
+    return TrainingSet(**joined, failures=failures, settings=settings, names=names)

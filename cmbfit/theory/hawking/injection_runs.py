@@ -12,13 +12,14 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
+from cmbfit.checkpoint import Checkpoint, kept
 from cmbfit.errors import ConfigError, DataError
 from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.theory.camb_code import CambSettings, camb_parameters
@@ -80,6 +81,8 @@ class InjectionDesign:
 
     def point(self, index: int) -> tuple[dict[str, float], np.ndarray]:
         """Return one cosmology, and for every mass (rows) its fractions over the largest."""
+        from scipy.stats import qmc  # noqa: PLC0415 (a second)
+
         if not 0 <= index < self.n_cosmologies:
             raise ConfigError(
                 f"injection design: expected a run in 0..{self.n_cosmologies - 1}, found {index}"
@@ -135,10 +138,26 @@ def _class_words(point: Mapping[str, float]) -> dict[str, float]:
     }
 
 
+def run_settings(design: InjectionDesign) -> dict[str, Any]:
+    """Return what defines a design's runs but the code, JSON-able."""
+    return {"design": design.settings(), "class": metadata.version("classy")}
+
+
+def _run(mass: float, fraction: float, lmax: int, cosmology: Mapping[str, float]) -> dict[str, Any]:
+    """Run CLASS once: spectra, tau and z_reio, as a checkpoint keeps them."""
+    got = evaporation_spectra(mass, fraction, lmax=lmax, cosmology=cosmology)
+    return {**{p: got.dl[p] for p in CMB_PAIRS}, "tau": got.tau, "z_reio": got.z_reio}
+
+
 def compute_injection(
-    design: InjectionDesign, index: int, log: Callable[[str], None] = print
+    design: InjectionDesign,
+    index: int,
+    log: Callable[[str], None] = print,
+    store: Checkpoint | None = None,
 ) -> InjectionRuns:
     """Run CLASS at one cosmology of a design: once without holes, then for every mass and fraction.
+
+    Finished runs go to a checkpoint one by one.
 
     Raises
     ------
@@ -147,20 +166,21 @@ def compute_injection(
     """
     point, units = design.point(index)
     words = _class_words(point)
-    base = evaporation_spectra(
-        min(design.max_fractions), 0.0, lmax=design.lmax, cosmology={**words, "tau_reio": point["tau"]}
-    )
-    words["z_reio"] = base.z_reio
-    norm = {p: base.dl[p][2:] for p in ("tt", "ee", "bb")}
+    run = partial(_run, lmax=design.lmax)
+    without = partial(run, min(design.max_fractions), 0.0, cosmology={**words, "tau_reio": point["tau"]})
+    base = kept(store, "without", without)
+    words["z_reio"] = float(base["z_reio"])
+    norm = {p: base[p][2:] for p in ("tt", "ee", "bb")}
     norm["te"] = np.sqrt(norm["tt"] * norm["ee"])
-    rows, start = [], time.perf_counter()
+    rows: list[tuple[float, float, np.ndarray, float]] = []
+    start = time.perf_counter()
     for (mass, largest), unit in zip(design.max_fractions.items(), units, strict=True):
         for u in unit.tolist():
-            got = evaporation_spectra(mass, u * largest, lmax=design.lmax, cosmology=words)
+            got = kept(store, f"run_{len(rows)}", partial(run, mass, u * largest, cosmology=words))
             effect = np.zeros((len(CMB_PAIRS), design.lmax + 1))
             for i, pair in enumerate(CMB_PAIRS):
-                effect[i, 2:] = (got.dl[pair] - base.dl[pair])[2:] / norm[pair]
-            rows.append((mass, u * largest, effect, got.tau))
+                effect[i, 2:] = (got[pair] - base[pair])[2:] / norm[pair]
+            rows.append((mass, u * largest, effect, float(got["tau"])))
         log(f"cosmology {index}: {mass:g} g, {(time.perf_counter() - start) / len(rows):.1f} s a run")
     n = len(rows)
     masses, fractions, effects, tau = zip(*rows, strict=True)
@@ -171,7 +191,7 @@ def compute_injection(
         effect=np.array(effects),
         tau=np.array(tau),
         cosmology=np.full(n, index),
-        settings={"design": design.settings(), "class": metadata.version("classy")},
+        settings=run_settings(design),
     )
 
 

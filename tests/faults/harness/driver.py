@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,11 +63,12 @@ class Attack:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a configuration, in an order that their files allow, and what Snakemake compares of each."""
+    """The jobs of a configuration, in an order that their files allow, what Snakemake compares of each, and its last word."""
 
     jobs: Sequence[Job]
     params: Mapping[str, str]
     sections: Any
+    succeeded: Callable[[Any], None]
 
 
 @dataclass
@@ -116,7 +117,7 @@ def plan(folder: Path, snakefile: Path = ROOT / "Snakefile", targets: Sequence[s
                     jobs.append(job)
                     named = {str(k): str(v) for k, v in j.params._allitems()}
                     params[job.outputs[0]] = sha256_json([j.rule.shellcmd, sorted(named.items())])
-            return Plan(_ordered(jobs), params, workflow.globals["SECTIONS"])
+            return Plan(_ordered(jobs), params, workflow.globals["SECTIONS"], workflow._onsuccess)
 
 
 def _ordered(jobs: Sequence[Job]) -> list[Job]:
@@ -230,6 +231,7 @@ def drive(planned: Plan, attack: Attack, report: int) -> bool:
             return False
         known[name] = made_of
         _note(ledger, known)
+    planned.succeeded(None)
     return True
 
 

@@ -47,7 +47,7 @@ TARGETS = tuple(
 
 _STAGES = (
     *("sample_posterior", "publish_chains", "compute_evidence", "compare_fits"),
-    *("compute_exact", "check_emulator", "reweight"),
+    *("compute_exact", "extend_exact", "check_emulator", "reweight"),
 )
 _DESCRIPTION = catalog.description
 
@@ -198,7 +198,6 @@ def make_cheap(patch: pytest.MonkeyPatch) -> None:
 
 def warm(patch: pytest.MonkeyPatch) -> None:
     """Do once, before all children, what each job's process does whatever it is asked: imports, docstrings, the code's version."""
-    import arviz.plots  # noqa: F401
     import camb  # noqa: F401
     import emcee  # noqa: F401
     import getdist  # noqa: F401

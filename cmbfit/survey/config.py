@@ -1,4 +1,4 @@
-"""What `maps.fields`, `templates`, `channels`, `differences` and `masks` of a configuration name."""
+"""The section `maps` of a configuration: one map a band, or the fields, templates, channels and masks of a survey."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cmbfit.errors import ConfigError, at
+from cmbfit.data import load_registry
+from cmbfit.errors import ConfigError, Problems, at, named
 
 ALL = "all"
 """The name of the only split of a band that has none."""
@@ -125,36 +126,45 @@ class Survey:
         self._check()
 
     def _check(self) -> None:
-        if len(self.bands) != sum(map(len, self.sections.values())):
-            raise ConfigError("maps: two of fields, templates, channels and differences have one name")
-        for section, named in self.sections.items():
-            for name, band in named.items():
-                check_unit(f"maps.{section}.{name}", band.spec, band.spec.get("frequency_ghz"))
+        """Raise :class:`ConfigError` with everything that does not fit together."""
+        wrong = Problems()
+        with wrong.part():
+            if len(self.bands) != sum(map(len, self.sections.values())):
+                raise ConfigError("maps: two of fields, templates, channels and differences have one name")
+        for section, bands in self.sections.items():
+            for name, band in bands.items():
+                with wrong.part():
+                    check_unit(f"maps.{section}.{name}", band.spec, band.spec.get("frequency_ghz"))
         for name, band in self.masked.items():
             where = f"maps.{'fields' if name in self.fields else 'differences'}.{name}"
             for key in ("mask", "mask_p"):
                 if key in band.spec:
-                    _known(f"{where}.{key}", band.spec[key], self.masks)
+                    with wrong.part():
+                        named(self.masks, band.spec[key], f"{where}.{key}", "mask")
             for channel in band.joins:
-                _known(f"{where}.join", channel, self.channels)
-                for split in band.splits:
-                    self.channels[channel].split_of(split)
-        self._check_cleaning()
+                with wrong.part():
+                    _same_splits(band, named(self.channels, channel, f"{where}.join", "channel"))
+        self._check_cleaning(wrong)
+        wrong.stop()
 
-    def _check_cleaning(self) -> None:
-        for name in self.cleaning["fields"]:
-            _known("maps.cleaning.fields", name, self.fields)
-        for name in self.cleaning["templates"]:
-            _known("maps.cleaning.templates", name, self.templates)
-            for f in self.cleaning["fields"]:
-                for split in self.fields[f].splits:
-                    self.templates[name].split_of(split)
-        if self.cleaning["fields"]:
+    def _check_cleaning(self, wrong: Problems) -> None:
+        fields, templates = self.cleaning["fields"], self.cleaning["templates"]
+        for name in fields:
+            with wrong.part():
+                named(self.fields, name, "maps.cleaning.fields", "field")
+        for name in templates:
+            with wrong.part():
+                template = named(self.templates, name, "maps.cleaning.templates", "template")
+                for f in self.fields.keys() & set(fields):
+                    _same_splits(self.fields[f], template)
+        if fields:
             start, end = self.cleaning["window"]
-            if not 3 * self.cleaning["nside"] <= start < end:
-                raise ConfigError(
-                    f"maps.cleaning.window: [{start}, {end}], expected 3 nside = {3 * self.cleaning['nside']} <= start < end"
-                )
+            least = 3 * self.cleaning["nside"]
+            with wrong.part():
+                if not least <= start < end:
+                    raise ConfigError(
+                        f"maps.cleaning.window: [{start}, {end}], expected 3 nside = {least} <= start < end"
+                    )
 
     def mask_of(self, field: str) -> str:
         """Return the name of a field's mask of T."""
@@ -260,8 +270,72 @@ def check_unit(where: str, section: Mapping[str, Any], frequency_ghz: float | No
             factor_to_uk_cmb(unit, frequency_ghz)
 
 
-def _known(where: str, name: str, known: Mapping[str, Any]) -> None:
-    if name not in known:
-        raise ConfigError(
-            f"{where}: unknown name {name!r}; the configuration has {', '.join(known) or 'none'}"
-        )
+def _same_splits(band: Band, other: Band) -> None:
+    for split in band.splits:
+        other.split_of(split)
+
+
+class Maps:
+    """The section `maps` of a configuration, and of its spectra what says which maps are used.
+
+    Parameters
+    ----------
+    config : mapping
+        From :func:`cmbfit.config.load_config`.
+
+    Attributes
+    ----------
+    survey : Survey or None
+        Of many maps.
+    bands : dict
+        Otherwise, the sections of the bands that ``spectra.pair`` names.
+
+    Raises
+    ------
+    ConfigError
+        With a line for each name, unit or file that does not fit.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._maps, wrong = config["maps"], Problems()
+        self.survey: Survey | None = None
+        self.bands: dict[str, Mapping[str, Any]] = {}
+        with wrong.part():
+            # the bands of a survey have frequencies, which brightness needs
+            check_unit("maps", self._maps, 100.0 if "fields" in self._maps else None)
+        if "fields" in self._maps:
+            with wrong.part():
+                self.survey = Survey(self._maps)
+        else:
+            for band in config["spectra"]["pair"]:
+                with wrong.part():
+                    self.bands[band] = named(self._maps["bands"], band, "spectra.pair", "band")
+            with wrong.part():
+                if self._maps["mask"] is None and "galactic_cut" not in self._maps:
+                    raise ConfigError(
+                        "maps.mask: expected a registered file, or maps.galactic_cut in its place, found null"
+                    )
+        registry = load_registry()
+        for where, name in self._file_places():
+            with wrong.part(), at(where):
+                _ = registry[name]  # or an error that says which is meant
+        wrong.stop()
+
+    def _file_places(self) -> Iterator[tuple[str, str]]:
+        """Yield registered files that the maps are made of, each with its place in the configuration."""
+        if "fields" in self._maps:
+            yield from self.survey.file_places() if self.survey else ()
+            return
+        yield "maps.pixel_window", self._maps["pixel_window"]
+        if self._maps["mask"] is not None:
+            yield "maps.mask", self._maps["mask"]
+        for name, band in self.bands.items():
+            if "map" in band:
+                yield f"maps.bands.{name}.map", band["map"]
+            if "bandpass" in band:
+                yield f"maps.bands.{name}.bandpass", band["bandpass"].partition("[")[0]
+
+    @property
+    def files(self) -> list[str]:
+        """Registered files that the maps are made of, once each."""
+        return sorted({name for _, name in self._file_places()})

@@ -10,9 +10,8 @@ import yaml
 
 from cmbfit.data import load_registry
 from cmbfit.errors import ConfigError
-from pipeline.survey_config import Survey
-
-from .conftest import ROOT
+from cmbfit.survey.config import Survey
+from tests.conftest import ROOT
 
 
 def section(name: str) -> dict[str, Any]:

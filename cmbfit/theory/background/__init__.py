@@ -1,0 +1,1 @@
+"""The expanding background at low redshift: energy densities, distances, the sound horizon; batched and differentiable."""
