@@ -138,8 +138,9 @@ class FoldedLogLikelihood(OnDevice):
         return points_that_fit(device, 8 * (4 * n_terms + 6 * n_rows))
 
     def few_points(self) -> FewFolded | None:
-        """Return the same for a few points, in numpy; None if an imprint or a multi-frequency set takes part."""
-        return None if self._imprint is not None or self._multi else FewFolded(self)
+        """Return the same for a few points, in numpy; None if more than Gaussian bandpowers, tables and parameters take part."""
+        others = self._imprint is not None or self._linear or self._distances is not None
+        return None if others else FewFolded(self)
 
     def __call__(
         self,
