@@ -51,7 +51,9 @@ def main() -> None:
         return call
 
     few = module.MOST
-    print(f"{'batch':>6} {'ln P: torch':>12} {'numpy':>9} {'ratio':>6}  {'gradient: torch':>16} {'numpy':>9} {'ratio':>6}   us")
+    print(
+        f"{'batch':>6} {'ln P: torch':>12} {'numpy':>9} {'ratio':>6}  {'gradient: torch':>16} {'numpy':>9} {'ratio':>6}   us"
+    )
     for batch in (1, 8, 32, 64, 128, 256, 512, 1024):
         theta = torch.from_numpy(draw[:batch])
         ways = {

@@ -66,7 +66,9 @@ class Mixture:
         d = x.shape[1]
         norm = float(gammaln((_DOF + d) / 2) - gammaln(_DOF / 2)) - d / 2 * math.log((_DOF - 2) * math.pi)
         distance, volume = _distances(x, self.means, self.factors)
-        each = (np.log(self.weights) + norm - volume)[:, None] - (_DOF + d) / 2 * np.log1p(distance / (_DOF - 2))
+        each = (np.log(self.weights) + norm - volume)[:, None] - (_DOF + d) / 2 * np.log1p(
+            distance / (_DOF - 2)
+        )
         return each[0] if len(self) == 1 else _log_sum(each)
 
     def _coloured(self, z: np.ndarray, centre: float, rng: np.random.Generator) -> np.ndarray:

@@ -99,7 +99,9 @@ def run_tempered(
         cloud = temper(posterior, particles, settings.moves, settings.components, seed, store)
         weighed = weigh_draws(posterior, cloud, settings.draws, settings.components, seed)
     except np.linalg.LinAlgError as error:
-        raise SamplerError(f"tempering: the particles span no volume ({error}); use nested sampling") from error
+        raise SamplerError(
+            f"tempering: the particles span no volume ({error}); use nested sampling"
+        ) from error
     if weighed.ess_fraction < LEAST_FRACTION:
         raise SamplerError(
             f"tempering: only {weighed.ess_fraction:.1%} of the draws count, less than {LEAST_FRACTION:.0%}; the posterior's "
@@ -224,5 +226,10 @@ def _by_nested(task: EvidenceTask, why: str) -> EvidenceResult:
         raise SamplerError(f"{why}; {error}") from error
     method = f"{found.method}, as tempering refused"
     return EvidenceResult(
-        method, found.log_z, found.log_z_error, found.why_not, {**found.diagnosis, "refused": why}, found.samples
+        method,
+        found.log_z,
+        found.log_z_error,
+        found.why_not,
+        {**found.diagnosis, "refused": why},
+        found.samples,
     )

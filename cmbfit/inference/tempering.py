@@ -143,7 +143,9 @@ def weigh_draws(posterior: Posterior, cloud: Cloud, draws: int, most: int, seed:
         log.info("%d components, effective fraction %.3f", len(mixture), fraction)
         effective = fraction * weighed.drawn
         if effective > 20 * d:  # else the particles know better
-            copies = _systematic(weighed.weights, int(min(max(2 * effective, len(theta)), 4 * len(theta))), rng)
+            copies = _systematic(
+                weighed.weights, int(min(max(2 * effective, len(theta)), 4 * len(theta))), rng
+            )
             theta = weighed.points[copies]
     return weighed
 

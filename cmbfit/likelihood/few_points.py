@@ -10,7 +10,7 @@ computes as ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -293,6 +293,17 @@ class FewPoints:
                 return self._one(theta[0], slope, counts)
             return self._several(np.ascontiguousarray(theta.T), slope, counts)
 
+    def log_like(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters,)
+    ) -> float:
+        """Return ln L alone, which may be NaN."""
+        with np.errstate(all="ignore"):
+            try:
+                return float(self._log_like(theta, slope=False)[0])
+            except (ZeroDivisionError, OverflowError):
+                return float(self._log_like(theta[:, None], slope=False)[0][0])
+
     def _one(
         self, theta: np.ndarray, slope: bool, counts: EvaluationCounts
     ) -> tuple[np.ndarray, np.ndarray | None, EvaluationCounts]:
@@ -352,3 +363,26 @@ def few_points(posterior: Posterior) -> FewPoints | None:
     make = getattr(posterior.log_like, "few_points", None)
     log_like = None if make is None else make()
     return None if log_like is None else FewPoints(FewPrior(table), log_like)
+
+
+def log_like_of_one(posterior: Posterior) -> Callable[[np.ndarray], float]:
+    """Return ln L without priors of a single point, shape (n_parameters,), for callers who have priors of their own.
+
+    It is -inf outside the theory's box, and where ln L is no number.
+    """
+    theory = posterior.theory
+    limits = [theory.box.get(p, (-math.inf, math.inf)) for p in posterior.parameters]
+    low, high = np.array(limits).T
+    few = few_points(posterior)
+
+    def log_like(theta: np.ndarray) -> float:
+        if not ((theta >= low) & (theta <= high)).all():
+            return -math.inf
+        if few is None:
+            value, prior = (f(theta[None]).item() for f in (posterior.log_prob, posterior.log_prior))
+            value -= prior if math.isfinite(prior) else 0.0
+        else:
+            value = few.log_like(theta)
+        return value if value < math.inf else -math.inf
+
+    return log_like

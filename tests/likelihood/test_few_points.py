@@ -19,7 +19,10 @@ from cmbfit.theory.emulator.bundle import load_emulator
 from tests.likelihood.test_compiled import bandpowers
 
 SETS: Mapping[str, tuple[str, Sequence[str]]] = {
-    "planck": ("lcdm_planck2018", ["planck2018_plik_lite_ttteee", "planck2018_lowl_tt_2bin", "planck2018_lowl_ee"]),
+    "planck": (
+        "lcdm_planck2018",
+        ["planck2018_plik_lite_ttteee", "planck2018_lowl_tt_2bin", "planck2018_lowl_ee"],
+    ),
     "planck with tau": ("lcdm_planck2018", ["planck2018_plik_lite_tt", "tau_lowe"]),
     "all spectra from l = 2": ("lcdm_planck2018", []),
     "act lite": ("lcdm_high", ["act_dr4_cmb_only"]),
