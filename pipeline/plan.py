@@ -152,6 +152,16 @@ class Plan:
             with at("look_elsewhere.data"):
                 self.look_fit = with_data(fit_of_run(self.run, self.look["fit"]), self.look["data"])
 
+    @property
+    def power_fits(self) -> list[str]:
+        """Fits with a power law of primordial perturbations."""
+        return [n for n, f in self.fits.items() if not f.primordial and {"logA", "ns"} <= set(f.priors)]
+
+    @property
+    def several_data(self) -> bool:
+        """Whether the fits count more than one item of data."""
+        return len({sha256_json(item) for fit in self.fits.values() for item in fit.data}) > 1
+
     def transfer_of(self, fit: str) -> list[str]:
         """Return the manifest of a fit's transfer expansion, if it needs one."""
         folder = self.fits[fit].transfer
@@ -299,6 +309,7 @@ class Plan:
             *(["models"] if self.compared else []),
             *(f"predictive_{fit}" for fit in self.fits if self.predictive),
             *(["tension"] if self.pairs else []),
+            *(["together"] if self.several_data else []),
             *("maps", "mask", "spectra"),
             *(["nulls"] if self.survey else []),
             *(["look_elsewhere"] if self.look else []),
@@ -314,6 +325,7 @@ class Plan:
             *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
             *(f"learned_{fit}" for fit in self.learned_fits),
+            *(f"power_{fit}" for fit in self.power_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
         return [*drawn[0], *self.training_figures, *drawn[1]]

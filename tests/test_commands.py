@@ -33,6 +33,9 @@ FAST = {
     ),
     "cmbfit primordial learned attractor -o learned": "cmbfit primordial learned attractor -o learned",
     "cmbfit primordial list": "cmbfit primordial list",
+    'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6': (
+        'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6'
+    ),
     "cmbfit spectra --help": "cmbfit spectra --help",
 }
 _KINETIC = (
@@ -142,6 +145,7 @@ NOT_RUN = {
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/multi_frequency.py": "needs a wheel of 72 MB",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
+    "python -m benchmarks.low_redshift": "minutes, and two wheels of data",
     "python benchmarks/sampling.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/spectra.py": "half an hour",
     "python benchmarks/transfer.py": "half an hour",

@@ -50,6 +50,10 @@ CAPTIONS = {
     "measured here.",
     "distances": "Baryon acoustic oscillations over the best fit, and magnitudes of supernovae about it (and about their "
     "common mean). Points must scatter about zero as their errors say; D_M and D_H of one redshift are correlated.",
+    "together": "Bandpowers of all Gaussian data sets of the run, with the best fit of the first; points of one multipole are not "
+    "independent where data sets see the same sky. Look for: data sets that leave the curve together.",
+    "power": "Primordial spectrum that the data leave (68% and 95%) within this model, by wavenumber. Bars: wavenumbers that the "
+    "multipoles of each data set see, k = ℓ / 13.9 Gpc; beyond them the model extrapolates.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
@@ -87,6 +91,8 @@ TITLES = {
     "reweight": "Emulated against exact theory",
     "residuals": "Fitted data and best fit",
     "corner": "Posterior",
+    "together": "All fitted data together",
+    "power": "Primordial power and the data's reach",
     "distances": "Distances and the fit",
     "foregrounds": "Foregrounds by frequency",
     "amplitudes": "Foreground amplitudes",
@@ -105,6 +111,7 @@ PLACES = {
     "fit": (
         "corner",
         "residuals",
+        "power",
         "distances",
         "foregrounds",
         "amplitudes",
@@ -117,7 +124,7 @@ PLACES = {
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
-    "sky": ("maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),
+    "sky": ("together", "maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),
     "look_elsewhere": ("look_elsewhere",),
     "evaporation": ("evaporation",),
     "blackbody": ("firas",),
@@ -130,7 +137,7 @@ PLACES = {
 _OVERSAMPLED = 1.5
 """Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
 
-SOMETIMES = ("distances", "foregrounds", "amplitudes", "primordial", "learned")
+SOMETIMES = ("distances", "foregrounds", "amplitudes", "power", "primordial", "learned")
 """Kinds of the section ``fit`` that not every fit has."""
 
 

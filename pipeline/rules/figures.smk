@@ -226,3 +226,40 @@ rule plot_posterior:
         code=code("plot_posterior"),
     shell:
         "python -m pipeline plot_posterior --samples={input:q} --fit={params.fit:q} --output={output.png:q} > {log:q} 2>&1"
+
+
+if PLAN.several_data:
+
+    rule plot_together:
+        input:
+            expand("<results>/figures/residuals_{fit}.csv", fit=list(PLAN.fits)),
+        output:
+            **figure("together", "together", "Spectra", "all fitted data together"),
+        log:
+            "<logs>/plot_together.log",
+        priority: 10
+        conda:
+            ENVIRONMENT
+        params:
+            label=next(iter(PLAN.fits.values())).title,
+            code=code("plot_together"),
+        shell:
+            "python -m pipeline plot_together --residuals {input:q} --label={params.label:q} --output={output.png:q} > {log:q} 2>&1"
+
+
+rule plot_power:
+    input:
+        samples="<results>/chains/{fit}.samples.h5",
+        summary="<results>/chains/{fit}.summary.json",
+    output:
+        **figure("power_{fit}", "power", "Fits", "primordial power"),
+    log:
+        "<logs>/plot_power/{fit}.log",
+    priority: 10
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("plot_power"),
+    shell:
+        "python -m pipeline plot_power --samples={input.samples:q} --summary={input.summary:q} --output={output.png:q}"
+        " > {log:q} 2>&1"

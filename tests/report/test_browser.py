@@ -29,7 +29,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary: dict[str, Any] = copy.deepcopy(SUMMARY)
     fit = summary["fits"]["lcdm"]
     names = [*LCDM, *DERIVED, "A_planck"]
-    fit["parameters"] = {name: fit["parameters"]["ombh2"] for name in names}
+    fit["parameters"] = dict.fromkeys(names, fit["parameters"]["ombh2"])
     fit["correlations"] = {"names": names, "matrix": np.full((len(names), len(names)), -0.73).tolist()}
     remarks = [
         "the bispectrum excludes more of it than the power spectrum does, by a limit that stands elsewhere "
