@@ -143,6 +143,7 @@ NOT_RUN = {
     'pip install -c constraints.txt -e ".[workflow]"': _INDEX,
     "pip install snakemake-executor-plugin-kubernetes": _INDEX,
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
+    "python benchmarks/multi_frequency.py": "needs a wheel of 72 MB",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
     "python -m benchmarks.low_redshift": "minutes, and two wheels of data",
     "python benchmarks/sampling.py": "minutes, of a machine with nothing else to do",
