@@ -33,6 +33,9 @@ FAST = {
     ),
     "cmbfit primordial learned attractor -o learned": "cmbfit primordial learned attractor -o learned",
     "cmbfit primordial list": "cmbfit primordial list",
+    'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6': (
+        'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6'
+    ),
     "cmbfit spectra --help": "cmbfit spectra --help",
 }
 _KINETIC = (
@@ -49,6 +52,10 @@ SLOW = {
 ELSEWHERE = {
     "cmbfit cite results/NAME > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit cite results/mine > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
+    "cmbfit lite": "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set",
+    "cmbfit lite --data spt3g_2018_ttteee --hold Tcal150 --hold Ecal150 -o lite": (
+        "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set"
+    ),
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
@@ -137,6 +144,7 @@ NOT_RUN = {
     "pip install snakemake-executor-plugin-kubernetes": _INDEX,
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
+    "python -m benchmarks.low_redshift": "minutes, and two wheels of data",
     "python benchmarks/sampling.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/spectra.py": "half an hour",
     "python benchmarks/transfer.py": "half an hour",

@@ -73,7 +73,7 @@ def report(
         joint = (
             ""
             if s.pte is None
-            else f"; {len(s.together)} parameters together: chi2 {s.chi2:.2f}, PTE {s.pte:.3f}"
+            else f"; chi2 {s.chi2:.2f} in {s.directions} direction{'s' * (s.directions > 1)}, PTE {s.pte:.3f}"
         )
         say(f"{c.label} against {columns[0].label} ({s.relation}){joint}")
     say(f"wrote {output / 'index.html'}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.stats import chi2 as chi2_distribution
 
 SAME, NESTED, APART, PARTLY = (
@@ -23,7 +24,8 @@ SAME, NESTED, APART, PARTLY = (
     "some data shared",
 )
 
-Ranges = Mapping[str, Mapping[str, Mapping[str, tuple[int, int]]]]
+_KNOWS_LESS = 1.1
+"""Ratio of errors from which a direction counts in the joint chi2 of nested data."""
 
 
 def relation(one: Sequence[Mapping[str, Any]], two: Sequence[Mapping[str, Any]]) -> str:
@@ -89,10 +91,13 @@ class Shift:
     expected : dict of str to float
         Standard deviation of that difference; NaN where the smaller data set's error is not the larger one's.
     chi2, pte : float or None
-        Of all sampled parameters that both have, together; None for the same data, or where the expected covariance is not
-        positive.
+        Of all sampled parameters that both have, together; None for the same data, and where the smaller data set knows as
+        much.
     together : tuple of str
         These parameters.
+    directions : int
+        Degrees of freedom of chi2: all parameters, or of nested data the directions in which the smaller data set's error is
+        larger by a tenth at least.
     """
 
     relation: str
@@ -101,6 +106,7 @@ class Shift:
     chi2: float | None
     pte: float | None
     together: tuple[str, ...]
+    directions: int = 0
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON; what is not known is null."""
@@ -138,19 +144,33 @@ def shift_of(
     variance = np.diag(expected)
     sigma = np.sqrt(np.where(variance > 0, variance, np.nan))
     together = tuple(p for p in columns if p in sampled)
+    pick = [columns.index(p) for p in together]
     chi2 = pte = None
+    directions = 0
     if kind != SAME and together:
-        pick = [columns.index(p) for p in together]
-        block = expected[np.ix_(pick, pick)]
-        scale = np.sqrt(np.abs(np.diag(block)))
-        if np.linalg.eigvalsh(block / np.outer(scale, scale))[0] > 0:
-            chi2 = float(mean[pick] @ np.linalg.solve(block, mean[pick]))
-            pte = float(chi2_distribution.sf(chi2, len(pick)))
+        chi2, directions = _joint(mean[pick], [c[np.ix_(pick, pick)] for c in cov], nested=kind == NESTED)
+        pte = float(chi2_distribution.sf(chi2, directions)) if directions else None
     return Shift(
         kind,
         dict(zip(columns, mean.tolist(), strict=True)),
         dict(zip(columns, sigma.tolist(), strict=True)),
-        chi2,
+        chi2 if directions else None,
         pte,
         together,
+        directions,
     )
+
+
+def _joint(mean: np.ndarray, cov: Sequence[np.ndarray], *, nested: bool) -> tuple[float, int]:
+    """Return chi2 of a shift and the number of directions in which it is taken.
+
+    Of nested data, those in which the smaller data set's error is larger by a tenth at least: in others the difference of
+    the covariances is that of the samples' own noise.
+    """
+    if not nested:
+        return float(mean @ np.linalg.solve(cov[0] + cov[1], mean)), len(mean)
+    larger = int(np.linalg.slogdet(cov[1])[1] > np.linalg.slogdet(cov[0])[1])
+    ratio, vectors = eigh(cov[larger], cov[1 - larger])  # v^T C_small v = 1
+    used = ratio > _KNOWS_LESS**2
+    along = vectors[:, used].T @ mean
+    return float(np.sum(along**2 / (ratio[used] - 1))), int(used.sum())

@@ -17,7 +17,7 @@ from cmbfit.report.page import environment
 from cmbfit.theory.extensions import EXTENSIONS
 from cmbfit.theory.parameters import LCDM
 
-_FIT = ("title", "priors", "primordial")
+_FIT = ("priors", "primordial")
 _RECORD = ("emulator", "cmbfit", "packages")
 """Of a run's record: what moves numbers and is not in the configuration."""
 
@@ -121,7 +121,7 @@ def _settings(column: Column) -> dict[str, Any]:
     section = config.get("fits", {}).get(column.fit, {})
     data = {d["name"]: d["sky"] for d in column.summary["data"]}
     record = {k: column.record[k] for k in _RECORD if k in column.record}
-    record["emulator"] = (record.get("emulator") or {}).get("arrays_sha256", "")
+    record["emulator"] = (record.get("emulator") or {}).get("arrays_sha256", "")[:12]
     rest = {k: v for k, v in config.items() if k not in ("fits", "run", "comparison")}
     return {
         "data": data,
@@ -131,7 +131,7 @@ def _settings(column: Column) -> dict[str, Any]:
         },
         "seed": config["run"].get("seed"),
         "made by": record,
-        "files": {d["name"]: d["sha256"] for d in column.record.get("data", ())},
+        "files": {d["name"]: f"sha256 {d['sha256'][:12]}" for d in column.record.get("data", ())},
         "configuration": rest,
     }
 

@@ -42,6 +42,8 @@ from cmbfit.theory.emulator.train import fit_emulator
 from cmbfit.theory.emulator.trainingset import write_chunk
 from cmbfit.theory.hawking.injection_runs import InjectionRuns, write_runs
 from cmbfit.theory.hawking.response import Response, write_responses
+from cmbfit.theory.primordial.attractor import learned
+from cmbfit.theory.primordial.surrogate import write_surrogates
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.textfile import write_spectrum
 from cmbfit.theory.transfer.store import write_arrays
@@ -264,6 +266,9 @@ WRITERS: dict[str, Write] = {
     "cmbfit.theory.hawking.injection_runs:write_runs": lambda d: write_runs(d / "x.npz", _runs()),
     "cmbfit.theory.hawking.response:write_responses": lambda d: write_responses(
         d / "x.npz", _responses(), {}
+    ),
+    "cmbfit.theory.primordial.surrogate:write_surrogates": lambda d: write_surrogates(
+        d / "x.npz", {"scalar": learned("scalar"), "tensor": learned("tensor")}, {}
     ),
     "cmbfit.theory.transfer.store:write_arrays": lambda d: write_arrays(
         d / "x.safetensors", {"a": RNG.random((60, 60)).T}

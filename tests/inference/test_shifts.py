@@ -49,13 +49,15 @@ def test_the_same_data_give_no_expected_scatter(rng: np.random.Generator) -> Non
     assert found.chi2 is None
 
 
-def test_equal_errors_of_nested_data_say_nothing(rng: np.random.Generator) -> None:
-    """A part of the data cannot know a parameter better: where draws say so there is no expected scatter, and no chi2."""
-    wide, narrow = rng.normal(0, 1, (5000, 2)), rng.normal(0, [0.5, 1.2], (5000, 2))
-    found = shift_of(NESTED, (("a", "b"), wide), (("a", "b"), narrow), ["a", "b"])
-    assert found.chi2 is None
-    assert sum(np.isnan(list(found.expected.values()))) == 1
-    assert None in found.record()["expected"].values()
+def test_what_more_data_do_not_improve_does_not_count(rng: np.random.Generator) -> None:
+    """The whole knows a twice as well and b as well as the part: chi2 of a alone; draws of equal errors have none at all."""
+    part, whole = rng.normal([1, 0], [1, 1], (9000, 2)), rng.normal([0, 3], [0.5, 1], (9000, 2))
+    found = shift_of(NESTED, (("a", "b"), part), (("a", "b"), whole), ["a", "b"])
+    assert found.directions == 1
+    assert found.chi2 == pytest.approx(1 / 0.75, rel=0.1)
+    equal = shift_of(NESTED, (("a", "b"), part), (("a", "b"), part + 0.1), ["a", "b"])
+    assert (equal.chi2, equal.pte, equal.directions) == (None, None, 0)
+    assert set(equal.record()["expected"].values()) == {None}
 
 
 def sky(name: str, **pairs: tuple[int, int]) -> dict[str, Any]:

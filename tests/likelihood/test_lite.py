@@ -287,6 +287,20 @@ def test_spt3g_2018_is_the_published_lite_set(published: Lite) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
+def test_the_command_writes_the_published_lite_set(
+    published: Lite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = "lite --data spt3g_2018_ttteee --hold Tcal150 --hold Ecal150 -o lite"
+    result = CliRunner().invoke(app, words.split(), catch_exceptions=False)
+    assert "123 bandpowers of 728; calibrations left: Tcal, Ecal" in result.stdout
+    like = read_user_candl(tmp_path / "lite" / "spt3g_2018_ttteee_lite.yaml", survey="spt3g")
+    np.testing.assert_allclose(like.data, published.data, rtol=1e-9)
+    np.testing.assert_allclose(like.covariance, published.covariance, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.network
 def test_a_chain_gives_the_same_bandpowers(published: Lite) -> None:
     """HMC over all 152 parameters: what the Gaussian leaves out moves means by less than 0.15 sigma, widths by 7%.
 

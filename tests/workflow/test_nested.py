@@ -33,7 +33,10 @@ def test_maps_to_report(checkout: Checkout) -> None:
     # its own ln Z beside that of importance sampling around the maximum, which shares the posterior alone with it
     evidence = json.loads((results / "evidence/lcdm_planck2018.json").read_text())
     own = fit["evidence"]
-    assert abs(own["log_z"] - evidence["log_z"]) < 4 * (own["log_z_error"] ** 2 + evidence["log_z_error"] ** 2) ** 0.5
+    assert (
+        abs(own["log_z"] - evidence["log_z"])
+        < 4 * (own["log_z_error"] ** 2 + evidence["log_z_error"] ** 2) ** 0.5
+    )
     page = (results / "report/index.html").read_text()
     assert "nested sampling" in page
     for figure in ("corner", "traces", "residuals", "emulator", "reweight"):

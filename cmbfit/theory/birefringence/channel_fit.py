@@ -189,8 +189,11 @@ def fit_channels(spectra: ChannelSpectra, settings: ChannelSettings) -> dict[str
             f"rotation: expected a channel for each of {', '.join(spectra.maps)}, found {', '.join(settings.channels)}"
         )
     names = list(dict.fromkeys(settings.channels[m] for m in spectra.maps))
+    ee, bb, eb = (torch.from_numpy(np.ascontiguousarray(x)) for x in (spectra.ee, spectra.bb, spectra.eb))
     likelihood = ChannelLikelihood(
-        *(torch.from_numpy(np.ascontiguousarray(x)) for x in (spectra.ee, spectra.bb, spectra.eb)),
+        ee,
+        bb,
+        eb,
         torch.from_numpy(spectra.ells),
         settings.f_sky,
         auto=settings.auto,

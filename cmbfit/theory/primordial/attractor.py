@@ -69,13 +69,14 @@ def _part(theta: torch.Tensor, *, tensor: bool) -> torch.Tensor:
     return power[:, _NODES:] if tensor else power[:, :_NODES]
 
 
-_SOLVERS = {"scalar": functools.partial(_part, tensor=False), "tensor": functools.partial(_part, tensor=True)}
+SOLVERS = {"scalar": functools.partial(_part, tensor=False), "tensor": functools.partial(_part, tensor=True)}
+"""What each network learned."""
 
 
 @functools.cache
 def learned(kind: str) -> Trained:
     """Return the network of a kind, scalar or tensor, that cmbfit ships."""
-    return read_surrogates(read_shipped(SHIPPED), _SOLVERS, SHIPPED)[kind]
+    return read_surrogates(read_shipped(SHIPPED), SOLVERS, SHIPPED)[kind]
 
 
 @functools.lru_cache(maxsize=8)
@@ -109,7 +110,7 @@ def between(
 def _power(k: torch.Tensor, values: Values, *, kind: str, solved: bool) -> torch.Tensor:
     theta = torch.cat([values["n_star"], values["log10_alpha"]], 1)
     if solved:
-        log_power = _SOLVERS[kind](theta.detach().cpu()).log().to(theta.device)
+        log_power = SOLVERS[kind](theta.detach().cpu()).log().to(theta.device)
     else:
         network = _network_on(kind, theta.device)
         # the prior refuses points outside: theirs must only be a number
@@ -164,8 +165,8 @@ def train(settings: SurrogateSettings, sizes: Sequence[int], seed: int) -> dict[
     seed : int
     """
     evolved = evolve(solve, BOX, settings.n_train + settings.n_test, seed=seed)
-    parts = dict(zip(_SOLVERS, evolved.log_power.split(_NODES, 1), strict=True))
+    parts = dict(zip(SOLVERS, evolved.log_power.split(_NODES, 1), strict=True))
     return {
-        kind: train_on(Evolved(evolved.theta, log_power), _SOLVERS[kind], nodes(), BOX, settings, sizes, seed)
+        kind: train_on(Evolved(evolved.theta, log_power), SOLVERS[kind], nodes(), BOX, settings, sizes, seed)
         for kind, log_power in parts.items()
     }
