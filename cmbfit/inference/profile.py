@@ -54,6 +54,8 @@ class Profile:
     starts : int
     best : numpy.ndarray, shape (n_parameters,)
         The best fit of all.
+    covariance : numpy.ndarray, shape (n_parameters, n_parameters)
+        Of the normal approximation around it.
     evaluations : int
     """
 
@@ -65,6 +67,7 @@ class Profile:
     agreed: np.ndarray
     starts: int
     best: np.ndarray
+    covariance: np.ndarray
     evaluations: int
 
     def interval(self, threshold: float) -> tuple[float | None, float | None]:
@@ -72,12 +75,12 @@ class Profile:
         x = float(self.best[self.parameters.index(self.parameter)])
         fine = np.linspace(self.values[0], self.values[-1], 20_001)
         curve = PchipInterpolator(self.values, self.delta_chi2)(fine)
-        out: list[float | None] = []
-        for side in (fine[fine <= x][::-1], fine[fine >= x]):
-            heights = curve[fine <= x][::-1] if side is not None and len(out) == 0 else curve[fine >= x]
-            above = np.flatnonzero(heights > threshold)
-            out.append(float(side[above[0]]) if len(above) else None)
-        return out[0], out[1]
+        above = fine[curve > threshold]
+        below_best, above_best = above[above <= x], above[above >= x]
+        return (
+            float(below_best[-1]) if len(below_best) else None,
+            float(above_best[0]) if len(above_best) else None,
+        )
 
     def record(self) -> dict[str, Any]:
         """Return the profile, JSON-able."""
@@ -191,6 +194,6 @@ def profile(
     elif curve.max() > peak:
         peak, best = float(curve.max()), points[top, every][int(curve.argmax())]
     return Profile(
-        parameter, names, values, np.maximum(2 * (peak - curve), 0.0), points[top, every], agreed, starts, best,
+        parameter, names, values, np.maximum(2 * (peak - curve), 0.0), points[top, every], agreed, starts, best, covariance,
         got.evaluations + more.evaluations + best_fit.evaluations,
     )  # fmt: skip

@@ -9,6 +9,7 @@ computes as ever.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,7 +81,26 @@ class FewFolded:
             rows = slice(first + like.lmin, first + like.lmax + 1)
             unit = scale("lowl_ee", tuple((name, -2.0) for name in like.info.nuisance), like.step)
             self._tables.append((_Table(like), rows, unit))
-        self._direct = [(names.index(x.parameter), x.mean, x.std) for x in folded._direct]
+        self._direct: list[tuple[int, Any, float]] = [
+            (names.index(x.parameter), x.mean, x.std) for x in folded._direct
+        ]
+        self.tables = tuple(like.info.name for like in folded._tables)
+
+    def model(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return what whitened data of unit noise, a list of shape (n_directions[, batch]), and direct measurements scatter around."""
+        columns: Sequence[Any] = theta
+        rows, _ = self._rows.values(self._coordinates.of_columns(theta[: self._n_own]))
+        if self._exponential is not None:
+            np.exp(rows[self._exponential], out=rows[self._exponential])
+        parts = [_model(groups, [s(columns) for _, s, _ in groups], rows) for _, _, groups in self._parts]
+        return parts, [theta[column] for column, _, _ in self._direct]
+
+    def with_data(self, targets: Sequence[np.ndarray], measured: Sequence[np.ndarray]) -> FewFolded:
+        """Return the same with other data: those of :meth:`model`, a column for each point."""
+        out = copy.copy(self)
+        out._parts = [(t, norm, groups) for t, (_, norm, groups) in zip(targets, self._parts, strict=True)]
+        out._direct = [(c, m, std) for m, (c, _, std) in zip(measured, self._direct, strict=True)]
+        return out
 
     def __call__(  # noqa: D102 (the protocol's)
         self, theta: np.ndarray, *, slope: bool
@@ -94,14 +114,9 @@ class FewFolded:
         pull = np.zeros(rows.shape) if slope else None
         gradient = np.zeros(theta.shape) if slope else None
         for target, norm, groups in self._parts:
-            residual = None
             scales = [s(columns) for _, s, _ in groups]
-            for (where, _, matrix), factor in zip(groups, scales, strict=True):
-                z = rows[where] * factor
-                z = z if matrix is None else matrix @ z
-                residual = np.subtract(_of(target, theta) if residual is None else residual, z, out=z)
-            if residual is None:
-                continue
+            residual = _model(groups, scales, rows)
+            np.subtract(_of(target, theta), residual, out=residual)
             value = value + (norm - 0.5 * _squares(residual))
             if pull is not None and gradient is not None:
                 for (where, s, matrix), factor in zip(groups, scales, strict=True):
@@ -129,9 +144,20 @@ class FewFolded:
         return value, gradient
 
 
+def _model(groups: Sequence[tuple[slice, _Scale, np.ndarray | None]], scales: Sequence[Any], rows: np.ndarray) -> np.ndarray:
+    """Return the model in the data's directions."""
+    out = None
+    for (where, _, matrix), factor in zip(groups, scales, strict=True):
+        z = rows[where] * factor
+        z = z if matrix is None else matrix @ z
+        out = z if out is None else np.add(out, z, out=z)
+    assert out is not None  # every part has a group
+    return out
+
+
 def _of(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Return a vector that broadcasts with points."""
-    return x if theta.ndim == 1 else x[:, None]
+    """Return a vector that broadcasts with points; an array with a column for each point as it is."""
+    return x if theta.ndim == 1 or x.ndim == 2 else x[:, None]
 
 
 def _products(a: np.ndarray, b: np.ndarray) -> Any:  # shape: (batch,) or ()
@@ -241,6 +267,28 @@ class FewPrior:
         self._constant = float(table._constant)
         self._joint = [(c.tolist(), m.numpy(), w.numpy().T) for c, m, w in table._joint]
 
+    @property
+    def normal(self) -> np.ndarray:  # shape: (n_parameters,), bool
+        """Which parameters have normal priors of their own."""
+        return self._weight != 0
+
+    def around(self, theta: np.ndarray, rng: np.random.Generator) -> FewPrior:
+        """Return normal priors as measurements repeated at points, shape (n_parameters, batch): with other means."""
+        out = copy.copy(self)
+        noise = np.where(self.normal[:, None], rng.standard_normal(theta.shape), 0.0)
+        out._offset = noise - theta * self._weight[:, None]
+        out._joint = [
+            (c, theta[c] + np.linalg.solve(w, rng.standard_normal((len(c), theta.shape[1]))), w)
+            for c, _, w in self._joint
+        ]
+        return out
+
+    def of_rows(self, rows: np.ndarray) -> FewPrior:
+        """Return the priors of some of the points that :meth:`around` made them for."""
+        out = copy.copy(self)
+        out._offset, out._joint = self._offset[:, rows], [(c, m[:, rows], w) for c, m, w in self._joint]
+        return out
+
     def __call__(
         self,
         theta: np.ndarray,  # shape: (n_parameters[, batch])
@@ -277,7 +325,7 @@ class FewPoints:
     """
 
     def __init__(self, prior: FewPrior, log_like: FewLogLikelihood) -> None:
-        self._prior, self._log_like = prior, log_like
+        self.prior, self.log_likelihood = prior, log_like
 
     def __call__(
         self,
@@ -293,6 +341,16 @@ class FewPoints:
                 return self._one(theta[0], slope, counts)
             return self._several(np.ascontiguousarray(theta.T), slope, counts)
 
+    def several(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters, batch)
+    ) -> tuple[np.ndarray, np.ndarray]:  # shapes: (batch,), (batch, n_parameters)
+        """Return ln (L prior) and its gradient of points in columns, zero where it is -inf."""
+        with np.errstate(all="ignore"):
+            value, gradient, _ = self._several(theta, True, EvaluationCounts())
+        assert gradient is not None
+        return value, gradient
+
     def log_like(
         self,
         theta: np.ndarray,  # shape: (n_parameters,)
@@ -300,20 +358,20 @@ class FewPoints:
         """Return ln L alone, which may be NaN."""
         with np.errstate(all="ignore"):
             try:
-                return float(self._log_like(theta, slope=False)[0])
+                return float(self.log_likelihood(theta, slope=False)[0])
             except (ZeroDivisionError, OverflowError):
-                return float(self._log_like(theta[:, None], slope=False)[0][0])
+                return float(self.log_likelihood(theta[:, None], slope=False)[0][0])
 
     def _one(
         self, theta: np.ndarray, slope: bool, counts: EvaluationCounts
     ) -> tuple[np.ndarray, np.ndarray | None, EvaluationCounts]:
-        prior, of_prior, allowed, inside = self._prior(theta, slope=slope)
+        prior, of_prior, allowed, inside = self.prior(theta, slope=slope)
         value, gradient = -math.inf, None
         if not inside:
             counts.outside_prior, counts.outside_box = int(not allowed), int(allowed)
         else:
             try:
-                found, gradient = self._log_like(theta, slope=slope)
+                found, gradient = self.log_likelihood(theta, slope=slope)
                 value = float(found + prior)
             except (ZeroDivisionError, OverflowError):  # Python's numbers raise where numpy's are infinite
                 return self._several(theta[:, None], slope, counts)
@@ -330,16 +388,16 @@ class FewPoints:
     def _several(
         self, theta: np.ndarray, slope: bool, counts: EvaluationCounts
     ) -> tuple[np.ndarray, np.ndarray | None, EvaluationCounts]:
-        prior, of_prior, allowed, inside = self._prior(theta, slope=slope)
+        prior, of_prior, allowed, inside = self.prior(theta, slope=slope)
         if inside.all():
-            value, gradient = self._log_like(theta, slope=slope)
+            value, gradient = self.log_likelihood(theta, slope=slope)
             value += prior
         else:
             n_allowed, n_inside = int(np.count_nonzero(allowed)), int(np.count_nonzero(inside))
             counts.outside_prior, counts.outside_box = theta.shape[1] - n_allowed, n_allowed - n_inside
             value, gradient = np.full(theta.shape[1], -np.inf), np.zeros_like(theta) if slope else None
             if n_inside:
-                found, change = self._log_like(np.ascontiguousarray(theta[:, inside]), slope=slope)
+                found, change = self.log_likelihood(np.ascontiguousarray(theta[:, inside]), slope=slope)
                 value[inside] = found + prior[inside]
                 if gradient is not None:
                     gradient[:, inside] = change
