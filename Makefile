@@ -32,9 +32,9 @@ run: env-run
 unlock: env-run
 	$(BIN)/snakemake --unlock
 
-# one process a core, each with one thread: oversubscribed threads spin
+# one process a core, each with one thread: oversubscribed threads spin; files in the order of tests/conftest.py
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow

@@ -33,7 +33,6 @@ def drawable(likelihoods: Sequence[Likelihood]) -> list[BaoGaussian | Supernovae
 def distance_table(
     likelihoods: Sequence[BaoGaussian | Supernovae],
     parameters: Mapping[str, torch.Tensor],
-    nuisance: Mapping[str, torch.Tensor],
 ) -> dict[str, np.ndarray]:
     """Return data and best fit of every value as columns.
 
@@ -43,12 +42,12 @@ def distance_table(
         From :func:`drawable`.
     parameters : mapping of str to torch.Tensor, shape (1,)
         Beside the best fit's spectra.
-    nuisance : mapping of str to torch.Tensor, shape (1,)
 
     Returns
     -------
     dict
-        ``data_set``, ``quantity``, ``z``, ``value``, ``sigma``, ``model``; of supernovae the magnitudes of the best M.
+        ``data_set``, ``quantity``, ``z``, ``value``, ``sigma``, ``model``. Of supernovae only differences of magnitudes say
+        something: the model has the data's weighted mean, and errors are about that mean.
     """
     columns: dict[str, list[np.ndarray]] = {
         k: [] for k in ("data_set", "quantity", "z", "value", "sigma", "model")
@@ -56,15 +55,31 @@ def distance_table(
     for like in likelihoods:
         seen = like.seen(parameters)
         if isinstance(like, BaoGaussian):
-            z, model, names = like.rows_z, like.predicted(seen)[:, 0], list(like.quantities)
+            z, model, names = like.rows_z, like.predicted(seen)[:, 0].numpy(), list(like.quantities)
+            sigma = like.sigma.numpy()
         else:
-            offset = like.best_offset(seen) if like.offset is None else nuisance[like.offset]
-            z, model, names = like.z, like.moduli(seen)[:, 0] + offset[0], [MAGNITUDE] * len(like.z)
+            z, model, names = like.z, like.moduli(seen)[:, 0].numpy(), [MAGNITUDE] * len(like.z)
+            weight = _weights(like)
+            model = model + weight @ (like.data.numpy() - model)
+            sigma = np.sqrt(np.diag(_about_mean(like)))
         columns["data_set"].append(np.full(len(z), like.info.name))
         columns["quantity"].append(np.array(names))
-        for key, x in (("z", z), ("value", like.data), ("sigma", like.sigma), ("model", model)):
-            columns[key].append(np.asarray(x))
+        for key, x in (("z", z), ("value", like.data.numpy()), ("sigma", sigma), ("model", model)):
+            columns[key].append(x)
     return {k: np.concatenate(v) if v else np.empty(0) for k, v in columns.items()}
+
+
+def _weights(like: Supernovae) -> np.ndarray:  # shape: (n,)
+    """Return inverse variances whose sum is one."""
+    weight = like.sigma.numpy() ** -2
+    return weight / weight.sum()
+
+
+def _about_mean(like: Supernovae) -> np.ndarray:  # shape: (n, n)
+    """Return the covariance of magnitudes less their weighted mean."""
+    covariance, weight = like.covariance.numpy(), _weights(like)
+    common = covariance @ weight
+    return covariance - common[:, None] - common + weight @ common
 
 
 def plot_distances(
@@ -83,18 +98,19 @@ def plot_distances(
     chi2 : mapping of str to float
         Of each data set, for the legends.
     """
-    kinds = [
-        kind for kind in (BaoGaussian, Supernovae) if any(isinstance(like, kind) for like in likelihoods)
-    ]
+    bao = [like for like in likelihoods if isinstance(like, BaoGaussian)]
+    supernovae = [like for like in likelihoods if isinstance(like, Supernovae)]
     with style():
-        fig = new_figure(6.4, 3.2 * len(kinds))
-        axes = fig.subplots(len(kinds), 1, squeeze=False)[:, 0]
-        for ax, kind in zip(axes, kinds, strict=True):
+        n = bool(bao) + bool(supernovae)
+        fig = new_figure(6.4, 3.2 * n)
+        axes = list(fig.subplots(n, 1, squeeze=False)[:, 0])
+        for ax in axes:
             ax.axhline(0, color="0.6", lw=0.8)
-            draw = _draw_bao if kind is BaoGaussian else _draw_supernovae
-            draw(ax, [like for like in likelihoods if isinstance(like, kind)], table, chi2)
             ax.set_xlabel("redshift $z$")
-            ax.legend(fontsize=8)
+        if bao:
+            _draw_bao(axes[0], bao, table, chi2)
+        if supernovae:
+            _draw_supernovae(axes[-1], supernovae, table, chi2)
     return fig
 
 
@@ -120,30 +136,33 @@ def _draw_bao(
                 **look,
             )
             used.add(label)
+    ax.legend(fontsize=8)
     ax.set_ylabel("measured / best fit $-$ 1")
     ax.set_title("   ".join(f"{x.info.name}: {_goodness(x, chi2)}" for x in likelihoods), fontsize=9)
 
 
 def _goodness(like: BaoGaussian | Supernovae, chi2: Mapping[str, float]) -> str:
-    return f"$\\chi^2$ = {chi2[like.info.name]:.1f} of {like.info.n_data}"
+    few = like.info.n_data <= _FEW
+    return f"$\\chi^2$ = {chi2[like.info.name]:.1f} of {like.info.n_data}{'' if few else ', binned'}"
 
 
 def _draw_supernovae(
     ax: Any, likelihoods: Sequence[Supernovae], table: Mapping[str, np.ndarray], chi2: Mapping[str, float]
 ) -> None:
+    ax.set_title("   ".join(f"{x.info.name}: {_goodness(x, chi2)}" for x in likelihoods), fontsize=9)
     for like, colour in zip(likelihoods, (THEORY, SECOND, DATA) * len(likelihoods), strict=False):
         rows = table["data_set"] == like.info.name
         z, residual = table["z"][rows], (table["value"] - table["model"])[rows]
-        label = f"{like.info.name}: {_goodness(like, chi2)}"
         if len(z) > _FEW:
             ax.plot(z, residual, ".", ms=1.5, color="0.8", zorder=0)
             z, residual, sigma = binned(like, residual)
             ax.set_ylim(-4 * sigma.max(), 4 * sigma.max())
-            label += ", binned"
         else:
             sigma = table["sigma"][rows]
-        ax.errorbar(z, residual, yerr=sigma, fmt="o", ms=4, lw=1, color=colour, label=label)
+        ax.errorbar(z, residual, yerr=sigma, fmt="o", ms=4, lw=1, color=colour, label=like.info.name)
     ax.set_xscale("log")
+    if len(likelihoods) > 1:
+        ax.legend(fontsize=8)
     ax.set_ylabel(r"$\Delta m$ [mag]")
 
 
@@ -153,9 +172,9 @@ def binned(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # shapes: (n_bins,)
     """Return redshift, weighted mean of residuals and its error in bins of as many supernovae each.
 
-    Weights are inverse variances; the error is that of the mean under the whole covariance.
+    Weights are inverse variances; the error is that of the mean under the whole covariance, about the mean of all.
     """
-    order, covariance = np.argsort(like.z), like.covariance.numpy()
+    order, covariance = np.argsort(like.z), _about_mean(like)
     out = []
     for rows in np.array_split(order, _BINS):
         block = covariance[np.ix_(rows, rows)]

@@ -42,7 +42,10 @@ _BLOCKS = {"pp": "lensing", "bb": "bb"}
 
 
 class Foldable(NamedTuple):
-    """A posterior's data sets by the way they fold; `direct` are measurements of sampled parameters."""
+    """A posterior's data sets by how they fold.
+
+    Gaussian bandpowers, tables of low-l EE, measurements of sampled parameters, multi-frequency sets, distances, log-normal bins.
+    """
 
     gaussian: list[GaussianBandpowers]
     tables: list[TabulatedSpectrum]

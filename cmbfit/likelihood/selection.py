@@ -235,6 +235,29 @@ def select(items: Sequence[str | Mapping[str, Any]]) -> list[Selection]:
     return out
 
 
+def measures_distances(items: Sequence[str | Mapping[str, Any]]) -> bool:
+    """Return whether a list of data has values of distances, by galaxies or supernovae, without reading their files.
+
+    Examples
+    --------
+    >>> measures_distances(["planck2018"]), measures_distances(["planck2018", "desi_dr2"])
+    (False, True)
+    """
+    kinds = ("bao", "supernovae")
+    return any(s.kind == "dataset" and description(s.name)["kind"] in kinds for s in select(items))
+
+
+def has_foregrounds(items: Sequence[str | Mapping[str, Any]]) -> bool:
+    """Return whether a list of data has a registered set of several frequencies (``frequencies:``), without reading its files.
+
+    Examples
+    --------
+    >>> has_foregrounds(["planck2018"]), has_foregrounds(["planck2018", "spt3g_2018_ttteee"])
+    (False, True)
+    """
+    return any(s.kind == "dataset" and description(s.name).get("frequencies") for s in select(items))
+
+
 def _formats() -> tuple[str, ...]:
     return (*FORMATS.names(), _CODE)
 

@@ -133,6 +133,66 @@ rule plot_residuals:
         " > {log:q} 2>&1"
 
 
+rule plot_distances:
+    input:
+        **posterior(summary="<results>/chains/{fit}.summary.json"),
+    output:
+        **figure("distances_{fit}", "distances", "Fits", "distances and best fit"),
+    log:
+        "<logs>/plot_distances/{fit}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        uses=uses,
+        code=code("plot_distances", of_fits=True),
+    shell:
+        "python -m pipeline plot_distances --summary={input.summary:q} --fit={params.fit:q} --output={output.png:q}"
+        " > {log:q} 2>&1"
+
+
+rule plot_foregrounds:
+    input:
+        **posterior(summary="<results>/chains/{fit}.summary.json"),
+    output:
+        **figure("foregrounds_{fit}", "foregrounds", "Fits", "foregrounds by frequency"),
+    log:
+        "<logs>/plot_foregrounds/{fit}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        uses=uses,
+        code=code("plot_foregrounds", of_fits=True),
+    shell:
+        "python -m pipeline plot_foregrounds --summary={input.summary:q} --fit={params.fit:q} --output={output.png:q}"
+        " > {log:q} 2>&1"
+
+
+rule plot_amplitudes:
+    input:
+        **posterior(samples="<results>/chains/{fit}.samples.h5"),
+    output:
+        **figure("amplitudes_{fit}", "amplitudes", "Fits", "foreground amplitudes"),
+    log:
+        "<logs>/plot_amplitudes/{fit}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        uses=uses,
+        code=code("plot_amplitudes", of_fits=True),
+    shell:
+        "python -m pipeline plot_amplitudes --samples={input.samples:q} --fit={params.fit:q} --output={output.png:q}"
+        " > {log:q} 2>&1"
+
+
 rule plot_chains:
     input:
         lambda wc: PLAN.chains(wc.fit),

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from cmbfit import data
-from cmbfit.errors import CmbfitError, DataError, DownloadError, LikelihoodError
+from cmbfit.errors import DownloadError, LikelihoodError
 from cmbfit.fit import build_posterior, complete_fit
 from cmbfit.likelihood import load_likelihood
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
-from cmbfit.likelihood.datasets import dataset_names
 from cmbfit.likelihood.datasets.catalog import description
 from cmbfit.likelihood.low_redshift.bao_table import Spline
 from cmbfit.likelihood.low_redshift.supernovae import Supernovae
-from cmbfit.likelihood.selection import combinations
+from cmbfit.likelihood.selection import combinations, select
 from cmbfit.theory.background.theory import BackgroundTheory
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.spectra import Spectra
@@ -66,8 +63,8 @@ def by_cobaya(
 ) -> float:
     """Return ln L of one of Cobaya's own likelihoods on registered files, with our emulator's distances."""
     pytest.importorskip("cobaya", reason="the optional dependency cobaya is not installed")
-    from cobaya.likelihoods.base_classes import BAO, SN  # noqa: PLC0415
-    from cobaya.model import get_model  # noqa: PLC0415
+    from cobaya.likelihoods.base_classes import BAO, SN
+    from cobaya.model import get_model
 
     for place, name in files.items():  # they are not where its installer would put them
         path = tmp_path / place
@@ -106,7 +103,9 @@ def test_bao_are_those_of_cobaya(name: str, tmp_path: Path, emulator: LinearEmul
     """The same numbers on the same distances: rounding alone is left."""
     expected = by_cobaya(tmp_path, *GAUSSIAN[name], emulator)
     theta = torch.tensor([POINT], dtype=torch.float64)
-    assert load_likelihood(name).log_prob(emulator.spectra(theta), {}).item() == pytest.approx(expected, rel=1e-9)
+    assert load_likelihood(name).log_prob(emulator.spectra(theta), {}).item() == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 SDSS = {
@@ -188,7 +187,9 @@ def test_desi_alone_gives_what_was_published() -> None:
     om, hrd = np.linspace(0.25, 0.35, 201), np.linspace(98, 105, 201)
     p = grid_posterior(["desi_dr2"], ("omegam", "hrdrag"), omegam=om, hrdrag=hrd)
     means = (p.sum(1) @ om, p.sum(0) @ hrd)
-    sigmas = tuple(np.sqrt(q @ (x - m) ** 2) for q, x, m in zip((p.sum(1), p.sum(0)), (om, hrd), means, strict=True))
+    sigmas = tuple(
+        np.sqrt(q @ (x - m) ** 2) for q, x, m in zip((p.sum(1), p.sum(0)), (om, hrd), means, strict=True)
+    )
     # Monte Carlo and rounding of the published numbers
     assert abs(means[0] - 0.2975) < 3e-4
     assert abs(means[1] - 101.54) < 0.03
@@ -218,14 +219,18 @@ def test_marginal_over_the_magnitude_is_the_integral(rng: np.random.Generator) -
 
 
 def _uniform(low: float, high: float) -> Any:
-    from cmbfit.likelihood.priors import Uniform  # noqa: PLC0415
+    from cmbfit.likelihood.priors import Uniform
 
     return Uniform(low, high)
 
 
 def supernovae(rng: np.random.Generator, n: int, offset: str | None = None) -> Supernovae:
     """Return many supernovae at random redshifts with a dense covariance."""
-    info = load_likelihood("union3", priors={"M_union3": _uniform(-1, 1)}).info if offset else load_likelihood("union3").info
+    info = (
+        load_likelihood("union3", priors={"M_union3": _uniform(-1, 1)}).info
+        if offset
+        else load_likelihood("union3").info
+    )
     z = rng.uniform(0.01, 2.3, n)
     mixing = rng.normal(size=(n, 20)) * 0.02
     covariance = np.diag(rng.uniform(0.1, 0.3, n) ** 2) + mixing @ mixing.T
@@ -263,7 +268,7 @@ def test_folded_with_the_cmb_it_is_the_same(emulator: LinearEmulator) -> None:
     row = theta[:, :6]
     expected = sum(load_likelihood(n).log_prob(emulator.spectra(row), {}) for n in ("desi_dr2", "union3"))
     assert alone.log_like(row).item() == pytest.approx(expected.item(), rel=1e-10)  # type: ignore[union-attr]
-    value, gradient = alone.log_prob_and_gradient(row)
+    _, gradient = alone.log_prob_and_gradient(row)
     step = 1e-5 * row
     for i in range(3):
         up, down = row.clone(), row.clone()
@@ -273,9 +278,25 @@ def test_folded_with_the_cmb_it_is_the_same(emulator: LinearEmulator) -> None:
         assert gradient[0, i].item() == pytest.approx(slope, rel=1e-5)
 
 
+@pytest.mark.parametrize("horizon", ["free", "computed"])
+def test_folded_without_the_cmb_it_is_the_same(horizon: str) -> None:
+    """With M sampled; a set of another kind is not folded, with the reason."""
+    union3 = {"union3": {"priors": {"M_union3": {"uniform": [-1, 1]}}}}
+    theory = {"class": "background", "options": {"horizon": horizon, "extra": ["w", "wa"]}}
+    section = {"data": ["desi_dr2", union3], "theory": theory}
+    posterior = build_posterior(complete_fit("x", section, "lcdm_planck2018"))
+    assert posterior.not_folded is None
+    assert posterior.fold_difference is not None
+    assert posterior.fold_difference < 1e-7
+    early = {"w": -0.1, "wa": 0.5}  # dark energy before recombination: no fit goes there
+    point = {"omegam": 0.3, "hrdrag": 100, "ombh2": 0.022, "omch2": 0.12, "H0": 68, "M_union3": 0.0} | early
+    row = torch.tensor([[float(point[p]) for p in posterior.parameters]], dtype=torch.float64)
+    assert torch.isneginf(posterior.log_prob(row)).all()
+
+
 def test_splines_are_exact_for_cubics(rng: np.random.Generator) -> None:
     x, y = np.sort(rng.uniform(0, 3, 9)), np.sort(rng.uniform(-1, 1, 7))
-    cubic = lambda a, b: (1 + a - 2 * a**2 + 0.3 * a**3) * (2 - b + b**3)  # noqa: E731
+    cubic = lambda a, b: (1 + a - 2 * a**2 + 0.3 * a**3) * (2 - b + b**3)
     spline = Spline([x, y], cubic(*np.meshgrid(x, y, indexing="ij")))
     at = (torch.from_numpy(rng.uniform(x[0], x[-1], 50)), torch.from_numpy(rng.uniform(y[0], y[-1], 50)))
     np.testing.assert_allclose(spline(*at), cubic(*at), rtol=1e-10, atol=1e-12)
@@ -288,7 +309,12 @@ def test_splines_are_exact_for_cubics(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize(
     ("one", "two"),
-    [("desi_dr1", "desi_dr2"), ("desi_dr2", "sdss_dr16_lrg"), ("union3", "pantheonplus"), ("des5yr", "des_dovekie")],
+    [
+        ("desi_dr1", "desi_dr2"),
+        ("desi_dr2", "sdss_dr16_lrg"),
+        ("union3", "pantheonplus"),
+        ("des5yr", "des_dovekie"),
+    ],
 )
 def test_the_same_objects_are_refused(one: str, two: str) -> None:
     infos = [info_of(x) for x in (one, two)]
@@ -298,144 +324,38 @@ def test_the_same_objects_are_refused(one: str, two: str) -> None:
 
 def info_of(name: str) -> Any:
     """Return what a data set says of itself, without its files."""
-    from cmbfit.likelihood.datasets.source import Options, Source, data_set_info  # noqa: PLC0415
+    from cmbfit.likelihood.datasets.source import Options, Source, data_set_info
 
     return data_set_info(Source(name, description(name), {}, {}), 1, Options())
 
 
-@pytest.mark.parametrize("name", [c for c, x in combinations().items() if "redshift" in x.get("about", "")])
-def test_combinations_count_each_thing_once(name: str) -> None:
-    refuse_double_counting([info_of(x) for x in flattened(name)])
+@pytest.mark.parametrize("cmb", ["planck2018", "p_act", "planck_act_spt"])
+@pytest.mark.parametrize("bao", ["desi_dr2", "sdss_bao"])
+@pytest.mark.parametrize("supernovae", ["union3", "pantheonplus", "des5yr"])
+def test_combinations_count_each_thing_once(cmb: str, bao: str, supernovae: str) -> None:
+    """No sky and no galaxy twice, and each nuisance parameter with one prior, which is the CMB's."""
+    chosen = select([cmb, bao, supernovae])
+    refuse_double_counting([info_of(s.name) for s in chosen if s.name not in names_of(cmb)])
+    fit = complete_fit("x", {"data": [cmb, bao, supernovae]}, "lcdm_planck2018")
+    alone = complete_fit("x", {"data": [cmb]}, "lcdm_planck2018")
+    assert set(fit.start) == set(alone.start)
+    names = [s.name for s in chosen]
+    assert len(set(names)) == len(names)
 
 
-def flattened(name: str) -> list[str]:
-    from cmbfit.likelihood.selection import select  # noqa: PLC0415
-
+def names_of(name: str) -> list[str]:
     return [s.name for s in select([name])]
 
 
+@pytest.mark.parametrize("name", ["planck_desi", "planck_act_spt_desi", "sdss_bao"])
+def test_named_combinations(name: str) -> None:
+    assert complete_fit("x", {"data": [name]}, "lcdm_planck2018").data == (name,)
+    assert combinations()[name]["title"]
+    refuse_double_counting([info_of(x) for x in names_of(name) if "redshifts" in description(x)])
+
+
 def test_a_fit_refuses_two_of_one_survey() -> None:
-    with pytest.raises(LikelihoodError, match="desi_dr2 and desi_dr2|listed twice"):
+    with pytest.raises(LikelihoodError, match="listed twice"):
         build_posterior(complete_fit("x", {"data": ["desi_dr2", "desi_dr2"]}, "lcdm_planck2018"))
     both = [info_of("sixdf_bao"), info_of("sdss_dr7_mgs"), info_of("sdss_dr12_lrg"), info_of("sdss_dr16_lrg")]
     refuse_double_counting(both)  # other galaxies
-
-
-# Bad input
-
-
-def described(tmp_path: Path, kind: str, **changes: Any) -> Path:
-    """Write a data set of the user's with its files, and return its description."""
-    if kind == "bao":
-        (tmp_path / "mean.txt").write_text("0.3 8.0 DV_over_rs\n0.5 13.4 DM_over_rs\n0.5 22.0 DH_over_rs\n")
-        (tmp_path / "cov.txt").write_text("0.01 0 0\n0 0.03 -0.01\n0 -0.01 0.2\n")
-        spec: dict[str, Any] = {"values": "mean.txt", "covariance": "cov.txt"}
-        files = ["mean.txt", "cov.txt"]
-    else:
-        (tmp_path / "sn.txt").write_text("#name zcmb zhel mb\na 0.1 0.1 38.3\nb 0.2 0.2 40.0\nc 0.3 0.3 40.9\n")
-        (tmp_path / "cov.txt").write_text("# a b c\n0.01 0 0\n0 0.01 0\n0 0 0.01\n")
-        columns = {"name": "name", "z": "zcmb", "z_hel": "zhel", "magnitude": "mb"}
-        spec, files = {"table": "sn.txt", "columns": columns, "covariance": "cov.txt"}, ["sn.txt", "cov.txt"]
-    spec |= {"title": "mine", "kind": kind, "files": files, "sky": {}, "nuisance": {}, "citation": "me"}
-    spec |= {"redshifts": {"mine": [0.0, 1.0]}} | changes
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(spec))
-    return path
-
-
-@pytest.mark.parametrize("kind", ["bao", "supernovae"])
-def test_a_users_own_distances(kind: str, tmp_path: Path) -> None:
-    like = load_likelihood(str(described(tmp_path, kind)))
-    assert like.info.n_data == 3
-    assert like.info.redshifts == {"mine": (0.0, 1.0)}
-    assert torch.isfinite(like.log_prob(background(), {})).all()
-
-
-def rewritten(name: str, text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text(text) and None
-
-
-@pytest.mark.parametrize(
-    ("kind", "change", "message"),
-    [
-        ("bao", rewritten("mean.txt", "0.3 8.0 DV_over_r\n0.5 1 DM_over_rs\n0.5 2 DH_over_rs\n"), "unknown quantity 'DV_over_r'"),
-        ("bao", rewritten("mean.txt", "0.5 8.0 DV_over_rs\n0.3 1 DM_over_rs\n0.5 2 DH_over_rs\n"), "row 2: z = 0.3 after 0.5"),
-        ("bao", rewritten("mean.txt", "0.3 8.0 DV_over_rs\n0.5 1 DM_over_rs\n"), "expected .*2, 2"),
-        ("bao", rewritten("mean.txt", "0.3 8.0\n"), "line 1: expected z, value and quantity"),
-        ("bao", rewritten("mean.txt", "-0.3 8.0 DV_over_rs\n"), "redshifts above zero"),
-        ("bao", rewritten("cov.txt", "0.01 0 0\n0 0.03 -0.2\n0 -0.2 0.2\n"), "not positive definite"),
-        ("bao", rewritten("cov.txt", "0.01 0 0\n0 0.03 -0.2\n0 0.1 0.2\n"), "symmetric"),
-        ("bao", rewritten("cov.txt", "a b\n"), "expected a table of numbers"),
-        ("supernovae", rewritten("cov.txt", "# a c b\n0.01 0 0\n0 0.01 0\n0 0 0.01\n"), "row 2: the covariance names c, the table b"),
-        ("supernovae", rewritten("cov.txt", "# a b\n0.01 0 0\n0 0.01 0\n0 0 0.01\n"), "names 2 objects, the table 3"),
-        ("supernovae", rewritten("cov.txt", "0.01 0\n0 0.01\n"), "of 2 supernovae, the table sn.txt of 3"),
-        ("supernovae", rewritten("cov.txt", "1 2 3\n"), "expected n x n numbers"),
-        ("supernovae", rewritten("cov.txt", "0.01 0 0\n0 -0.01 0\n0 0 0.01\n"), "not positive definite"),
-        ("supernovae", rewritten("sn.txt", "#name zcmb zhel\na 0.1 0.1\n"), "magnitude: unknown column 'mb'"),
-        ("supernovae", rewritten("sn.txt", "#name zcmb zhel mb\na 0.1 0.1\n"), "row 1: expected 4 values, found 3"),
-        ("supernovae", rewritten("sn.txt", "#name zcmb zhel mb\na -0.1 0.1 38\nb 0.2 0.2 40\nc 0.3 0.3 40\n"), "supernova 1: expected a redshift above zero"),
-        ("supernovae", rewritten("sn.txt", "#name zcmb zhel mb\n"), "found none"),
-    ],
-)  # fmt: skip
-def test_bad_files_are_refused(kind: str, change: Callable[[Path], None], message: str, tmp_path: Path) -> None:
-    path = described(tmp_path, kind)
-    change(tmp_path)
-    with pytest.raises(CmbfitError, match=message):
-        load_likelihood(str(path))
-
-
-@pytest.mark.parametrize(
-    ("kind", "changes", "message"),
-    [
-        ("bao", {"sigma": [1, 1, 1]}, "covariance .* or sigma"),
-        ("bao", {"values": [[0.3, 8.0]]}, "expected rows"),
-        ("bao", {"horizon_scale": -1}, "horizon_scale"),
-        ("supernovae", {"columns": {"z": "zcmb"}}, "found no z_hel"),
-        ("supernovae", {"above": 5}, "no supernova is left"),
-        ("supernovae", {"columns": {"z": "zcmb", "z_hel": "zhel", "magnitude": "mb", "colour": "c"}}, "unknown column 'colour'"),
-        ("supernovae", {"columns": {"z": "zcmb", "z_hel": "zhel", "magnitude": "mb"}}, "say which column"),
-    ],
-)  # fmt: skip
-def test_bad_descriptions_are_refused(kind: str, changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    with pytest.raises(CmbfitError, match=message):
-        load_likelihood(str(described(tmp_path, kind, **changes)))
-
-
-def test_tables_that_are_no_grids(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    (tmp_path / "t.txt").write_text("1 1 0.5\n1 2 0.4\n2 1 0.3\n")
-    row = {"file": "t.txt", "z": 2.3, "quantities": ["DM_over_rs", "DH_over_rs"], "holds": "likelihood"}
-    spec = {"title": "t", "kind": "bao_tables", "files": ["t.txt"], "sky": {}, "nuisance": {}, "citation": "me"}
-    for tables, message in (
-        ([row], "expected the points of a grid"),
-        ([{**row, "quantities": ["DM_over_rs"]}], "expected 2 columns"),
-        ([{**row, "holds": "evidence"}], "expected likelihood or chi2"),
-        ([], "expected a table"),
-    ):
-        path.write_text(yaml.safe_dump({**spec, "tables": tables}))
-        with pytest.raises(CmbfitError, match=message):
-            load_likelihood(str(path))
-
-
-def test_what_is_not_there_is_said() -> None:
-    like = load_likelihood("desi_dr2")
-    with pytest.raises(LikelihoodError, match="found no ombh2"):
-        like.log_prob(flat(H0=67.0), {})
-    with pytest.raises(LikelihoodError, match="sound horizon rdrag"):
-        like.log_prob(flat(ombh2=0.02, omch2=0.12, H0=67.0), {})
-    with pytest.raises(LikelihoodError, match="cannot be cut"):
-        load_likelihood("desi_dr2", cuts={"tt": (2, 30)})
-    for name in (*EMBEDDED, *DOWNLOADED):
-        assert name in dataset_names()
-
-
-def test_inverse_covariances_that_are_none(tmp_path: Path) -> None:
-    path = described(tmp_path, "supernovae", covariance="cov.npz", files=["sn.txt", "cov.npz"])
-    for arrays, message in (
-        ({"nsn": np.array([3]), "cov": np.ones(5)}, "expected 6 elements"),
-        ({"nsn": np.array([3]), "cov": np.array([1.0, 2, 0, 1, 0, 1])}, "not positive definite"),
-        ({"n": np.array([3])}, "expected an npz"),
-    ):
-        np.savez(tmp_path / "cov.npz", **arrays)
-        with pytest.raises((DataError, LikelihoodError), match=message):
-            load_likelihood(str(path))

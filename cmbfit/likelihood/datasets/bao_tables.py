@@ -22,7 +22,8 @@ def read(source: Source, options: Options) -> Likelihood:
         numbers = np.atleast_2d(read_numbers(source.files, row["file"]))
         quantities = tuple(row["quantities"])
         if "between" in row:
-            numbers = np.column_stack([np.linspace(*row["between"], numbers.size), numbers.ravel()])
+            low, high = row["between"]
+            numbers = np.column_stack([np.linspace(low, high, numbers.size), numbers.ravel()])
         if numbers.shape[1] != len(quantities) + 1:
             raise DataError(
                 f"{row['file']}: expected {len(quantities) + 1} columns, {', '.join(quantities)} and {row['holds']}, found "

@@ -11,7 +11,7 @@ import numpy as np
 from cmbfit.errors import DataError, LikelihoodError, unknown_name
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.datasets.source import Options, Source, data_set_info
-from cmbfit.likelihood.datasets.tables import lookup
+from cmbfit.likelihood.datasets.tables import lookup, read_numbers
 from cmbfit.likelihood.low_redshift.supernovae import Supernovae, check_magnitude_names
 
 
@@ -79,13 +79,9 @@ def read_covariance(files: Mapping[str, bytes], name: str) -> tuple[np.ndarray, 
     raw = lookup(files, name)
     if name.endswith(".npz"):
         return _inverse_of_triangle(raw, name), []
-    first, _, rest = raw.partition(b"\n")
-    named = first.startswith(b"#")
-    names = first.decode("utf-8", "replace").lstrip("# ").split() if named else []
-    try:
-        flat = np.array((rest if named else raw).split(), dtype=float)
-    except ValueError as error:
-        raise DataError(f"{name}: expected a table of numbers ({error})") from error
+    first = raw[: raw.find(b"\n")].decode("utf-8", "replace")
+    names = first.lstrip("# ").split() if first.startswith("#") else []
+    flat = read_numbers(files, name).ravel()
     n = int(np.sqrt(flat.size))
     if flat.size == n * n + 1 and flat[0] == n:
         flat = flat[1:]
@@ -151,10 +147,6 @@ def read(source: Source, options: Options) -> Likelihood:
     offsets = list(info.nuisance)
     if len(offsets) > 1:
         raise LikelihoodError(f"{name}: expected one absolute magnitude, found {', '.join(offsets)}")
-    return Supernovae(
-        info,
-        *(values[what][keep] for what in ("z", "z_hel", "magnitude")),
-        covariance[np.ix_(keep, keep)],
-        offsets[0] if offsets else None,
-        source.sums,
-    )
+    z, z_hel, magnitudes = (values[what][keep] for what in ("z", "z_hel", "magnitude"))
+    offset = offsets[0] if offsets else None
+    return Supernovae(info, z, z_hel, magnitudes, covariance[np.ix_(keep, keep)], offset, source.sums)

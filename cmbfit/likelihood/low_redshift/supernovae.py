@@ -1,6 +1,6 @@
 r"""Supernovae of type Ia: magnitudes against luminosity distances, one unknown absolute magnitude.
 
-.. math:: m_i = 5 \log_{10} \frac{(1 + z_i^{hel}) D_M(z_i)}{10\,\mathrm{pc}} + M + \mathrm{noise}.
+.. math:: m_i = 5 \log_{10} \frac{(1 + z_{\odot,i}) D_M(z_i)}{10\,\mathrm{pc}} + M + \mathrm{noise}.
 
 With a flat prior on M the marginal likelihood is again Gaussian: the whitened residual without its part along the whitened
 column of ones (Goliath et al. 2001, astro-ph/0104009, appendix); constants are dropped, so that chi2 is the one of the best M.
@@ -123,11 +123,6 @@ class Supernovae(DistanceLikelihood):
     def moduli(self, seen: Seen) -> torch.Tensor:  # shape: (n, batch)
         """Return the distance moduli of a model."""
         return torch.add(self._fixed[:, None], seen.dm, alpha=_MAGNITUDES)
-
-    def best_offset(self, seen: Seen) -> torch.Tensor:  # shape: (batch,)
-        """Return the M that fits best."""
-        white = self._whiten(self._magnitudes[:, None] - self.moduli(seen))
-        return (self._ones.T @ white)[0] / self._ones.square().sum()
 
     def log_prob_of(
         self, seen: Seen, nuisance: Mapping[str, torch.Tensor]
