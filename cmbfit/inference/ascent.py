@@ -86,7 +86,9 @@ def maximise(
         enough = expected < _RISE
         done[rows[enough]], going[rows[enough]] = True, False
         rows, at, slope, step = (a[~enough] for a in (rows, at, slope, step))
-        new, new_value, new_gradient, found, cost = _search(function, rows, (at, value[rows], slope), step, walls)
+        new, new_value, new_gradient, found, cost = _search(
+            function, rows, (at, value[rows], slope), step, walls
+        )
         evaluations += cost
         lost = rows[~found]
         # a second chance from the first curvature

@@ -161,14 +161,18 @@ def profile(
 
     line = best + np.outer(values - best[column], covariance[:, column] / sigma**2)
     conditional = covariance - np.outer(covariance[:, column], covariance[:, column]) / sigma**2
-    kicks = 3 * rng.multivariate_normal(np.zeros(len(names)), conditional, (starts - 1, len(values)), method="eigh")
+    kicks = 3 * rng.multivariate_normal(
+        np.zeros(len(names)), conditional, (starts - 1, len(values)), method="eigh"
+    )
     tries = np.clip(np.concatenate([line[None], line + kicks]), *walls)
     tries[..., column] = values
     got = maximise(function, tries.reshape(-1, len(names)), (walls[0], walls[1]), covariance, held)
     points, height = got.points.reshape(tries.shape), got.values.reshape(tries.shape[:2])
     top, every = height.argmax(0), np.arange(len(values))
     if not np.isfinite(height[top, every]).all():
-        raise SamplerError(f"profile of {parameter}: no start has a likelihood above zero at some values; narrow the grid")
+        raise SamplerError(
+            f"profile of {parameter}: no start has a likelihood above zero at some values; narrow the grid"
+        )
     agreed = (height > height[top, every] - _AGREE).sum(0)
     # neighbours' best fits: a profile that jumps was not at its maximum
     near = points[top, every]
