@@ -66,6 +66,7 @@ ELSEWHERE = {
     "cmbfit forecast forecast --fit so_lat": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast --fit litebird_rotation --fix tau": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit check": "tests/docs/test_configurations.py::test_check_finds_nothing_wrong",
+    "cmbfit watch results/default": "tests/report/test_live.py::test_the_page_fills_and_gives_way_to_the_report",
     "cmbfit init": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit run mine.yaml": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
     "cmbfit run mine.yaml --cores 8": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
