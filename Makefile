@@ -6,27 +6,35 @@ export CORES N FIRST
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES" --rerun-incomplete --show-failed-logs
 
-.PHONY: env run unlock test test-slow slurm fuzz faults audit docs build check format bench emulator lock clean
+.PHONY: env env-run run unlock test test-slow slurm fuzz faults audit docs build check format bench emulator lock clean
 
+INSTALL = test -x $(BIN)/python || $(PYTHON) -m venv .venv; $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# all that tests, checks and documents need; `run` has enough in cmbfit and its workflow
 env: .venv/.stamp
 
-.venv/.stamp: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+env-run: .venv/.run
+
+.venv/.run: pyproject.toml constraints.txt
+	$(INSTALL) -e ".[workflow]"
 	touch $@
 
-run: env
+.venv/.stamp: pyproject.toml constraints.txt
+	$(INSTALL) -e ".[dev]"
+	touch .venv/.run $@
+
+run: env-run
 	$(SNAKEMAKE)
 	$(BIN)/snakemake --report results/default/report/snakemake.html --quiet all
 	@echo "open results/default/report/index.html"
 
 # after a killed driver; make sure that no other run is at work in this folder
-unlock: env
+unlock: env-run
 	$(BIN)/snakemake --unlock
 
-# one process a core, each with one thread: oversubscribed threads spin
+# one process a core, each with one thread: oversubscribed threads spin; files in the order of tests/conftest.py
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow

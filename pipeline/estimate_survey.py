@@ -89,4 +89,5 @@ def estimate_survey(
     publish_record(pairs_output, inputs=inputs, settings=given)
     write_json(checks, {"checks": tests})
     write_combined(output, combined)
-    publish_record(output, inputs=inputs, settings=given, notes=list(notes))
+    said = [estimated.facts["notes"]] if "notes" in estimated.facts else []
+    publish_record(output, inputs=inputs, settings=given, notes=[*notes, *said])

@@ -28,6 +28,23 @@ ROOT = Path(__file__).resolve().parent.parent
 # what the user of this machine has trusted is none of the tests' business
 os.environ["CMBFIT_LOCK"] = "/nonexistent/cmbfit-lock.yaml"
 
+LONGEST = (
+    "workflow/test_products.py",  # of the one whole run: who else needs it waits, and so comes later
+    "workflow/test_leaves.py",
+    "workflow/test_wmap9.py",
+    "plugins/test_figure.py",
+    "workflow/test_resume.py",
+    "workflow/test_reruns.py",
+)
+"""Files that take tens of seconds, in the order in which they begin: first, so that none is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the others stay in their order (`--no-loadscope-reorder`)."""
+    place = {ROOT / "tests" / name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 PLANCK_POINT = {
     "ombh2": 0.022383,
     "omch2": 0.12011,

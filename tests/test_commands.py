@@ -31,7 +31,11 @@ FAST = {
     "cmbfit loglike --data NAME --spectrum FILE --self-check": (
         "cmbfit loglike --data planck2018_lowl_ee --spectrum spectra.txt --self-check"
     ),
+    "cmbfit primordial learned attractor -o learned": "cmbfit primordial learned attractor -o learned",
     "cmbfit primordial list": "cmbfit primordial list",
+    'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6': (
+        'cmbfit primordial solve "m**2 * phi**2 / 2" --phi 0.1 25 --set m=6e-6'
+    ),
     "cmbfit spectra --help": "cmbfit spectra --help",
 }
 _KINETIC = (
@@ -48,15 +52,21 @@ SLOW = {
 ELSEWHERE = {
     "cmbfit cite results/NAME > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit cite results/mine > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
+    "cmbfit lite": "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set",
+    "cmbfit lite --data spt3g_2018_ttteee --hold Tcal150 --hold Ecal150 -o lite": (
+        "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set"
+    ),
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit check mine.yaml": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
+    "cmbfit report results/default fits/mine -o compared": "tests/cli/test_report.py::test_a_cut_run_against_the_whole",
     "cmbfit forecast CONFIG": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast --fit so_lat": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast --fit litebird_rotation --fix tau": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit check": "tests/docs/test_configurations.py::test_check_finds_nothing_wrong",
+    "cmbfit watch results/default": "tests/report/test_live.py::test_the_page_fills_and_gives_way_to_the_report",
     "cmbfit init": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit run mine.yaml": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
     "cmbfit run mine.yaml --cores 8": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
@@ -84,6 +94,8 @@ ELSEWHERE = {
     "cmbfit fit CONFIG [--fit NAME] [--sampler hmc]": (
         "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
     ),
+    "cmbfit birefringence FILE": "tests/cli/test_birefringence.py::test_angles_of_a_description",
+    "cmbfit birefringence channels.yaml": "tests/cli/test_birefringence.py::test_angles_of_a_description",
     "cmbfit hawking --mass-g 5e14": "tests/cli/test_early.py::test_hawking",
     "cmbfit loglike --data": "tests/cli/test_app.py::test_a_written_spectrum_gives_the_same_likelihood_as_its_parameters",
     "cmbfit spectra MAP [MAP2] --mask MASK [--mask-p MASK] ... -o OUT": "tests/cli/test_spectra.py::test_text_with_errors",
@@ -132,6 +144,7 @@ NOT_RUN = {
     'pip install -c constraints.txt -e ".[workflow]"': _INDEX,
     "pip install snakemake-executor-plugin-kubernetes": _INDEX,
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
+    "python benchmarks/multi_frequency.py": "needs a wheel of 72 MB",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
     "python -m benchmarks.low_redshift": "minutes, and two wheels of data",
     "python benchmarks/sampling.py": "minutes, of a machine with nothing else to do",

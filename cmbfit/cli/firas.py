@@ -16,22 +16,26 @@ def firas(as_json: JsonOption = False, figure: FigureOption = None) -> None:
 
     Example: cmbfit firas --json
     """
-    from cmbfit.theory.blackbody.firas import (  # noqa: PLC0415 (scipy and emcee are slow to import)
+    from cmbfit.theory.blackbody.firas import (  # noqa: PLC0415 (scipy is slow to import)
         CALIBRATION_ERROR,
         PUBLISHED,
         REFERENCE_TEMPERATURE,
         fit_firas,
         load_firas,
     )
+    from cmbfit.theory.blackbody.law import energy_density, photon_density  # noqa: PLC0415
 
     data = load_firas()
     fits = [fit_firas(data, p) for p in (("dT", "galaxy"), ("dT", "mu", "galaxy"), ("dT", "y", "galaxy"))]
     shift, error = float(fits[0].values[0]), float(fits[0].errors[0])
+    temperature = REFERENCE_TEMPERATURE + shift
     result: dict[str, Any] = {
         "temperature": {
-            "value": REFERENCE_TEMPERATURE + shift,
+            "value": temperature,
             "error": (error**2 + CALIBRATION_ERROR**2) ** 0.5,
             "unit": "K",
+            "photons_per_cm3": photon_density(temperature) * 1e-6,
+            "energy_J_per_m3": energy_density(temperature),
         },
         "mu": {
             "value": float(fits[1].values[1]),
@@ -56,6 +60,7 @@ def firas(as_json: JsonOption = False, figure: FigureOption = None) -> None:
         return
     t, mu, y = result["temperature"], result["mu"], result["y"]
     say(f"T  = {t['value']:.5f} +- {t['error']:.5f} K (calibration {CALIBRATION_ERROR:g} K included)")
+    say(f"     {t['photons_per_cm3']:.1f} photons per cm^3, {t['energy_J_per_m3']:.4g} J/m^3")
     say(f"mu = {mu['value']:.2e} +- {mu['error']:.2e}, |mu| < {mu['limit_95']:.2e} (95%)")
     say(f"y  = {y['value']:.2e} +- {y['error']:.2e}, |y| < {y['limit_95']:.2e} (95%)")
     for fit in fits:

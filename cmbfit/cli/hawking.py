@@ -40,6 +40,8 @@ def hawking(
         if low <= mass_g <= high
         else None,
         "luminosity_M2": {n: f.luminosity for n, f in fields.items()},
+        "mean_energy_M": {n: f.mean_frequency for n, f in fields.items()},
+        "lowest_l_share": {n: f.lowest_share for n, f in fields.items()},
         "entropy_ratio": {n: f.entropy_ratio for n, f in fields.items()},
         "page": {
             "entropy_ratio": curve.ratio,
@@ -63,5 +65,8 @@ def hawking(
     if result["lifetime_standard_model_yr"] is not None:
         say(f"lifetime {result['lifetime_standard_model_yr']:.4g} yr (Standard Model)")
     for name, field in fields.items():
-        say(f"{name:9} L M^2 = {field.luminosity:.4e} hbar c^6/G^2, entropy ratio {field.entropy_ratio:.4f}")
+        say(
+            f"{name:9} L M^2 = {field.luminosity:.4e} hbar c^6/G^2, mean energy {field.mean_frequency:.4f}/M, "
+            f"{field.lowest_share:.1%} of the lowest l, entropy ratio {field.entropy_ratio:.4f}"
+        )
     say(f"Page time {curve.page_time:.4f} of the lifetime ({result['note']})")

@@ -51,3 +51,46 @@ def plot_birefringence(record: Mapping[str, Any], curves: Mapping[str, Any]) -> 
 def birefringence_table(curves: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the posterior of the run on its grid."""
     return {"beta_deg": np.array(curves["beta_deg"]), "density_per_deg": np.array(curves["density"])}
+
+
+def plot_angles(record: Mapping[str, Any]) -> Figure:
+    """Return the angle of each channel, and of all together, beside published ones.
+
+    Parameters
+    ----------
+    record : mapping
+        From :func:`cmbfit.theory.birefringence.channel_fit.fit_channels`.
+    """
+    table = angle_table(record)
+    rows = range(len(table["name"]))
+    colours = {"channel": THEORY, "beta": SECOND, "published": DATA}
+    with style():
+        fig = new_figure(6.5, 1.2 + 0.32 * len(rows))
+        ax = fig.subplots()
+        for i in rows:
+            ax.errorbar(
+                table["angle_deg"][i], -i, xerr=table["error_deg"][i], fmt="o", color=colours[table["kind"][i]], ms=5,
+                capsize=2,
+            )  # fmt: skip
+        ax.set_yticks([-i for i in rows], table["name"])
+        ax.axvline(0, color="0.6", lw=0.8)
+        low, high = record["ell"]
+        ax.set(xlabel="angle [deg], 68%", ylim=(-len(rows) + 0.4, 0.6))
+        ax.set_title(f"detectors + beta from EB, l = {low:g}-{high:g} (blue)")
+    return fig
+
+
+def angle_table(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the plotted angles."""
+    beta = record["beta"]
+    known = beta["alpha_deg"] > 0 or beta["alpha_own_deg"] > 0
+    rows = [("channel", name, c["angle"], c["error"]) for name, c in record["channels"].items()]
+    rows += [("beta", "beta, angles' errors in", beta["value"], beta["error"])] if known else []
+    rows += [("published", p["name"], p["value"], p["error"]) for p in record["published"]]
+    kind, name, angle, error = zip(*rows, strict=True)
+    return {
+        "kind": np.array(kind),
+        "name": np.array(name),
+        "angle_deg": np.array(angle),
+        "error_deg": np.array(error),
+    }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from cmbfit.figures.style import SECOND, new_figure, style
 
@@ -46,6 +47,7 @@ def plot_emulator_error(
             )
             ax.axhline(mark, color="k", lw=0.8, ls="--", label=f"mark, {mark:g}")
             ax.set(yscale="log", xscale="log", title=_TITLES[pair], ylim=(1e-5, 2), xlim=(2, ell[-1]))
+            ax.xaxis.set_minor_formatter(NullFormatter())
         for ax in axes[1]:
             ax.set_xlabel(r"multipole $\ell$")
         for ax in axes[:, 0]:

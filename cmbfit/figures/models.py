@@ -113,7 +113,7 @@ def _symlog(ax: Axes, values: Sequence[float]) -> None:
     if limit > 4 * _LINEAR:
         # the linear part as wide as a decade and a half: room for the ticks at its ends
         ax.set_xscale("symlog", linthresh=_LINEAR, linscale=1.5)
-        ticks = [x for x in (0, 5, 30, 100, 1000, 10000, 100000) if x <= limit]
+        ticks = [x for x in ((0, 5, 30, 100) if limit < 300 else (0, 5, 100, 10000, 1000000)) if x <= limit]
         ticks = [*(-x for x in ticks[:0:-1]), *ticks]
         ax.set_xticks(ticks, [f"{x:g}".replace("-", "−") for x in ticks])
         ax.minorticks_off()

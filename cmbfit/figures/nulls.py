@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from cmbfit.errors import DataError
 from cmbfit.figures.style import DATA, SECOND, new_figure, style
@@ -33,7 +33,7 @@ def plot_nulls(checks: Sequence[Check]) -> Figure:
     n = len(found)
     ranks = np.arange(1, n + 1)
     values = np.array([c["value"] for c in found])
-    low, high = stats.beta.ppf([[0.025], [0.975]], ranks, n + 1 - ranks)
+    low, high = special.betaincinv(ranks, n + 1 - ranks, [[0.025], [0.975]])
     with style():
         fig = new_figure(10, max(3.6, 0.17 * n + 1.4))
         left, right = fig.subplots(1, 2, width_ratios=[1, 1.15])

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from getdist import MCSamples
+from getdist import MCSamples, chains
 from getdist import plots as getdist_plots
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ from cmbfit.theory.parameters import latex_label
 
 def getdist_samples(samples: Samples) -> MCSamples:
     """Return the samples as GetDist's own object (unit weights, hard prior limits known)."""
+    chains.print_load_details = False  # it would print of each that there is no burn-in to remove
     return MCSamples(
         samples=samples.values,
         loglikes=[-lp for lp in samples.log_prob],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy import special
 
 from cmbfit.figures.style import DATA, THEORY, new_figure, style
 from cmbfit.sky.maps import Array
@@ -60,7 +60,7 @@ def plot_spectra(
             chi2, dof = data.chi2(name, model)
             against = "theory" if name in signal else "zero"
             top.set_title(
-                f"{name.upper()}   $\\chi^2$/{against} = {chi2:.1f}/{dof}, PTE {stats.chi2.sf(chi2, dof):.2f}",
+                f"{name.upper()}   $\\chi^2$/{against} = {chi2:.1f}/{dof}, PTE {special.chdtrc(dof, chi2):.2f}",
                 fontsize=9,
             )
             top.tick_params(labelbottom=False)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +15,9 @@ from tqdm import tqdm
 from cmbfit.errors import ConfigError, SamplerError
 from cmbfit.inference.chain_store import Block, ChainStore
 from cmbfit.inference.trace import Trace
-from cmbfit.likelihood.posterior import Posterior
+
+if TYPE_CHECKING:
+    from cmbfit.likelihood.posterior import Posterior
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from cmbfit.errors import ComparisonError, ParameterError
 
@@ -112,6 +112,8 @@ def savage_dickey_gaussian(
         raise ParameterError(
             f"Savage-Dickey: expected low <= point <= high and sigma > 0, found {point} in [{low}, {high}], {sigma}"
         )
+    from scipy import stats  # noqa: PLC0415 (a second)
+
     cut = stats.truncnorm((low - mean) / sigma, (high - mean) / sigma, mean, sigma)
     ln_ratio = float(cut.logpdf(point)) + math.log(high - low)
     return SavageDickey(ln_ratio, 0.0, (high - low) / math.sqrt(12), float(cut.std()))
@@ -165,11 +167,11 @@ def savage_dickey_samples(
     u = (x - point) / h
     # moments of the kernel on the part that the prior leaves
     a, b = (low - point) / h, (high - point) / h
-    phi_a, phi_b = stats.norm.pdf(a), stats.norm.pdf(b)
+    phi_a, phi_b, phi = (np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi) for x in (a, b, u))
     m0 = special.ndtr(b) - special.ndtr(a)
     m1 = phi_a - phi_b
     m2 = m0 + (a * phi_a if np.isfinite(a) else 0.0) - (b * phi_b if np.isfinite(b) else 0.0)
-    kernel = (m2 - m1 * u) / (m0 * m2 - m1**2) * stats.norm.pdf(u) / h
+    kernel = (m2 - m1 * u) / (m0 * m2 - m1**2) * phi / h
     density = kernel.mean()
     if density <= 0 or (np.abs(u) < 1).sum() < 10:
         raise ParameterError(
@@ -253,7 +255,7 @@ def gaussian_equivalent(p_value: float) -> float:
 
     Two-sided wherever cmbfit says sigma: p = 0.317 is 1, p = 0.0455 is 2.
     """
-    return float(stats.norm.isf(p_value / 2))
+    return float(-special.ndtri(p_value / 2))
 
 
 @dataclass(frozen=True)
@@ -301,7 +303,7 @@ def look_elsewhere(
     if len(x) < 20 or not np.isfinite(x).all() or not math.isfinite(observed):
         raise ParameterError(f"look-elsewhere: expected at least 20 finite simulations, found {len(x)}")
     k, n = int((x >= observed).sum()), len(x)
-    low = float(stats.beta.ppf(0.16, k, n - k + 1)) if k else 0.0
-    high = float(stats.beta.ppf(0.84, k + 1, n - k)) if k < n else 1.0
+    low = float(special.betaincinv(k, n - k + 1, 0.16)) if k else 0.0
+    high = float(special.betaincinv(k + 1, n - k, 0.84)) if k < n else 1.0
     p = (k + 1) / (n + 1)
     return GlobalSignificance(p, low, high, gaussian_equivalent(p), k, n)

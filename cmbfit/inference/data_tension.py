@@ -112,7 +112,7 @@ def measure_tension(request: TensionRequest, seed: int) -> dict[str, Any]:
             }
             for k, s in samples.items()
         },
-        "chi2": {k: s.best.chi2 for k, s in samples.items()},
+        "chi2": {k: s.best.chi2 for k, s in samples.items() if s.best},
     }
 
 

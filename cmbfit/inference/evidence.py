@@ -112,6 +112,7 @@ EVIDENCE: Registry[EvidenceMethod] = Registry(
         "importance": "cmbfit.inference.importance:METHOD",
         "chain": "cmbfit.inference.kernel_evidence:METHOD",
         "nested": "cmbfit.inference.nested:METHOD",
+        "tempered": "cmbfit.inference.tempered:METHOD",
     },
     attribute="METHOD",
 )
@@ -213,3 +214,28 @@ def join_runs(runs: Sequence[tuple[float, float]]) -> JoinedRuns:
         return JoinedRuns(mean, stated, None)
     scatter = math.sqrt(float((((log_z - mean) / error) ** 2).sum() / (len(runs) - 1)))
     return JoinedRuns(mean, stated * max(1.0, scatter), scatter)
+
+
+def of_runs(method: str, samples: Samples, costs: Sequence[Mapping[str, Any]], **more: Any) -> EvidenceResult:
+    """Return the result of independent runs that measured ln Z each and drew samples.
+
+    Parameters
+    ----------
+    method : str
+        In words.
+    samples : Samples
+        One ensemble for each run, with its ln Z.
+    costs : sequence of mapping
+        ``evaluations``, ``seconds`` and what else there is to say of each run.
+    **more
+        What else the diagnosis holds.
+    """
+    joined = join_runs(samples.log_z)
+    runs = [{"log_z": z, "log_z_error": e, **c} for (z, e), c in zip(samples.log_z, costs, strict=True)]
+    moments = {
+        name: {"mean": float(column.mean()), "std": float(column.std(ddof=1))}
+        for name, column in zip(samples.names, samples.joined.T, strict=True)
+    }
+    total = {k: sum(c.get(k, 0) for c in costs) for k in ("evaluations", "seconds")}
+    diagnosis = {"scatter": joined.scatter, **more, "runs": runs, **total, "parameters": moments}
+    return EvidenceResult(method, joined.log_z, joined.log_z_error, diagnosis=diagnosis, samples=samples)

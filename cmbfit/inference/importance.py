@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 
 from cmbfit.errors import ConfigError, SamplerError
 from cmbfit.inference.evidence import EvidenceResult, EvidenceTask
@@ -30,7 +29,8 @@ _DOF = 6
 _WIDER = 1.15
 """Standard deviations of the proposal over those of the normal approximation."""
 
-_LEAST_FRACTION = 0.05
+LEAST_FRACTION = 0.05
+"""Effective fraction of the draws below which neither ln Z nor its error is believed."""
 
 _LEAST_TO_ADAPT = 10
 """Effective points a parameter from which a covariance is taken for the next round."""
@@ -51,7 +51,8 @@ class WeightedSamples:
         Sum to 1.
     log_z, log_z_error : float
         ln Z under the normalised prior, and its statistical error.
-    best : BestFit
+    best : BestFit or None
+        The maximum, where the method looks for it.
     drawn : int
         How many points were drawn, those of probability zero among them.
     """
@@ -62,7 +63,7 @@ class WeightedSamples:
     weights: np.ndarray
     log_z: float
     log_z_error: float
-    best: BestFit
+    best: BestFit | None
     drawn: int
 
     @classmethod
@@ -71,7 +72,7 @@ class WeightedSamples:
         posterior: Posterior,
         points: np.ndarray,  # shape: (n, n_parameters)
         log_q: np.ndarray,  # shape: (n,)
-        find_best: Callable[[], BestFit],
+        find_best: Callable[[], BestFit | None] = lambda: None,
     ) -> WeightedSamples:
         """Weigh points drawn from a proposal of density q: w = L pi / q, Z = <w>.
 
@@ -82,7 +83,7 @@ class WeightedSamples:
         SamplerError
             If no point has a likelihood above zero.
         """
-        log_prob, log_prior = _evaluate(posterior, points)
+        log_prob, log_prior = evaluate(posterior, points)
         log_w = log_prob - log_q
         top = float(log_w.max())
         if not math.isfinite(top):
@@ -152,6 +153,8 @@ def importance_sample(
     SamplerError
         If fewer than 5% of the points count: the posterior is not of this shape; sample it by nested sampling.
     """
+    from scipy import stats  # noqa: PLC0415 (a second)
+
     best = find_maximum(posterior, start, scale, starts=starts, rng=rng)
     centre = np.array([best.point[p] for p in posterior.parameters])
     factor = laplace_factor(posterior, best.point, scale)
@@ -165,7 +168,7 @@ def importance_sample(
         if weighted.ess_fraction * weighted.drawn > _LEAST_TO_ADAPT * len(centre):
             centre = weighted.weights @ weighted.points
             covariance = _WIDER**2 * np.cov(weighted.points.T, aweights=weighted.weights)
-    if weighted.ess_fraction < _LEAST_FRACTION:
+    if weighted.ess_fraction < LEAST_FRACTION:
         raise SamplerError(
             f"importance sampling: only {weighted.ess_fraction:.1%} of the points count; the posterior is far from one "
             "peak: use nested sampling"
@@ -173,7 +176,7 @@ def importance_sample(
     return weighted
 
 
-def _evaluate(posterior: Posterior, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(posterior: Posterior, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ln (L prior) and ln prior of points."""
     x = torch.from_numpy(np.ascontiguousarray(points)).to(posterior.device)
     with torch.no_grad():

@@ -30,10 +30,9 @@ import torch
 from cmbfit.checkpoint import Checkpoint, damaged
 from cmbfit.errors import ConfigError, MissingCodeError, SamplerError
 from cmbfit.inference.chain import Chain, identity_of
-from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, join_runs
+from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, of_runs
 from cmbfit.inference.importance import importance_sample
 from cmbfit.inference.prior_transform import PriorTransform
-from cmbfit.inference.products import Samples
 from cmbfit.inference.publish import samples_with_derived
 from cmbfit.inference.samplers import Start
 from cmbfit.likelihood.posterior import Posterior
@@ -277,7 +276,7 @@ class NestedEvidence:
     def compute(self, task: EvidenceTask, settings: NestedEvidenceSettings) -> EvidenceResult:
         """Return ln Z of the fit's own chains where they measured it, else of new runs with importance sampling beside."""
         if task.samples is not None and task.samples.log_z and not task.fixed:
-            return _result(f"{_METHOD}, the fit's own runs", task.samples, [{} for _ in task.samples.log_z])
+            return of_runs(f"{_METHOD}, the fit's own runs", task.samples, [{} for _ in task.samples.log_z])
         *children, last = np.random.SeedSequence(task.seed).spawn(settings.runs + 1)
         run = NestedSettings(**{k: v for k, v in asdict(settings).items() if k != "runs"})
         chains = [
@@ -293,22 +292,10 @@ class NestedEvidence:
         samples = samples_with_derived(task.posterior, chains)
         costs = [{"evaluations": c.evaluations, "seconds": c.seconds} for c in chains]
         beside = _by_importance(task, np.random.default_rng(last))
-        return _result(_METHOD, samples, costs, importance_sampling=beside)
+        return of_runs(_METHOD, samples, costs, importance_sampling=beside)
 
 
 METHOD = NestedEvidence()
-
-
-def _result(method: str, samples: Samples, costs: list[dict[str, Any]], **more: Any) -> EvidenceResult:
-    joined = join_runs(samples.log_z)
-    runs = [{"log_z": z, "log_z_error": e, **c} for (z, e), c in zip(samples.log_z, costs, strict=True)]
-    moments = {
-        name: {"mean": float(column.mean()), "std": float(column.std(ddof=1))}
-        for name, column in zip(samples.names, samples.joined.T, strict=True)
-    }
-    total = {k: sum(c.get(k, 0) for c in costs) for k in ("evaluations", "seconds")}
-    diagnosis = {"scatter": joined.scatter, **more, "runs": runs, **total, "parameters": moments}
-    return EvidenceResult(method, joined.log_z, joined.log_z_error, diagnosis=diagnosis, samples=samples)
 
 
 def _by_importance(task: EvidenceTask, rng: np.random.Generator) -> dict[str, float] | None:

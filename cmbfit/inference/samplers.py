@@ -88,6 +88,7 @@ SAMPLERS: Registry[Sampler] = Registry(
         "emcee": "cmbfit.inference.ensemble:SAMPLER",
         "hmc": "cmbfit.inference.hmc:SAMPLER",
         "nested": "cmbfit.inference.nested:SAMPLER",
+        "tempered": "cmbfit.inference.tempered:SAMPLER",
     },
     attribute="SAMPLER",
 )

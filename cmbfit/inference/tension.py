@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cmbfit.errors import ParameterError
 from cmbfit.inference.comparison import gaussian_equivalent
@@ -36,7 +36,7 @@ class Tension:
 
 
 def _tension(chi2: float, dof: float) -> Tension:
-    p = float(stats.chi2.sf(chi2, dof))
+    p = float(special.chdtrc(dof, chi2))
     verdict = "tension" if p < 0.003 else "mild" if p < 0.05 else "agreement"
     return Tension(chi2, dof, p, gaussian_equivalent(p), verdict)
 

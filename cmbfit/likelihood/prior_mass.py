@@ -78,7 +78,11 @@ def prior_mass(
     cut_jointly = any(math.isfinite(x) for p in jointly for x in limits[p])
     if not hasattr(theory, "allowed") and not cut_jointly:
         return PriorMass(log_box, 0.0)
-    sets = [_Draws(parameters, priors, joint, limits, seed) for seed in range(_SCRAMBLES)]
+    from scipy.stats import qmc  # noqa: PLC0415 (a second; most posteriors need no mass)
+
+    rngs = [np.random.default_rng(seed) for seed in range(_SCRAMBLES)]
+    sets = [(qmc.Sobol(len(parameters), rng=rng), rng) for rng in rngs]
+    within = PriorWithin(parameters, priors, joint, limits)
 
     def allowed(theta: np.ndarray) -> int:
         """Count the points that are allowed."""
@@ -92,7 +96,9 @@ def prior_mass(
 
     found, drawn, size = np.zeros(_SCRAMBLES), 0, _POINTS[0]
     while True:
-        found += [allowed(draw(size)) for draw in sets]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The balance properties", category=UserWarning)
+            found += [allowed(within(sobol.random(size), rng)) for sobol, rng in sets]
         drawn += size
         share, n = found.sum() / (drawn * _SCRAMBLES), drawn * _SCRAMBLES
         scatter = found.std(ddof=1) / drawn / math.sqrt(_SCRAMBLES)
@@ -119,8 +125,17 @@ def _inside(prior: Prior, low: float, high: float) -> float:
     return max(1 - prior.mass_outside(low, high), 1e-300)
 
 
-class _Draws:
-    """A scrambled Sobol sequence of the priors within the limits; those of joint priors beyond them too."""
+class PriorWithin:
+    """Points of the unit cube mapped to those of the priors within limits; those of joint priors lie beyond them too.
+
+    Parameters
+    ----------
+    parameters : sequence of str
+    priors : mapping of str to Prior
+    joint : sequence of JointGaussian
+        Replace the priors of the parameters that they name.
+    limits : mapping of str to (low, high)
+    """
 
     def __init__(
         self,
@@ -128,24 +143,21 @@ class _Draws:
         priors: Mapping[str, Prior],
         joint: Sequence[JointGaussian],
         limits: Mapping[str, tuple[float, float]],
-        seed: int,
     ) -> None:
-        self._rng = np.random.default_rng(seed)
-        from scipy.stats import qmc  # noqa: PLC0415 (a second; most posteriors need no mass)
-
-        self._sobol = qmc.Sobol(len(parameters), rng=self._rng)
         column = {p: i for i, p in enumerate(parameters)}
         jointly = {name for prior in joint for name in prior.names}
         self._single = {column[p]: _quantiles(priors[p], *limits[p]) for p in parameters if p not in jointly}
         self._joint = [([column[name] for name in prior.names], prior) for prior in joint]
 
-    def __call__(self, n: int) -> np.ndarray:  # shape: (n, n_parameters)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The balance properties", category=UserWarning)
-            cube = self._sobol.random(n)
+    def __call__(
+        self,
+        cube: np.ndarray,  # shape: (n, n_parameters), in (0, 1)
+        rng: np.random.Generator,
+    ) -> np.ndarray:  # shape: (n, n_parameters)
+        """Return the points; `rng` serves priors whose inverse distribution is not known."""
         theta = np.empty_like(cube)
         for i, quantiles in self._single.items():
-            theta[:, i] = quantiles(cube[:, i], self._rng)
+            theta[:, i] = quantiles(cube[:, i], rng)
         for columns, prior in self._joint:
             factor = np.linalg.cholesky(np.array(prior.covariance))
             theta[:, columns] = np.array(prior.mean) + _normal_quantile(cube[:, columns]) @ factor.T

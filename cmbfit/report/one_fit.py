@@ -15,6 +15,12 @@ import torch
 from cmbfit.data import load_registry
 from cmbfit.figures.chains import plot_traces, trace_table
 from cmbfit.figures.distances import distance_table, drawable, plot_distances
+from cmbfit.figures.foregrounds import (
+    amplitude_table,
+    component_tables,
+    plot_amplitudes,
+    plot_components,
+)
 from cmbfit.figures.posterior import marginal_table, plot_corner
 from cmbfit.figures.published import published_gaussian
 from cmbfit.figures.residuals import bandpower_table, plot_residuals
@@ -32,6 +38,7 @@ from cmbfit.report.checks import read_checks
 from cmbfit.report.latex import latex_table
 from cmbfit.report.page import render
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.primordial.model import PrimordialModel
 from cmbfit.theory.primordial_theory import PrimordialTheory
 
 if TYPE_CHECKING:
@@ -92,10 +99,21 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         save_figure(plot_residuals(table, spectra, summary["chi2"], titles), stems["residuals"], table)
     else:
         del stems["residuals"]
+    if several := [like for like in seen if isinstance(like, MultiFrequencyBandpowers)]:
+        components, amplitudes = (
+            component_tables(several, spectra, point),
+            amplitude_table(several, samples),
+        )
+        stems |= {kind: figures / f"{kind}_{fit.name}" for kind in ("foregrounds", "amplitudes")}
+        save_figure(plot_components(components), stems["foregrounds"], components)
+        save_figure(plot_amplitudes(amplitudes), stems["amplitudes"], amplitudes)
     theory = getattr(cpu.theory, "theory", cpu.theory)  # of a continued one, the one that computes
     if isinstance(theory, PrimordialTheory):
         stems["primordial"] = figures / f"primordial_{fit.name}"
         _draw_primordial(fit, theory, gaussian, samples, point, stems["primordial"])
+        if theory.model.trained is not None:
+            stems["learned"] = figures / f"learned_{fit.name}"
+            _draw_learned(fit, theory.model, samples, stems["learned"])
     return [stem.with_name(stem.name + ".png") for stem in stems.values()]
 
 
@@ -115,6 +133,14 @@ def _draw_primordial(
     best = np.array([point[p].item() for p in theory.parameters])
     table = reconstruction(theory, theta, best, likelihoods, point)
     save_figure(plot_reconstruction(table, fit.title), stem, table)
+
+
+def _draw_learned(fit: Fit, model: PrimordialModel, samples: Samples, stem: Path) -> None:
+    """Draw what a network learned beside what is evolved."""
+    from cmbfit.figures import learned  # noqa: PLC0415
+
+    found = learned.learned_and_evolved(model, learned.chain_points(model, samples.names, samples.joined))
+    save_figure(learned.plot_learned(found, fit.title), stem, learned.learned_table(found))
 
 
 def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence[Path], folder: Path) -> None:

@@ -28,7 +28,8 @@ def _plain(value: Any) -> Any:
     return [_plain(x) for x in value] if isinstance(value, list | tuple) else value
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates with what they all call."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cmbfit.report", "templates"),
         autoescape=True,
@@ -84,7 +85,7 @@ def render(
     if lost := [f.stem for f in run.figures if f.kind not in shown]:
         raise DataError(f"no section of the report shows {', '.join(lost)}: see cmbfit/report/sections.py")
     return (
-        _environment()
+        environment()
         .get_template("page.html.jinja")
         .render(
             run=run,

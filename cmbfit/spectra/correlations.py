@@ -238,6 +238,26 @@ class FieldCorrelations:
         one, two = (pure_scale(self.lmax) if x == PURE else np.ones(self.lmax + 1) for x in pq)
         return one, two
 
+    def coupling_of(self, name: str, letter: str) -> Coupling:
+        """Return the coupling of the mask of the field "t" or "e" with itself."""
+        mask = self.fields[name].mask_of(letter)
+        return self._masks.of(mask, mask)
+
+    def leaked_share(self, name: str) -> Array:
+        """Return the share of the power of a field's masked B, noise included, that is leaked E; shape (lmax + 1,)."""
+        field, cl = self.fields[name], self._coupled(name, name)
+        leaked = np.maximum(cl.get("leak bb", np.zeros(self.lmax + 1)), 0)
+        splits = range(field.n_splits)
+        noise = sum(self._noise_power(name, s) for s in splits) / field.n_splits**2
+        total = cl["bb"] + leaked + noise
+        return np.divide(leaked, total, out=np.zeros_like(leaked), where=leaked > 0)
+
+    def _noise_power(self, name: str, split: int) -> Array:
+        """Return the noise of the masked B of one split."""
+        noise, depth = self.fields[name].noise_of(split), self._depth_of(name, split)
+        mask = self._mask_of[name, "b"]
+        return noise.p[: self.lmax + 1] * self._mean(("s", mask, mask) if depth < 0 else ("n", mask, depth))
+
     def signal_terms(self, p: str, i: str, q: str, k: str) -> list[Term]:
         """Return the terms of <p~_i q~_k> that all splits share; p and q are "t", "e" or "b"."""
         return self._once(("signal", p, i, q, k), lambda: self._signal_terms(p, i, q, k))

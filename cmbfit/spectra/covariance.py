@@ -7,6 +7,9 @@ the cross-spectrum of their weights. Hence Cov(EE, BB) = +1/2 S S' X-- and Cov(E
 - 1/4 S S' X-- with S = C_EE + C_BB, power that leaked from E counted apart.
 
 Two leaked powers share a direction, <cos^4> = 3/8 against <cos^2>^2 = 1/4: a factor 3/2.
+
+A fit of templates takes modes away: sum_mm' <XZ><YW> over a projected sky counts those that are left, as the mean
+pseudo-spectrum does, so both fall by the same factor (:attr:`~cmbfit.spectra.master.Master.kept`).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations, Term
 from cmbfit.spectra.coupling import Coupling, coupling_name
 from cmbfit.spectra.fields import Field
-from cmbfit.spectra.low_multipoles import LowMultipoles, exact_lmax
+from cmbfit.spectra.low_multipoles import LowMultipoles, exact_lmax, leakage_note
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.multi import Entry, Plan
 
@@ -171,7 +174,13 @@ def _sorted(a: int, b: int) -> Label:
 
 
 def multi_covariance(
-    plan: Plan, fields: Sequence[Field], signal: Spectra, *, low: int | None = None, nthreads: int = 1
+    plan: Plan,
+    fields: Sequence[Field],
+    signal: Spectra,
+    *,
+    low: int | None = None,
+    nthreads: int = 1,
+    notes: list[str] | None = None,
 ) -> Array:
     """Return the covariance of the data vector of :func:`~cmbfit.spectra.multi.estimate_bandpowers`.
 
@@ -183,7 +192,10 @@ def multi_covariance(
         Fiducial theory from l = 0 to plan.lmax, see :func:`~cmbfit.spectra.estimate.cl_from_dl`.
     low : int, optional
         Multipole up to which pseudo-spectra without pure B are done by linear algebra
-        (:mod:`cmbfit.spectra.low_multipoles`); 10 to 24, the more the smaller the sky, when omitted; 0 for none.
+        (:mod:`cmbfit.spectra.low_multipoles`); when omitted 10 to 16, the more the smaller the sky, and up to 30 where
+        40 % of the masked B are leaked E; 0 for none.
+    notes : list of str, optional
+        What is to be said of the result is added to it.
 
     Returns
     -------
@@ -203,7 +215,9 @@ def multi_covariance(
         for (to, source), inverse in plan.masters[entry.a, entry.b].inverses.items():
             if to == entry.spectrum:
                 uses.setdefault(Entry(source, entry.a, entry.b), []).append((i, inverse))
-    low = exact_lmax(list(fields), plan.lmax) if low is None else low
+    low = exact_lmax(corr) if low is None else low
+    if notes is not None:
+        notes += leakage_note(corr, low)
     lowest = np.flatnonzero(
         [(min(b - 1, low) + 1 - a) * 2 >= b - a for a, b in itertools.pairwise(plan.bins.edges)]
     )
@@ -213,12 +227,17 @@ def multi_covariance(
     pairs = [(one, two) for k, one in enumerate(sources) for two in sources[: k + 1]]
     padded = plan.bins.padded(plan.lmax)
     binned, binning = BinnedCovariance(corr, padded, pairs), padded.binning(plan.lmax)
+    indicator = padded.indicator(plan.lmax)
     for one, two in pairs:
-        block = binned.block(one, two)
+        left_over = [
+            np.sqrt(plan.masters[x.a, x.b].kept.get(x.spectrum, np.ones(padded.n))) for x in (one, two)
+        ]
+        block = binned.block(one, two) * np.outer(*left_over)
         better = None
         if exact is not None and exact.holds(one) and exact.holds(two):
             row = binning[:, : exact.reach + 1]
-            closed = pseudo_covariance(corr, one, two, exact.reach)
+            of_ell = [(1 + (x - 1) @ indicator)[: exact.reach + 1] for x in left_over]
+            closed = pseudo_covariance(corr, one, two, exact.reach) * np.outer(*of_ell)
             better = block + row @ (exact.put_into(closed, one, two) - closed) @ row.T
         for i, left in uses[one]:
             half = left @ block

@@ -202,7 +202,7 @@ def cross_spectra(
         found, notes = measure_noise(fields, [alms["a"][0], alms["b"][0]], plan, signal, nthreads)
         noise = found[0], found[1]
     noisy = [replace(f, noise=n) for f, n in zip(fields, noise, strict=True)]
-    matrix = multi_covariance(plan, noisy, signal, nthreads=nthreads)
+    matrix = multi_covariance(plan, noisy, signal, nthreads=nthreads, notes=notes)
     left = {}
     if purify_b and leftover_skies:
         left = pure_leftover(plan, fields, signal, n_skies=leftover_skies, nthreads=nthreads)

@@ -20,26 +20,96 @@ from numpy.typing import NDArray
 
 from cmbfit.sky.harmonic import Alm, alm_size, lmax_of, map2alm
 from cmbfit.sky.maps import Array
+from cmbfit.spectra.binning import dl_factor
 from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations
-from cmbfit.spectra.fields import Field
-from cmbfit.spectra.filters import FilteredModes
+from cmbfit.spectra.filters import FilteredModes, FilterResponse
 from cmbfit.spectra.grid import Grid
 from cmbfit.spectra.master import Spectra, seen, spectrum_of
 from cmbfit.spectra.multi import Entry
 
-_REACH = 3
+_REACH = 20
+"""Beyond the last exact multipole: the width of kernels."""
+
 _LEAST, _MOST = 10, 16
 _DEGREES = 450.0
 """l times the radius of the cap of equal area, in degrees, up to which closed forms are not trusted."""
 
+_LEAKED, _LEAKED_MOST = 0.4, 30
+"""Share of E in the masked B above which closed forms of EB and TB are off by more than a tenth, and up to which l."""
 
-def exact_lmax(fields: list[Field], lmax: int) -> int:
-    """Return up to which l the linear algebra is worth its cost: the smaller the sky, the wider its kernels."""
-    masks = {id(m): m for f in fields for m in (f.mask, f.mask_of("e"))}
+_TAKEN = 0.1
+"""Share of the power of T, or of E and B, taken by a fit of templates above which closed forms are not trusted."""
+
+_PAIRS = 4
+"""Pairs of fields with masks or beams of their own for which the most is done: the cost is that of low^4 pairs."""
+
+
+def exact_lmax(corr: FieldCorrelations) -> int:
+    """Return up to which l the linear algebra is worth its cost.
+
+    The smaller the sky, the wider its kernels. Where much of the masked B is leaked E, the closed form of EB is a
+    difference of nearly equal numbers, and where a fit of templates takes large scales away the modes left are few: exact up to l = 30, less where many fields make that expensive.
+    """
+    masks = {id(m): m for f in corr.fields.values() for m in (f.mask, f.mask_of("e"))}
     sky = min(m.fsky_modes for m in masks.values())
     radius = np.degrees(np.arccos(1 - 2 * sky))
-    return min(lmax, int(np.clip(round(_DEGREES / radius), _LEAST, _MOST)))
+    low = int(np.clip(round(_DEGREES / radius), _LEAST, _MOST))
+    pairs = len({alike(corr, name) for name in corr.fields}) ** 2
+    affordable = [k for k in range(low, _LEAKED_MOST + 1) if _work(k) * pairs <= _work(_LEAKED_MOST) * _PAIRS]
+    wanted = max(leaked_lmax(corr), filtered_lmax(corr))
+    return min(corr.lmax, max([low, *(k for k in affordable if k <= wanted)]))
+
+
+def filtered_lmax(corr: FieldCorrelations) -> int:
+    """Return the highest l, up to 30, at which a fit of templates takes a tenth of the power of T, or of E and B; 0 for none."""
+    top = min(corr.lmax, 2 * _LEAKED_MOST)
+    found = 0
+    for name in {alike(corr, name) for name in corr.fields}:
+        field = corr.fields[name]
+        for x, kind in (("t", "x00"), ("e", "xpp")):
+            if field.filters is None or not len(field.filters.of(x)[0]):
+                continue
+            c = corr.coupling_of(name, x)
+            flat = np.divide(
+                1.0, dl_factor(corr.lmax), out=np.zeros(corr.lmax + 1), where=np.arange(corr.lmax + 1) > 1
+            )
+            modes = np.asarray((2 * np.arange(corr.lmax + 1) + 1) * flat, dtype=np.float64)
+            plain = c.times(kind, modes)
+            share = 0.5 * FilterResponse(field, field, top).share(x + x, plain[: top + 1])  # of both sides
+            found = max([found, *np.flatnonzero(share[: _LEAKED_MOST + 1] > _TAKEN).tolist()])
+    return found
+
+
+def _work(low: int) -> int:
+    return ((low + 1) * (low + _REACH + 1)) ** 2
+
+
+def leaked_lmax(corr: FieldCorrelations) -> int:
+    """Return the highest l, up to 30, at which 40 % of the masked B of a field are leaked E; 0 for none."""
+    top = min(corr.lmax, _LEAKED_MOST)
+    shares = [corr.leaked_share(name)[: top + 1] for name in corr.fields]
+    return int(max(np.flatnonzero(np.max(shares, axis=0) > _LEAKED), default=0))
+
+
+def leakage_note(corr: FieldCorrelations, low: int) -> list[str]:
+    """Return what is to be said where closed forms stand although much of the masked B is leaked E."""
+    top = leaked_lmax(corr)
+    if top <= low:
+        return []
+    note = f"errors of EB, TB and BB at l {low + 1}-{top} may be off by up to a third: much of the masked B is leaked E there; "
+    return [note + "take fewer fields at once, pure B, or simulations"]
+
+
+def alike(corr: FieldCorrelations, name: str) -> str:
+    """Return the first field with these masks, beams and filters: maps of one instrument are done once."""
+    f = corr.fields[name]
+    labels = [corr.mask_label(f.mask_of(x)) for x in "te"]
+    for other, g in corr.fields.items():
+        same = [corr.mask_label(g.mask_of(x)) for x in "te"] == labels and g.iterations == f.iterations
+        if same and g.filters is f.filters and g.transfer.equals(f.transfer):
+            return other
+    return name
 
 
 def degrees_of(lmax: int) -> NDArray[np.int64]:
@@ -48,35 +118,33 @@ def degrees_of(lmax: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=16)
-def real_basis(lmax: int, alm_lmax: int) -> tuple[NDArray[np.int64], NDArray[np.complex128]]:
-    """Return, in the order of l, the index of a_lm and u with the real coefficients Re(u* a_lm) of norm one.
+def real_basis(lmax: int, alm_lmax: int) -> tuple[NDArray[np.int64], Array]:
+    """Return, in the order of l, the place of each real coefficient of norm one among the parts of the a_lm, and its scale.
 
-    u is 1 for m = 0, and sqrt 2 and i sqrt 2 for m > 0: (2 l + 1) numbers for each l. The a_lm reach `alm_lmax`.
+    These are a_l0, sqrt 2 Re a_lm and sqrt 2 Im a_lm: (2 l + 1) numbers for each l. The a_lm reach `alm_lmax`.
     """
-    root = 2**0.5
     rows = [
-        (m * (2 * alm_lmax + 1 - m) // 2 + deg, unit)
+        (2 * (m * (2 * alm_lmax + 1 - m) // 2 + deg) + part, 1.0 if m == 0 else 2**0.5)
         for deg in range(lmax + 1)
         for m in range(deg + 1)
-        for unit in ((1.0,) if m == 0 else (root, 1j * root))
+        for part in ((0,) if m == 0 else (0, 1))
     ]
-    return np.array([r[0] for r in rows]), np.array([r[1] for r in rows], dtype=np.complex128)
+    return np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
 
 
 def real_coefficients(alm: Alm, lmax: int) -> Array:
     """Return the real coefficients up to lmax of a_lm that reach at least as far, shape (..., (lmax + 1)^2)."""
-    index, unit = real_basis(lmax, lmax_of(alm))
-    return np.ascontiguousarray((alm[..., index] * unit.conj()).real)
+    place, scale = real_basis(lmax, lmax_of(alm))
+    out: Array = np.ascontiguousarray(alm).view(np.float64)[..., place]
+    out *= scale
+    return out
 
 
 def complex_coefficients(values: Array, lmax: int) -> Alm:
     """Return the a_lm of real coefficients, the inverse of :func:`real_coefficients`."""
-    index, unit = real_basis(lmax, lmax)
+    place, scale = real_basis(lmax, lmax)
     out = np.zeros((*values.shape[:-1], alm_size(lmax)), dtype=np.complex128)
-    scaled = values * (unit / np.abs(unit) ** 2)
-    real = unit.imag == 0
-    out[..., index[real]] = scaled[..., real]
-    out[..., index[~real]] += scaled[..., ~real]
+    out.view(np.float64)[..., place] = values / scale
     return out
 
 
@@ -129,7 +197,7 @@ class LowMultipoles:
     def __init__(self, corr: FieldCorrelations, lmax: int, nthreads: int = 1) -> None:
         self._corr = corr
         self.lmax = lmax
-        self.reach = min(_REACH * lmax, corr.lmax)
+        self.reach = min(lmax + _REACH, corr.lmax)
         self._top = min(self.reach + 20, corr.lmax)
         self._nthreads = nthreads
         self._kernels: dict[object, Kernels] = {}
@@ -144,18 +212,6 @@ class LowMultipoles:
         fields = self._corr.fields
         sides = zip(entry.spectrum, (entry.a, entry.b), strict=True)
         return not any(x == "b" and fields[n].purify_b for x, n in sides)
-
-    def _alike(self, name: str) -> str:
-        """Return the first field with these masks, beams and filters: maps of one instrument are done once."""
-        f = self._corr.fields[name]
-        labels = [self._corr.mask_label(f.mask_of(x)) for x in "te"]
-        for other, g in self._corr.fields.items():
-            same = [
-                self._corr.mask_label(g.mask_of(x)) for x in "te"
-            ] == labels and g.iterations == f.iterations
-            if same and g.filters is f.filters and g.transfer.equals(f.transfer):
-                return other
-        return name
 
     def _kernel(self, weights: Array, key: object, top: int) -> Kernels:
         if key not in self._kernels:
@@ -244,7 +300,7 @@ class LowMultipoles:
     def sky(self, p: str, i: str, q: str, k: str) -> Array:
         """Return <p~_i q~_k^T> of the sky, shape ((lmax + 1)^2, (reach + 1)^2)."""
         group = "t" if q == "t" else "e"
-        key = p, self._alike(i), group, self._alike(k)
+        key = p, alike(self._corr, i), group, alike(self._corr, k)
         if key not in self._sky:
             one, two = self._corr.fields[i], self._corr.fields[k]
             size = self._corr.lmax + 1
@@ -266,7 +322,7 @@ class LowMultipoles:
         """
         if index is None or (p == "t") != (q == "t"):
             return None
-        key = p, self._alike(i), id(self._corr.fields[i].noise_of(index))
+        key = p, alike(self._corr, i), id(self._corr.fields[i].noise_of(index))
         if key not in self._noise:
             noise, mask = self._corr.fields[i].noise_of(index), self._corr.fields[i].mask_of(p)
             level = noise.of(p)[: self._corr.lmax + 1]
@@ -289,21 +345,22 @@ class LowMultipoles:
         """Return the covariance of two split-averaged pseudo-spectra, shape (lmax + 1, reach + 1)."""
         x, y = (first.spectrum[0], first.a), (first.spectrum[1], first.b)
         z, w = (second.spectrum[0], second.a), (second.spectrum[1], second.b)
-        total = np.zeros(((self.lmax + 1) ** 2, (self.reach + 1) ** 2))
+        products: list[tuple[float, Array, Array]] = []
         direct, crossed = coincidences(self._corr, first, second)
         for (one, two), counts in ((((x, z), (y, w)), direct), (((x, w), (y, z)), crossed)):
             s1, s2 = (self.sky(*p, *q) for p, q in (one, two))
-            total += s1 * s2
+            products.append((1.0, s1, s2))
             for (n1, n2), share in counts.items():
                 t1, t2 = (self.noise(p[0], q[0], p[1], n) for (p, q), n in ((one, n1), (two, n2)))
-                if t1 is not None:
-                    total += share * t1 * s2
-                if t2 is not None:
-                    total += share * s1 * t2
-                if t1 is not None and t2 is not None:
-                    total += share * t1 * t2
+                both = ((t1, s2), (s1, t2), (t1, t2))
+                products += [(share, u, v) for u, v in both if u is not None and v is not None]
         rows, columns = np.arange(self.lmax + 1), np.arange(self.reach + 1)
-        summed = np.add.reduceat(np.add.reduceat(total, rows**2, axis=0), columns**2, axis=1)
+        summed = np.zeros((rows.size, columns.size**2))
+        for deg in rows:  # in pieces that stay in the cache
+            part = slice(deg**2, (deg + 1) ** 2)
+            for factor, u, v in products:
+                summed[deg] += factor * np.einsum("ij,ij->j", u[part], v[part])
+        summed = np.add.reduceat(summed, columns**2, axis=1)
         return np.asarray(summed / np.outer(2 * rows + 1, 2 * columns + 1))
 
     def put_into(self, block: Array, first: Entry, second: Entry) -> Array:

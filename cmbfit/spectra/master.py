@@ -118,6 +118,8 @@ class Master:
     inverses: Mapping[tuple[str, str], Array] = field(repr=False)
     windows: Mapping[tuple[str, str], Array] = field(repr=False)
     pure: tuple[bool, bool] = (False, False)
+    kept: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    """Share of a binned pseudo-spectrum of a flat D_l that the fit of templates left, shape (padded.n,); of those it took from."""
 
     @cached_property
     def padded(self) -> Bins:
@@ -233,7 +235,7 @@ def prepare(
     binning, unbinning = padded.binning(lmax), padded.unbinning(lmax)
     factor = dl_factor(lmax)
     factor[:2] = np.inf  # monopole and dipole are not part of any theory
-    inverses, windows = {}, {}
+    inverses, windows, kept = {}, {}, {}
     for group in GROUPS:
         # B M b of each spectrum on each source, never the whole of M
         binned: dict[tuple[str, str], Array] = {}
@@ -242,7 +244,10 @@ def prepare(
             parts = [(r.source, r.binned(padded)) for r in found]
             if filtering is not None:
                 plain = next(r for r in found if r.source == name).apply(1 / factor)
-                parts += filtering(name, binning, plain).items()
+                taken = filtering(name, binning, plain)
+                parts += taken.items()
+                if name in taken:
+                    kept[name] = np.clip(1 + (taken[name] @ (1 / factor)) / (binning @ plain), 0, 1)
             for source, thin in parts:
                 for sky, gain in seen(source, a, b):
                     binned[name, sky] = binned.get((name, sky), 0.0) + thin * gain
@@ -259,7 +264,7 @@ def prepare(
                 )
                 if np.any(window):
                     windows[to, source] = window / factor
-    return Master(bins, lmax, a, b, mask_coupling, inverses, windows, pure)
+    return Master(bins, lmax, a, b, mask_coupling, inverses, windows, pure, kept)
 
 
 def _inverse(k: Array, group: tuple[str, ...], published: int) -> Array:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, StokesMap
@@ -116,7 +116,7 @@ def null_checks(title: str, plan: Plan, values: Array, field: Field, pte_limit: 
 
 def _chi2_check(name: str, delta: Array, matrix: Array, limit: float, comment: str) -> Check:
     chi2 = float(delta @ np.linalg.solve(matrix, delta))
-    pte = float(stats.chi2.sf(chi2, delta.size))
+    pte = float(special.chdtrc(delta.size, chi2))
     text = f"chi2 = {chi2:.2f} for {delta.size} bandpowers. {comment}"
     return _row(f"{name} PTE", pte, limit, limit < pte < 1 - limit, text)
 

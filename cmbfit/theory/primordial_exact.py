@@ -40,7 +40,8 @@ def compute_primordial(
 ) -> TrainingSet:
     """Run CAMB at points of a primordial model, with P(k) as a table.
 
-    Beyond the wavenumbers of the transfer expansion, which no CMB multipole reaches, P is the power law.
+    Beyond the wavenumbers of the transfer expansion, which no CMB multipole reaches, P is the power law. What a fit took from a
+    network is evolved here (:attr:`~cmbfit.theory.primordial.model.PrimordialModel.exact`).
 
     Parameters
     ----------
@@ -74,9 +75,11 @@ def compute_primordial(
     k = torch.from_numpy(np.geomspace(low, high, n))
     names = theory.emulator.parameters
     smooth = POWER_LAW.power(k, of_emulator[:, [names.index("logA"), names.index(NS.name)]])
-    power = torch.where(k[None] < nodes[-1] * stretch, theory.model.power(k, own), smooth).numpy()
+    power = torch.where(k[None] < nodes[-1] * stretch, theory.model.exact.power(k, own), smooth).numpy()
     waves = (
-        None if theory.tensors is None else theory.tensors.model.power(k, theory.of_tensors(points)).numpy()
+        None
+        if theory.tensors is None
+        else theory.tensors.model.exact.power(k, theory.of_tensors(points)).numpy()
     )
     dl, unlensed, derived = [], [], []
     for i, row in enumerate(of_emulator.tolist()):

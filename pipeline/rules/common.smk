@@ -226,9 +226,7 @@ wildcard_constraints:
     fit="|".join(PLAN.fits),
     model="|".join(PLAN.models),
     extension="|".join(PLAN.extensions) or "none",
-    ensemble="|".join(
-        map(str, range(max(fit.ensembles for fit in PLAN.fits.values())))
-    ),
+    ensemble="|".join(map(str, range(max(fit.ensembles for fit in PLAN.fits.values())))),
     chunk=r"\d+",
     part=r"\d+",
     product=r"[A-Za-z0-9_]+",

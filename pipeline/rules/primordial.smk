@@ -115,3 +115,35 @@ rule plot_primordial:
     shell:
         "python -m pipeline plot_primordial --samples={input.samples:q} --summary={input.summary:q}"
         " --fit={params.fit:q} --output={output.png:q} > {log:q} 2>&1"
+
+
+rule plot_learned:
+    input:
+        **posterior(samples="<results>/chains/{fit}.samples.h5"),
+    output:
+        **figure("learned_{fit}", "learned", "Fits", "learned against evolved"),
+    log:
+        "<logs>/plot_learned/{fit}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        code=code("plot_learned"),
+    shell:
+        "python -m pipeline plot_learned --samples={input.samples:q} --fit={params.fit:q} --output={output.png:q} > {log:q} 2>&1"
+
+
+# the shipped network's own making: snakemake ... results/<run>/theory/attractor.npz
+rule train_surrogate:
+    output:
+        "<results>/theory/attractor.npz",
+    log:
+        "<logs>/train_surrogate.log",
+    benchmark:
+        "<benchmarks>/train_surrogate.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("train_surrogate"),
+    shell:
+        "python -m pipeline train_surrogate --output={output:q} > {log:q} 2>&1"

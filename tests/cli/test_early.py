@@ -59,3 +59,30 @@ def test_primordial(tmp_path: Path) -> None:
     assert isinstance(
         RUN.invoke(app, ["primordial", "plot", "nothing", "-o", str(stem)]).exception, ParameterError
     )
+
+
+def test_a_potential_of_ones_own() -> None:
+    """m^2 phi^2 at 55 e-folds; the numbers are scipy's modes (tests/theory/primordial/test_modes.py), A in units of m^2."""
+    words = ["primordial", "solve", "m**2 * phi**2 / 2", "--phi", "0.1", "30", "--set", "m=1e-3"]
+    out = RUN.invoke(app, [*words, "--json"])
+    assert out.exit_code == 0, out.output
+    got = json.loads(out.stdout)
+    assert got["amplitude"] == pytest.approx(50.98e-6, rel=2e-4)
+    # second-order slow roll: n_s - 1 = -2/(N + 1/2), r = 8/(N + 1/2), to a percent
+    assert got["ns"] - 1 == pytest.approx(-2 / 55.5, rel=0.02)
+    assert got["r"] == pytest.approx(8 / 55.5, rel=0.02)
+    assert "n_s = 0.96" in RUN.invoke(app, words).stdout
+    wrong = RUN.invoke(app, [*words[:6], "--set", "n=1"])
+    assert isinstance(wrong.exception, ParameterError)
+    assert "expected values for ['m']" in str(wrong.exception)
+
+
+def test_learned_spectra(tmp_path: Path) -> None:
+    out = RUN.invoke(app, ["primordial", "learned", "tensor_attractor", "-o", str(tmp_path / "learned")])
+    assert out.exit_code == 0, out.output
+    assert "at 64 points that did not train" in out.stdout
+    assert (tmp_path / "learned.csv").read_text(encoding="utf-8").startswith("panel,k_per_Mpc_or_n_train,")
+    curve = json.loads(RUN.invoke(app, ["primordial", "learned", "--json"]).stdout)["curve"]
+    assert curve[-1]["n_train"] == 512
+    wrong = RUN.invoke(app, ["primordial", "learned", "kink"])
+    assert "a network learned" in str(wrong.exception)

@@ -48,6 +48,11 @@ def at_amplitude(dl: dict[str, np.ndarray]) -> Callable[[Any, torch.Tensor], tor
 X = torch.tensor([1.0, 1.2], dtype=torch.float64)
 
 
+def test_log_normal_bins_move(moves: Check) -> None:
+    like = load_likelihood("planck2018_lowl_ee_lognormal")
+    moves(like, at_amplitude({"ee": np.full(30, 0.05)}), X)
+
+
 def test_pixel_likelihoods_move(moves: Check, rng: np.random.Generator) -> None:
     case = Case(rng)
     whole = case.likelihood()

@@ -97,7 +97,7 @@ def test_killed_networks_go_on_to_the_same_record(chunks: tuple[Path, Path], tmp
     goes_on(tmp_path, words, 6, 3)
 
 
-def test_a_damaged_trial_is_an_error_and_no_trial_that_failed(tmp_path: Path) -> None:
+def test_a_damaged_piece_is_an_error_and_no_value(tmp_path: Path) -> None:
     """optuna goes on after a trial whose loss overflowed, not after a checkpoint that cannot be read."""
     from cmbfit.checkpoint import Checkpoint, kept_value
 

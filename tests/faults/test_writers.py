@@ -31,7 +31,7 @@ WRITES_ITSELF = {
 }
 COMPILED = {
     "cmbfit.inference.products:write_chain", "cmbfit.inference.exports:write_arviz", "cmbfit.sky.fits:_write",
-    "cmbfit.spectra.product:_write", "cmbfit.theory.transfer.store:write_arrays",
+    "cmbfit.spectra.product:_write", "cmbfit.likelihood.lite_files:_write_sacc", "cmbfit.theory.transfer.store:write_arrays",
 }  # fmt: skip
 """Whose libraries write by themselves."""
 

@@ -21,6 +21,8 @@ from cmbfit.figures.style import new_figure, save_figure
 from cmbfit.inference import exports, products
 from cmbfit.inference.chain_store import Block, ChainStore
 from cmbfit.io import copy_file, publish_record, write_bytes, write_json, write_text
+from cmbfit.likelihood.lite import Lite
+from cmbfit.likelihood.lite_files import write_lite
 from cmbfit.sky import fits as sky_fits
 from cmbfit.sky import standins
 from cmbfit.sky.beams import Beam
@@ -40,6 +42,8 @@ from cmbfit.theory.emulator.train import fit_emulator
 from cmbfit.theory.emulator.trainingset import write_chunk
 from cmbfit.theory.hawking.injection_runs import InjectionRuns, write_runs
 from cmbfit.theory.hawking.response import Response, write_responses
+from cmbfit.theory.primordial.attractor import learned
+from cmbfit.theory.primordial.surrogate import write_surrogates
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.textfile import write_spectrum
 from cmbfit.theory.transfer.store import write_arrays
@@ -79,6 +83,14 @@ def _combined() -> Bandpowers:
         COMBINED, np.arange(bins) + 5.0, tuple(range(bins + 1)), {s: RNG.normal(size=bins) for s in COMBINED},
         np.diag(1 + RNG.random(n)), windows, {"fsky": 0.5},
     )  # fmt: skip
+
+
+@cache
+def _lite() -> Lite:
+    n = 60
+    windows = {"tt": RNG.random((n, 300))}
+    data = RNG.normal(size=n)
+    return Lite(("tt",) * n, data, np.diag(1 + RNG.random(n)), windows, data, ("Tcal",), np.eye(1), {}, 1)
 
 
 def _pairs() -> PairSpectra:
@@ -219,6 +231,7 @@ WRITERS: dict[str, Write] = {
     "cmbfit.io:write_text": lambda d: write_text(d / "x.yaml", NOISE.hex()),
     "cmbfit.io:write_json": lambda d: write_json(d / "x.json", {"a": NOISE.hex()}),
     "cmbfit.io:publish_record": _recorded,
+    "cmbfit.likelihood.lite_files:_write_sacc": lambda d: write_lite(d / "x", _lite(), "x", "x"),
     "cmbfit.spectra.product:_write": lambda d: write_combined(d / "x.sacc.fits", _combined()),
     "cmbfit.sky.standins:_publish": lambda d: standins.write_wmap_map(d / "x.fits", _content()),
     "cmbfit.sky.standins:write_wmap_beam": lambda d: standins.write_wmap_beam(d / "x.txt", "V", 600),
@@ -253,6 +266,9 @@ WRITERS: dict[str, Write] = {
     "cmbfit.theory.hawking.injection_runs:write_runs": lambda d: write_runs(d / "x.npz", _runs()),
     "cmbfit.theory.hawking.response:write_responses": lambda d: write_responses(
         d / "x.npz", _responses(), {}
+    ),
+    "cmbfit.theory.primordial.surrogate:write_surrogates": lambda d: write_surrogates(
+        d / "x.npz", {"scalar": learned("scalar"), "tensor": learned("tensor")}, {}
     ),
     "cmbfit.theory.transfer.store:write_arrays": lambda d: write_arrays(
         d / "x.safetensors", {"a": RNG.random((60, 60)).T}

@@ -27,6 +27,8 @@ from cmbfit.theory.emulator.train import fit_emulator
 from cmbfit.theory.emulator.trainingset import read_training_set, write_chunk
 from cmbfit.theory.hawking.injection_runs import InjectionRuns, read_runs, write_runs
 from cmbfit.theory.hawking.response import read_responses
+from cmbfit.theory.primordial.attractor import SHIPPED, SOLVERS
+from cmbfit.theory.primordial.surrogate import read_surrogates
 from cmbfit.theory.textfile import read_spectrum
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.store import read_transfer, write_transfer
@@ -163,7 +165,7 @@ def test_the_undamaged_file_is_read(tmp_path: Path, name: str) -> None:
     read(path)
 
 
-# Evaporating holes, and transfer functions
+# Evaporating holes, learned spectra, and transfer functions
 
 
 def _holes(path: Path) -> None:
@@ -182,9 +184,14 @@ def _responses(path: Path) -> None:
         np.savez_compressed(out, **arrays)
 
 
+def _learned(path: Path) -> None:
+    path.write_bytes(read_shipped(SHIPPED))
+
+
 HOLES: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
     "runs of holes": (_holes, lambda p: read_runs([p])),
     "responses to holes": (_responses, read_responses),
+    "learned spectra": (_learned, lambda p: read_surrogates(p.read_bytes(), SOLVERS, str(p))),
 }
 
 

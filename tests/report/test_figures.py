@@ -21,8 +21,11 @@ from cmbfit.inference.products import Samples
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.theory.emulator.linear import LinearEmulator
 
+from .overlaps import text_overlaps
+
 
 def saved(fig: Figure, path: Path, table: dict[str, np.ndarray]) -> list[dict[str, str]]:
+    assert text_overlaps(fig) == []
     save_figure(fig, path, table)
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
@@ -69,7 +72,9 @@ def test_trace_table_holds_walker_quantiles(tmp_path: Path, rng: np.random.Gener
         table["ombh2_q84"][~second], np.quantile(chains[0].samples[:, :, 0], 0.84, axis=1)
     )
     fig = plot_traces(chains, 50)
-    assert [ax.get_ylabel() for ax in fig.axes if ax.get_visible()].count(r"longest $\tau$ [steps]") == 1
+    assert [ax.get_ylabel() for ax in fig.axes if ax.get_visible()].count(
+        "longest autocor-\nrelation time [steps]"
+    ) == 1
     saved(fig, tmp_path / "traces", table)
 
 

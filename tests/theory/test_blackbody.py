@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import emcee
 import numpy as np
 import pytest
 from scipy import constants
@@ -17,7 +18,7 @@ from cmbfit.theory.blackbody import (
     y_shape,
 )
 from cmbfit.theory.blackbody.distortions import MU_NULL, from_history, from_single_release
-from cmbfit.theory.blackbody.firas import CORRELATION, sample_firas
+from cmbfit.theory.blackbody.firas import CORRELATION
 from cmbfit.theory.blackbody.law import energy_density, photon_density, reduced_frequency
 
 T = 2.72548
@@ -148,7 +149,18 @@ def test_more_about_the_fits() -> None:
 def test_emcee_reproduces_the_closed_form() -> None:
     data = load_firas()
     fit = fit_firas(data, ("dT", "mu", "galaxy"))
-    draws = sample_firas(data, fit.parameters, steps=1500)
+    inverse, design = np.linalg.inv(data.covariance), np.stack([data.template(p) for p in fit.parameters], 1)
+
+    def log_prob(points: np.ndarray) -> np.ndarray:
+        residual = data.residual - points @ design.T
+        return -0.5 * np.einsum("ni,ij,nj->n", residual, inverse, residual)
+
+    start = fit.values + fit.errors * np.random.default_rng(1).standard_normal((32, 3))
+    moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.2)]
+    sampler = emcee.EnsembleSampler(32, 3, log_prob, moves=moves, vectorize=True)
+    sampler.random_state = np.random.RandomState(1).get_state()
+    sampler.run_mcmc(start, 1500)
+    draws = sampler.get_chain(discard=300, flat=True)
     # some 32 * 1200 / 40 = 1000 independent draws: the mean to 3%, the width to 2.2% of a sigma (one sigma)
     assert (draws.mean(0) - fit.values) / fit.errors == pytest.approx(np.zeros(3), abs=0.1)
     assert draws.std(0) / fit.errors == pytest.approx(np.ones(3), abs=0.07)

@@ -26,6 +26,8 @@ from cmbfit.errors import (
 from cmbfit.fit import Fit, build_posterior, complete_fit, start_point
 from cmbfit.likelihood import Gaussian, GaussianBandpowers, Posterior, TabulatedSpectrum, Uniform
 from cmbfit.likelihood.compiled import compile_if_possible, compile_posterior
+from cmbfit.theory import primordial_exact
+from cmbfit.theory.camb_code import CambSettings
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.lensing import Lensing
@@ -325,6 +327,28 @@ def test_a_configuration_becomes_a_posterior(tmp_path: Path, expansion: Transfer
     write_transfer(tmp_path, expansion.at_centre())
     with pytest.raises(ConfigError, match="an operator of one cosmology"):
         build_posterior(fit)
+
+
+def test_exact_spectra_of_a_learned_model_are_of_evolved_modes(
+    emulator: LinearEmulator, expansion: TransferExpansion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What CAMB is given is the solver's P(k), not the network's: so are the weights of the chain."""
+    model, asked = get_model("attractor"), []
+    theory = PrimordialTheory(emulator, model, expansion)
+    theta = points(theory, 1, n_star=52.0, log10_alpha=0.7)
+
+    def noted(*words: Any) -> dict[str, Any]:
+        asked.append(words)
+        return {"dl": np.zeros((5, 3)), "unlensed": np.zeros((3, 3)), "derived": [0.0]}
+
+    monkeypatch.setattr(primordial_exact, "_run", noted)
+    primordial_exact.compute_primordial(theory, theta.numpy(), CambSettings(), log=lambda _: None)
+    _, _, k, power, *_ = asked[0]
+    at = np.searchsorted(k, np.geomspace(1e-4, 0.2, 30))  # within the expansion; beyond it is the power law
+    own, grid = theory.split(theta)[1], torch.from_numpy(k[at])
+    assert power[at] == pytest.approx(model.exact.power(grid, own)[0].numpy(), rel=1e-9)
+    learned = model.power(grid, own)[0].numpy()
+    assert 1e-7 < np.abs(power[at] / learned - 1).max() < 5e-4
 
 
 def test_plans_are_checked() -> None:

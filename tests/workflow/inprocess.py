@@ -23,8 +23,9 @@ def run_here(jobs: Sequence[Job], folder: Path, monkeypatch: pytest.MonkeyPatch)
         ready = [j for j in todo if all(Path(f).exists() for f in j.inputs)]
         assert ready, f"no job can run; {todo[0].rule} lacks files"
         for job in ready:
-            said = _run(job)
+            code, said = run_one(job)
             missing = [f for f in job.outputs if not Path(f).exists()]
+            assert code == 0, said
             assert not missing, f"{job.rule} did not make {missing}: {said}"
             todo.remove(job)
 
@@ -35,13 +36,13 @@ def words_of(job: Job) -> list[str]:
     return words[: next(i for i, w in enumerate(words) if w in {">", "2>&1"})]
 
 
-def _run(job: Job) -> str:
-    """Run one job; return what it wrote to stderr."""
+def run_one(job: Job) -> tuple[int, str]:
+    """Run one job in its run's folder; return its exit code and what it wrote to stderr."""
     python, module, package, *words = words_of(job)
     assert (python, module, package) == ("python", "-m", "pipeline")
     for f in job.outputs:
         Path(f).parent.mkdir(parents=True, exist_ok=True)
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
-        main(words)
-    return said.getvalue()
+        code = main(words)
+    return code, said.getvalue()

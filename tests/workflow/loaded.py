@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import snakemake.api  # first: snakemake.workflow cannot be imported before it
 import snakemake.workflow
 from snakemake.iocontainers import Wildcards
 from snakemake.settings.types import DAGSettings

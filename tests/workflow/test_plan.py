@@ -71,6 +71,14 @@ def test_primordial_fits_share_the_runs_transfer_functions() -> None:
     assert len(plan.primordial_fits) == len(plan.fits) - 1
 
 
+def test_learned_models_show_what_they_learned() -> None:
+    given = config("early_universe")
+    given["run"]["fits"] = ["power_law", "cutoff_kinetic", "attractor"]
+    plan = Plan(given)
+    assert [x for x in plan.figures if "learned" in x] == [f"{plan.folder}/figures/learned_attractor.png"]
+    assert plan.tensors
+
+
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [

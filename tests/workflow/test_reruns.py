@@ -32,26 +32,23 @@ def _edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def test_time_stamps_and_comments_make_nothing_run_again(finished: Checkout) -> None:
+def test_only_what_an_edit_touches_runs_again(finished: Checkout) -> None:
+    # time stamps and a comment: nothing; a figure: that figure and the report only
     for path in (finished.root / "cmbfit").rglob("*.py"):
         os.utime(path)
     _edit(finished.root / "cmbfit/likelihood/gaussian.py", "import torch\n", "import torch  # why not\n")
-    assert _would_run(finished) == set()
-
-
-def test_only_what_an_edit_touches_runs_again(finished: Checkout) -> None:
-    # a figure: that figure and the report only
     _edit(finished.root / "cmbfit/figures/residuals.py", "lw=1.2", "lw=1.3")
     assert _would_run(finished) == {"plot_residuals", "write_report", "write_crate", "gate"}
     # the likelihood: the fit and what follows, but no map and no training
     path = finished.root / "cmbfit/likelihood/gaussian.py"
-    kept = path.read_text()
     _edit(path, "-0.5 * self.chi2", "-0.50 * 1.0 * self.chi2")
     rerun = _would_run(finished)
     assert {"sample_posterior", "publish_chains", "check_likelihood", "write_report"} <= rerun
     assert not {"prepare_maps", "estimate_spectra", "compute_theory", "train_emulator", "fetch_data"} & rerun
-    path.write_text(kept)
-    # a data set's description counts as code
+
+
+@pytest.mark.slow  # each data set's files are in the hash of its fits: tests/provenance/test_uses.py
+def test_a_description_of_data_counts_as_code(finished: Checkout) -> None:
     _edit(finished.root / "cmbfit/likelihood/datasets/planck2018_lowl_ee/dataset.yaml", "lmin: 2", "lmin: 3")
     assert "sample_posterior" in _would_run(finished)
 

@@ -92,7 +92,8 @@ def read_aps(
     surveys = tuple(s for s in _BINS if s in surveys)
     muse = _muse(files) if "spt3g" in surveys else {}
     if surveys == ("spt3g",):
-        inside, covariance = surveys, muse["cov_kk"]
+        inside: tuple[str, ...] = surveys
+        covariance = muse["cov_kk"]
     else:
         inside = surveys if surveys in _COVARIANCES else tuple(_BINS)
         n = sum(_BINS[s] for s in inside)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from scipy import stats
+from scipy import special
 
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.pixel.estimate import Bandpowers, quadratic_estimate, slice_log_prob
@@ -46,8 +46,8 @@ def analyse(sky: LowlSky, like: PixelLikelihood, fiducial: Spectra) -> dict[str,
         "covariance": estimate.covariance.tolist(),
         "fiducial": fid.tolist(),
         "slices": _slices(like, fiducial, estimate),
-        "pixels": {"chi2": chi2_pixels, "dof": n_pixels, "pte": float(stats.chi2.sf(chi2_pixels, n_pixels))},
-        "estimates": {"chi2": chi2, "dof": n, "pte": float(stats.chi2.sf(chi2, n))},
+        "pixels": {"chi2": chi2_pixels, "dof": n_pixels, "pte": float(special.chdtrc(n_pixels, chi2_pixels))},
+        "estimates": {"chi2": chi2, "dof": n, "pte": float(special.chdtrc(n, chi2))},
         "templates": {
             name: [float(a), float(e)]
             for name, a, e in zip(sky.templates, amplitude, np.sqrt(np.diag(covariance)), strict=True)

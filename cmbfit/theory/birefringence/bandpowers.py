@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from scipy.ndimage import gaussian_filter1d
 
 from cmbfit.errors import LikelihoodError
@@ -197,7 +197,7 @@ def rotation_record(
         "chi2_without": _least_without(likelihood, total.beta_deg, calibration_deg),
         "constrained": bool(beta.width(0.95) < likelihood.limit),
         "chi2_at_zero": float(chi2[0]),
-        "pte_at_zero": float(stats.chi2.sf(chi2[0], dof)),
+        "pte_at_zero": float(special.chdtrc(dof, chi2[0])),
         "improvement": float(chi2[0] - chi2[1]),
         "coverage_68": {"share": likelihood.coverage(0.68, n, rng), "simulations": n},
         "published": [

@@ -1,4 +1,4 @@
-"""Measuring rotation angles: a model fit of EB and TB, and a model-free fit of several channels.
+"""Measuring rotation angles of several channels without a model of their spectra.
 
 A detector whose polarisation angle is off by alpha turns what it sees by alpha, so CMB alone measures
 theta = alpha + beta; :func:`beta_from_angles` says what a prior on alpha makes of it.
@@ -6,75 +6,11 @@ theta = alpha + beta; :func:`beta_from_angles` says what a prior on alpha makes 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 
 from cmbfit.errors import LikelihoodError
-from cmbfit.theory.birefringence.rotation import rotate_spectra
-
-
-class ParityLikelihood:
-    """Gaussian likelihood of one rotation angle from EB and TB of one map, given theory.
-
-    Covariance for each l, with the total spectra X turned by a reference angle:
-    (2l+1) f_sky Cov = EE BB + EB^2 (EB), TT BB + TB^2 (TB), TE BB + EB TB (between them).
-
-    Parameters
-    ----------
-    eb, tb : torch.Tensor, shape (n_l,)
-        Observed, noise bias removed, beam divided out.
-    theory : mapping of str to torch.Tensor, shape (n_l,)
-        te, ee, bb before the rotation, lensed.
-    total : mapping of str to torch.Tensor, shape (n_l,)
-        tt, te, ee, bb before the rotation with noise.
-    ells : torch.Tensor, shape (n_l,)
-    f_sky : float
-    reference_deg : float
-        Angle of the covariance, near the best fit.
-
-    Raises
-    ------
-    LikelihoodError
-        If lengths disagree.
-    """
-
-    def __init__(
-        self,
-        eb: torch.Tensor,
-        tb: torch.Tensor,
-        theory: Mapping[str, torch.Tensor],
-        total: Mapping[str, torch.Tensor],
-        ells: torch.Tensor,
-        f_sky: float,
-        reference_deg: float = 0.0,
-    ) -> None:
-        lengths = {len(x) for x in (eb, tb, ells, *theory.values(), *total.values())}
-        if len(lengths) != 1 or not 0 < f_sky <= 1:
-            raise LikelihoodError(
-                f"rotation: expected one length and 0 < f_sky <= 1, found {lengths}, {f_sky}"
-            )
-        self.data = torch.stack([eb, tb], -1)
-        self.theory = {p: theory[p][None] for p in ("te", "ee", "bb")}
-        angle = torch.tensor([[math.radians(reference_deg)]], dtype=torch.float64)
-        x = {p: v[0] for p, v in rotate_spectra({p: v[None] for p, v in total.items()}, angle).items()}
-        rows = [
-            [x["ee"] * x["bb"] + x["eb"] ** 2, x["te"] * x["bb"] + x["eb"] * x["tb"]],
-            [x["te"] * x["bb"] + x["eb"] * x["tb"], x["tt"] * x["bb"] + x["tb"] ** 2],
-        ]
-        cov = torch.stack([torch.stack(r, -1) for r in rows], -2) / ((2 * ells + 1) * f_sky)[:, None, None]
-        self.cholesky = torch.linalg.cholesky(cov)  # shape: (n_l, 2, 2)
-
-    def log_prob(
-        self,
-        theta_deg: torch.Tensor,  # shape: (batch,)
-    ) -> torch.Tensor:  # shape: (batch,)
-        """Return ln L up to a constant for angles in degrees."""
-        turned = rotate_spectra(self.theory, torch.deg2rad(theta_deg)[:, None])
-        residual = self.data - torch.stack([turned["eb"], turned["tb"]], -1)  # shape: (batch, n_l, 2)
-        white = torch.linalg.solve_triangular(self.cholesky, residual[..., None], upper=False)
-        return -0.5 * white.square().sum((-1, -2, -3))
 
 
 class ChannelLikelihood:
@@ -96,11 +32,22 @@ class ChannelLikelihood:
         Observed EE_ij, BB_ij and EB_ij (E of channel i, B of channel j), of every consecutive l, diagonals
         with their noise.
     ells : torch.Tensor, shape (n_l,)
+        Only their number of modes, 2l + 1, counts; of bins give `modes`.
     f_sky : float
     auto : bool
         Use the pairs i = j too, which needs noise without EB correlation.
     smooth : int
-        Multipoles averaged for the covariance.
+        Multipoles, or bins, averaged for the covariance.
+    modes : torch.Tensor, shape (n_l,), optional
+        Modes of the full sky in each value. Default: 2l + 1.
+    channel : sequence of int, optional
+        Number of the angle that each map has, from 0: splits of one frequency share theirs. Default: each its own.
+
+    Attributes
+    ----------
+    n : int
+        Number of angles.
+    n_data : int
 
     Raises
     ------
@@ -118,6 +65,8 @@ class ChannelLikelihood:
         *,
         auto: bool = True,
         smooth: int = 51,
+        channel: Sequence[int] | None = None,
+        modes: torch.Tensor | None = None,
     ) -> None:
         n = ee.shape[0]
         if not ee.shape == bb.shape == eb.shape == (n, n, len(ells)) or not 0 < f_sky <= 1:
@@ -129,12 +78,20 @@ class ChannelLikelihood:
         if not pairs:
             raise LikelihoodError("rotation: one channel has no cross-spectrum; use auto=True")
         self.i, self.j = torch.tensor(pairs).T
-        self.ee, self.bb, self.eb, self.n, self.smooth = ee, bb, eb, n, smooth
-        self.modes = (2 * ells + 1) * f_sky
-        self.set_reference(torch.zeros(n, dtype=torch.float64))
+        self.channel = torch.arange(n) if channel is None else torch.tensor(list(channel))
+        self.n = int(self.channel.max()) + 1
+        if self.channel.shape != (n,) or set(self.channel.tolist()) != set(range(self.n)):
+            raise LikelihoodError(
+                f"rotation: expected a channel from 0 on for each of {n} maps, found {channel}"
+            )
+        self.ee, self.bb, self.eb, self.smooth = ee, bb, eb, smooth
+        self.n_data = len(pairs) * len(ells)
+        self.modes = (2 * ells + 1 if modes is None else modes) * f_sky
+        self.set_reference(torch.zeros(self.n, dtype=torch.float64))
 
     def _turned_back(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return EE, BB, EB of maps turned by -theta; theta of shape (batch, n) in radians."""
+        """Return EE, BB, EB of maps turned by -theta; theta of shape (batch, n) in radians, one for each channel."""
+        theta = theta[:, self.channel]
         c, s = torch.cos(2 * theta)[..., None], torch.sin(2 * theta)[..., None]
         ci, si, cj, sj = c[:, :, None], s[:, :, None], c[:, None], s[:, None]
         be = self.eb.transpose(0, 1)

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from cmbfit.errors import ConfigError
 from cmbfit.theory.extensions import PRIMORDIAL_EXTENSIONS, extended_parameters
@@ -131,6 +130,8 @@ class Design:
     def _sobol(
         self, n: int, box: Mapping[str, tuple[float, float]], seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
+        from scipy.stats import qmc  # noqa: PLC0415 (a second; most designs are only read)
+
         box = {**box, **self.extension}
         names = [*self.background_names, *self.draw_names * self.draws]
         n_background = len(self.background_names)

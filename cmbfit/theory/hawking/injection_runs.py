@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from cmbfit.checkpoint import Checkpoint, kept
 from cmbfit.errors import ConfigError, DataError
@@ -82,6 +81,8 @@ class InjectionDesign:
 
     def point(self, index: int) -> tuple[dict[str, float], np.ndarray]:
         """Return one cosmology, and for every mass (rows) its fractions over the largest."""
+        from scipy.stats import qmc  # noqa: PLC0415 (a second)
+
         if not 0 <= index < self.n_cosmologies:
             raise ConfigError(
                 f"injection design: expected a run in 0..{self.n_cosmologies - 1}, found {index}"
@@ -171,7 +172,8 @@ def compute_injection(
     words["z_reio"] = float(base["z_reio"])
     norm = {p: base[p][2:] for p in ("tt", "ee", "bb")}
     norm["te"] = np.sqrt(norm["tt"] * norm["ee"])
-    rows, start = [], time.perf_counter()
+    rows: list[tuple[float, float, np.ndarray, float]] = []
+    start = time.perf_counter()
     for (mass, largest), unit in zip(design.max_fractions.items(), units, strict=True):
         for u in unit.tolist():
             got = kept(store, f"run_{len(rows)}", partial(run, mass, u * largest, cosmology=words))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 
@@ -99,6 +99,10 @@ class PrimordialModel:
     resolution : (float, float)
         Fastest features: largest w of cos(w ln k) and of cos(w k/k*) that a fit must resolve. A spectrum that is
         smooth in ln k needs few wavenumbers and is fitted many times faster.
+    solved : callable, optional
+        What `function` has learned, evolved: slow, without gradients, for final numbers. See :attr:`exact`.
+    trained : callable, optional
+        The :class:`~cmbfit.theory.primordial.surrogate.Trained` network of a learned model.
 
     Examples
     --------
@@ -120,6 +124,13 @@ class PrimordialModel:
     null: Mapping[str, float | Literal["low", "high"]] = field(default_factory=dict, hash=False)
     note: str = ""
     resolution: tuple[float, float] = (130.0, 130.0)
+    solved: Power | None = None
+    trained: Callable[[], Any] | None = None
+
+    @property
+    def exact(self) -> PrimordialModel:
+        """The model itself, or, of a learned one, that which evolves what was learned."""
+        return self if self.solved is None else replace(self, function=self.solved, solved=None, trained=None)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

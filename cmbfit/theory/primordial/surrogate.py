@@ -7,16 +7,21 @@ component basis. It serves searches and gradients; final numbers come from the s
 
 from __future__ import annotations
 
+import io
+import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import qmc
 
 from cmbfit.device import OnDevice
-from cmbfit.errors import ConfigError, ParameterError
+from cmbfit.errors import ConfigError, DataError, ParameterError
+from cmbfit.io import atomic_buffer, parse_json, reading
 
 Solver = Callable[[torch.Tensor], torch.Tensor]
 """theta, shape (batch, n_parameters), to P at the surrogate's k, shape (batch, n_k)."""
@@ -29,13 +34,26 @@ class SurrogateSettings:
     n_train: int = 256
     n_test: int = 64
     components: int = 12
-    width: int = 64
-    steps: int = 1500
-    learning_rate: float = 3e-3
+    width: int = 24
+    steps: int = 2000
 
     def __post_init__(self) -> None:
         if min(self.n_train, self.n_test, self.components, self.width, self.steps) < 1:
             raise ConfigError(f"surrogate: expected positive sizes, found {self}")
+
+
+@dataclass(frozen=True)
+class Evolved:
+    """What the solver gave at the points of a design, in random order: the first train, the last test.
+
+    Attributes
+    ----------
+    theta : torch.Tensor, shape (n, n_parameters)
+    log_power : torch.Tensor, shape (n, n_k)
+    """
+
+    theta: torch.Tensor
+    log_power: torch.Tensor
 
 
 @dataclass
@@ -105,6 +123,45 @@ class Surrogate(OnDevice):
         return out
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network with what tells how good it is.
+
+    Attributes
+    ----------
+    network : Surrogate
+    test : Evolved
+        Points that did not train it.
+    curve : list of dict
+        `n_train` and the held-out errors of training on that many points, the network itself last.
+    """
+
+    network: Surrogate
+    test: Evolved
+    curve: list[dict[str, float]]
+
+
+def evolve(
+    solver: Solver, box: Sequence[tuple[float, float]], n: int, *, seed: int = 1, batch: int = 64
+) -> Evolved:
+    """Run the solver on a Sobol design over `box`, one range for each parameter, `batch` points a call.
+
+    Raises
+    ------
+    ParameterError
+        If the solver's power is not positive and finite somewhere in the box.
+    """
+    low, high = torch.tensor(list(box), dtype=torch.float64).T
+    unit = qmc.Sobol(len(box), seed=seed).random_base2(math.ceil(math.log2(n)))[:n]
+    theta = low + (high - low) * torch.from_numpy(unit)
+    power = torch.cat([solver(part) for part in theta.split(batch)])
+    if not bool(((power > 0) & torch.isfinite(power)).all()):
+        raise ParameterError("surrogate: the solver's power is not positive and finite everywhere in the box")
+    # in random order: the end of a Sobol sequence is not a fair sample
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
+    return Evolved(theta[order], power.log()[order])
+
+
 def train_surrogate(
     solver: Solver,
     k: torch.Tensor,  # shape: (n_k,)
@@ -114,7 +171,7 @@ def train_surrogate(
     seed: int = 1,
     batch: int = 64,
 ) -> Surrogate:
-    """Run the solver on a Sobol design over `box`, train the network, and measure it on points it has not seen.
+    """Evolve the design, train the network, and measure it on points it has not seen.
 
     Parameters
     ----------
@@ -135,46 +192,87 @@ def train_surrogate(
         If the solver's power is not positive and finite somewhere in the box.
     """
     settings = settings or SurrogateSettings()
+    evolved = evolve(solver, box, settings.n_train + settings.n_test, seed=seed, batch=batch)
+    return learn(evolved, solver, k, box, settings, seed)
+
+
+def learn(
+    evolved: Evolved,
+    solver: Solver,
+    k: torch.Tensor,  # shape: (n_k,)
+    box: Sequence[tuple[float, float]],
+    settings: SurrogateSettings,
+    seed: int = 1,
+) -> Surrogate:
+    """Train a network on the first `n_train` evolved points and measure it on the last `n_test`."""
+    if len(evolved.theta) < settings.n_train + settings.n_test:
+        raise ConfigError(
+            f"surrogate: expected {settings.n_train} points to train and {settings.n_test} to test, found "
+            f"{len(evolved.theta)} evolved"
+        )
     low, high = torch.tensor(list(box), dtype=torch.float64).T
-    n = settings.n_train + settings.n_test
-    unit = qmc.Sobol(len(box), seed=seed).random_base2(math.ceil(math.log2(n)))[:n]
-    theta = low + (high - low) * torch.from_numpy(unit)
-    power = torch.cat([solver(part) for part in theta.split(batch)])
-    if not bool(((power > 0) & torch.isfinite(power)).all()):
-        raise ParameterError("surrogate: the solver's power is not positive and finite everywhere in the box")
-    # the test points are drawn at random: the end of a Sobol sequence is not a fair sample
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
-    train, test = order[: settings.n_train], order[settings.n_train :]
-    target = power.log()
+    train, test = slice(settings.n_train), slice(-settings.n_test, None)
+    theta, target = evolved.theta, evolved.log_power
     mean = target[train].mean(0)
     _, size, basis = torch.linalg.svd(target[train] - mean, full_matrices=False)
-    basis = basis[: settings.components] * size[: settings.components, None] / math.sqrt(settings.n_train)
-    norm = basis.square().sum(1)
-    coefficients = (target[train] - mean) @ basis.T / norm
-    scaled = 2 * (theta - low) / (high - low) - 1
+    # of unit length, so that the coefficients are those of ln P itself
+    basis, size = basis[: settings.components], size[: settings.components] / math.sqrt(settings.n_train)
+    coefficients = (target[train] - mean) @ basis.T
+    scaled = 2 * (theta[train] - low) / (high - low) - 1
+    scale = size.clamp_min(1e-9 * size[0])
 
     network = _network(len(box), settings.width, len(basis), seed)
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    loss = torch.zeros(())
-    for _ in range(settings.steps):
-        optimiser.zero_grad()
+    optimiser = torch.optim.LBFGS(
+        network.parameters(), max_iter=settings.steps, max_eval=2 * settings.steps, history_size=100,
+        line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0,
+    )  # fmt: skip
+
+    def loss() -> torch.Tensor:
         # the mean squared error of ln P over k, through the orthogonal basis
-        loss = ((network(scaled[train]) - coefficients).square() * norm).sum(1).mean() / len(k)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+        return ((network(scaled) * scale - coefficients).square().sum(1).mean()) / len(k)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = loss() / size[0].square()
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+    last = loss().item()
     network.requires_grad_(requires_grad=False)
-    result = Surrogate(k, low, high, network, mean, basis, solver)
+    result = Surrogate(k, low, high, network, mean, basis * scale[:, None], solver)
     residual = result.log_power(theta[test]) - target[test]
-    exact = (target[test] - mean) @ basis.T / norm @ basis + mean
+    exact = (target[test] - mean) @ basis.T @ basis + mean
     result.held_out = {
         "rms": residual.square().mean().sqrt().item(),
         "max": residual.abs().max().item(),
         "truncation": (exact - target[test]).square().mean().sqrt().item(),
-        "loss": loss.item(),
+        "loss": last,
     }
     return result
+
+
+def train_on(
+    evolved: Evolved,
+    solver: Solver,
+    k: torch.Tensor,  # shape: (n_k,)
+    box: Sequence[tuple[float, float]],
+    settings: SurrogateSettings,
+    sizes: Sequence[int],
+    seed: int = 1,
+) -> Trained:
+    """Return a network with its learning curve: errors at the same held-out points after the first `sizes` points only."""
+    all_of_them = learn(evolved, solver, k, box, settings, seed)
+    curve = [
+        {"n_train": n, **learn(evolved, solver, k, box, replace(settings, n_train=n), seed).held_out}
+        for n in sizes
+    ]
+    tested = slice(-settings.n_test, None)
+    return Trained(
+        all_of_them,
+        Evolved(evolved.theta[tested], evolved.log_power[tested]),
+        [*curve, {"n_train": settings.n_train, **all_of_them.held_out}],
+    )
 
 
 def _network(n_in: int, width: int, n_out: int, seed: int) -> torch.nn.Sequential:
@@ -189,3 +287,63 @@ def _network(n_in: int, width: int, n_out: int, seed: int) -> torch.nn.Sequentia
             layer.bias.zero_()
         layers += [layer, torch.nn.SiLU()]
     return torch.nn.Sequential(*layers[:-1])
+
+
+_ARRAYS = ("k", "low", "high", "mean", "basis")
+
+
+def write_surrogates(path: str | Path, trained: Mapping[str, Trained], settings: Mapping[str, Any]) -> None:
+    """Publish networks, the points they were tested on and their records atomically as one .npz (no pickles)."""
+    record = {
+        "settings": dict(settings),
+        "networks": {name: {"curve": t.curve, "held_out": t.network.held_out} for name, t in trained.items()},
+    }
+    arrays: dict[str, Any] = {
+        "record": np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8)
+    }
+    for name, t in trained.items():
+        arrays |= {f"{name}/{x}": getattr(t.network, x).numpy() for x in _ARRAYS}
+        arrays |= {f"{name}/weights/{x}": w.numpy() for x, w in t.network.network.state_dict().items()}
+        arrays |= {f"{name}/theta": t.test.theta.numpy(), f"{name}/log_power": t.test.log_power.numpy()}
+    with atomic_buffer(path) as f:
+        np.savez_compressed(f, **arrays)
+
+
+def read_surrogates(raw: bytes, solvers: Mapping[str, Solver], path: str) -> dict[str, Trained]:
+    """Return the networks in the contents of a file, by name, each with the solver that it learned.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or holds other networks.
+    """
+    with reading(path, "learned spectra"), np.load(io.BytesIO(raw), allow_pickle=False) as f:
+        record = parse_json(f["record"].tobytes())["networks"]
+        if set(record) != set(solvers):
+            raise DataError(f"{path}: expected networks {', '.join(solvers)}, found {', '.join(record)}")
+        arrays = {name: torch.from_numpy(f[name]) for name in f.files if name != "record"}
+        return {name: _trained(name, arrays, solver, record[name], path) for name, solver in solvers.items()}
+
+
+def _trained(
+    name: str, arrays: Mapping[str, torch.Tensor], solver: Solver, record: Mapping[str, Any], path: str
+) -> Trained:
+    part = {x: arrays[f"{name}/{x}"] for x in (*_ARRAYS, "theta", "log_power")}
+    start = f"{name}/weights/"
+    weights = {x.removeprefix(start): a for x, a in arrays.items() if x.startswith(start)}
+    n_k, n_in, n_test = len(part["k"]), len(part["low"]), len(part["theta"])
+    expected = {"k": (n_k,), "mean": (n_k,), "basis": (len(part["basis"]), n_k), "log_power": (n_test, n_k)}
+    expected |= {"low": (n_in,), "high": (n_in,), "theta": (n_test, n_in)}
+    if bad := [x for x, shape in expected.items() if part[x].shape != shape]:
+        raise DataError(f"{path}: {name}/{bad[0]} has the wrong shape {tuple(part[bad[0]].shape)}")
+    network = _network(n_in, len(weights["0.bias"]), len(part["basis"]), 0)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise DataError(f"{path}: weights of another network ({error})") from error
+    network.requires_grad_(requires_grad=False)
+    held_out = {x: float(value) for x, value in record["held_out"].items()}
+    k, low, high, mean, basis = (part[x] for x in _ARRAYS)
+    found = Surrogate(k, low, high, network, mean, basis, solver, held_out)
+    curve = [{x: float(value) for x, value in row.items()} for row in record["curve"]]
+    return Trained(found, Evolved(part["theta"], part["log_power"]), curve)
