@@ -3,7 +3,7 @@
 Minimisers, Metropolis chains and Cobaya ask for one point at a time, walkers for some tens. What torch does with them is
 0.4 ms of launches around 20 microseconds of arithmetic; here it is some forty numpy calls and, for the gradient, the chain rule by
 hand. The plan is the folded ln L's own (its matrices are shared), so that there is one posterior and not two; of what it
-cannot do (imprints of primordial models, multi-frequency sets, distances, priors of other shapes) :func:`few_points` returns None, and torch
+cannot do (imprints of primordial models, multi-frequency sets, distances that are tables, priors of other shapes) :func:`few_points` returns None, and torch
 computes as ever.
 """
 
@@ -85,6 +85,9 @@ class FewFolded:
             (names.index(x.parameter), x.mean, x.std) for x in folded._direct
         ]
         self.tables = tuple(like.info.name for like in folded._tables)
+        self.with_distances = folded.few_distances() is not None
+        self._distances, self._derived = folded.few_distances(), blocks.get("derived")
+        self._densities = [names.index(x) for x in ("ombh2", "omch2")] if self._distances else []
 
     def model(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return what whitened data of unit noise, a list of shape (n_directions[, batch]), and direct measurements scatter around."""
@@ -137,6 +140,14 @@ class FewFolded:
             value = value - 0.5 * away * away
             if gradient is not None:
                 gradient[column] -= away / std
+        if self._distances is not None and self._derived is not None:
+            matter = sum(theta[i] for i in self._densities)
+            found, by_matter, by_derived = self._distances(matter, rows[self._derived])
+            value = value + found
+            if pull is not None and gradient is not None:
+                pull[self._derived] += by_derived
+                for i in self._densities:
+                    gradient[i] += by_matter
         if pull is not None and gradient is not None:
             if self._exponential is not None:
                 pull[self._exponential] *= rows[self._exponential]

@@ -23,6 +23,7 @@ from cmbfit.likelihood.fold import (
 from cmbfit.likelihood.folded_model import FoldedModel
 from cmbfit.likelihood.log_likelihood import points_that_fit, split_columns
 from cmbfit.likelihood.lognormal_bins import FoldedLogNormal
+from cmbfit.likelihood.low_redshift.few import FewDistances
 from cmbfit.likelihood.low_redshift.together import FoldedDistances
 from cmbfit.likelihood.polynomial_rows import PolynomialRows
 from cmbfit.theory.base import Theory
@@ -137,9 +138,14 @@ class FoldedLogLikelihood(OnDevice):
         n_rows, n_terms = self._rows.n_rows, self._rows.n_terms
         return points_that_fit(device, 8 * (4 * n_terms + 6 * n_rows))
 
+    def few_distances(self) -> FewDistances | None:
+        """Return measurements of distances in numpy; None if there are none, or not all are Gaussian in flat LCDM."""
+        return None if self._distances is None else self._distances.few()
+
     def few_points(self) -> FewFolded | None:
         """Return the same for a few points, in numpy; None if more than Gaussian bandpowers, tables and parameters take part."""
-        others = self._imprint is not None or self._linear or self._distances is not None
+        others = self._imprint is not None or self._linear
+        others = others or (self._distances is not None and self.few_distances() is None)
         return None if others else FewFolded(self)
 
     def __call__(

@@ -11,6 +11,7 @@ import torch
 from cmbfit.device import OnDevice
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.log_likelihood import points_that_fit, split_columns
+from cmbfit.likelihood.low_redshift.few import FewDistances
 from cmbfit.likelihood.low_redshift.measured import (
     HORIZON,
     DistanceLikelihood,
@@ -83,7 +84,7 @@ class FoldedDistances(OnDevice):
     """
 
     def __init__(self, likelihoods: Sequence[DistanceLikelihood], emulator: LinearEmulator) -> None:
-        self._together = Together(likelihoods)
+        self._together, self._likelihoods = Together(likelihoods), tuple(likelihoods)
         wanted = ["H0"] + [HORIZON] * self._together.with_horizon
         derived = emulator.arrays.derived_names
         if missing := [p for p in wanted if p not in derived]:
@@ -91,6 +92,11 @@ class FoldedDistances(OnDevice):
         self.coefficients = emulator.derived_coefficients[[derived.index(p) for p in wanted]]
         names = [p for p in (*NEEDED, *OPTIONAL) if p in emulator.parameters]
         self._columns = {p: emulator.parameters.index(p) for p in names}
+
+    def few(self) -> FewDistances | None:
+        """Return the same in numpy; None if a set is not Gaussian, or an extension of the background varies."""
+        varies = any(p in self._columns for p in OPTIONAL)
+        return None if varies or not FewDistances.can(self._likelihoods) else FewDistances(self._likelihoods)
 
     def __call__(
         self,
