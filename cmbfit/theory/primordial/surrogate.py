@@ -298,7 +298,9 @@ def write_surrogates(path: str | Path, trained: Mapping[str, Trained], settings:
         "settings": dict(settings),
         "networks": {name: {"curve": t.curve, "held_out": t.network.held_out} for name, t in trained.items()},
     }
-    arrays: dict[str, Any] = {"record": np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8)}
+    arrays: dict[str, Any] = {
+        "record": np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8)
+    }
     for name, t in trained.items():
         arrays |= {f"{name}/{x}": getattr(t.network, x).numpy() for x in _ARRAYS}
         arrays |= {f"{name}/weights/{x}": w.numpy() for x, w in t.network.network.state_dict().items()}
