@@ -32,7 +32,9 @@ def main() -> None:
     """Run both and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--live", type=int, default=500)
-    parser.add_argument("--effective", type=float, default=40_000, help="of nautilus: the error is its inverse root")
+    parser.add_argument(
+        "--effective", type=float, default=40_000, help="of nautilus: the error is its inverse root"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     posterior = build_posterior(load_run().fits["lcdm_planck2018"])

@@ -20,7 +20,7 @@ def compute_evidence(
     samples: Path | None = None,
     device: str = "auto",
 ) -> None:
-    """Compute the evidence of one model: nested sampling, or importance sampling around the maximum or the chain.
+    """Compute the evidence of one model: nested sampling, tempering, or importance sampling around the maximum or the chain.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
-from cmbfit.likelihood.selection import measures_distances
+from cmbfit.likelihood.selection import has_foregrounds, measures_distances
 from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
@@ -142,6 +142,7 @@ class Plan:
                 watchable(fit.transfer or "")
         self.distance_fits = [n for n, f in self.fits.items() if measures_distances(f.data)]
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
+        self.foreground_fits = [n for n, f in self.fits.items() if has_foregrounds(f.data)]
         self.learned_fits = [n for n in self.primordial_fits if learned(self.fits[n].primordial)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
@@ -150,6 +151,16 @@ class Plan:
             named(self.config["fits"], self.look["fit"], "look_elsewhere.fit", "fit")
             with at("look_elsewhere.data"):
                 self.look_fit = with_data(fit_of_run(self.run, self.look["fit"]), self.look["data"])
+
+    @property
+    def power_fits(self) -> list[str]:
+        """Fits with a power law of primordial perturbations."""
+        return [n for n, f in self.fits.items() if not f.primordial and {"logA", "ns"} <= set(f.priors)]
+
+    @property
+    def several_data(self) -> bool:
+        """Whether the fits count more than one item of data."""
+        return len({sha256_json(item) for fit in self.fits.values() for item in fit.data}) > 1
 
     def transfer_of(self, fit: str) -> list[str]:
         """Return the manifest of a fit's transfer expansion, if it needs one."""
@@ -298,6 +309,7 @@ class Plan:
             *(["models"] if self.compared else []),
             *(f"predictive_{fit}" for fit in self.fits if self.predictive),
             *(["tension"] if self.pairs else []),
+            *(["together"] if self.several_data else []),
             *("maps", "mask", "spectra"),
             *(["nulls"] if self.survey else []),
             *(["look_elsewhere"] if self.look else []),
@@ -309,9 +321,11 @@ class Plan:
         late = [
             *(["lowl", "lowl_maps"] if self.lowl else []),
             *(f"{kind}_{fit}" for fit in self.fits for kind in kinds),
+            *(f"{kind}_{fit}" for fit in self.foreground_fits for kind in ("foregrounds", "amplitudes")),
             *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
             *(f"learned_{fit}" for fit in self.learned_fits),
+            *(f"power_{fit}" for fit in self.power_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
         return [*drawn[0], *self.training_figures, *drawn[1]]

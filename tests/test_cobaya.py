@@ -106,6 +106,26 @@ def test_cobaya_gets_our_numbers_through_the_emulator(emulator: LinearEmulator, 
     model.close()
 
 
+def test_data_and_emulator_folded_into_one_likelihood_are_the_sum(emulator: LinearEmulator) -> None:
+    """ln L of one block against that of spectra and three data sets, to what folding neglects; nothing outside the box."""
+    apart = emulator_info(emulator.parameters)
+    apart["params"] = {p: x for p, x in apart["params"].items() if "derived" not in x}
+    block = {"class": "cmbfit.cobaya.Folded", "data": DATA}
+    folded = {
+        "likelihood": {"all": block},
+        "params": apart["params"] | {"tau": {"prior": {"min": 0, "max": 0.2}}},
+    }
+    one, sum_of = get_model(folded), get_model(apart)
+    row = point_from_values(emulator, PLANCK_POINT)[0].tolist()
+    point = dict(zip(emulator.parameters, row, strict=True)) | {"A_planck": 1.00044}
+    for change in ({}, {"ombh2": 0.0221}, {"ns": 0.97, "A_planck": 0.998}):
+        ours, theirs = (m.logposterior({**point, **change}).loglikes.sum() for m in (one, sum_of))
+        assert ours == pytest.approx(theirs, abs=2e-4)
+    assert one.logposterior({**point, "tau": 0.01}).loglikes[0] == -np.inf
+    with pytest.raises(LoggedError, match="count the same sky|overlap|both"):
+        get_model({**folded, "likelihood": {"all": {**block, "data": [*DATA, "tau_lowe"]}}})
+
+
 def test_spectra_come_back_in_both_forms(emulator: LinearEmulator) -> None:
     info = emulator_info(emulator.parameters)
     info["likelihood"] = {"one": None}

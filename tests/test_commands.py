@@ -52,6 +52,10 @@ SLOW = {
 ELSEWHERE = {
     "cmbfit cite results/NAME > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit cite results/mine > paper.bib": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
+    "cmbfit lite": "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set",
+    "cmbfit lite --data spt3g_2018_ttteee --hold Tcal150 --hold Ecal150 -o lite": (
+        "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set"
+    ),
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
@@ -62,6 +66,7 @@ ELSEWHERE = {
     "cmbfit forecast forecast --fit so_lat": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast --fit litebird_rotation --fix tau": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit check": "tests/docs/test_configurations.py::test_check_finds_nothing_wrong",
+    "cmbfit watch results/default": "tests/report/test_live.py::test_the_page_fills_and_gives_way_to_the_report",
     "cmbfit init": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit run mine.yaml": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
     "cmbfit run mine.yaml --cores 8": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
@@ -139,7 +144,9 @@ NOT_RUN = {
     'pip install -c constraints.txt -e ".[workflow]"': _INDEX,
     "pip install snakemake-executor-plugin-kubernetes": _INDEX,
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
+    "python benchmarks/multi_frequency.py": "needs a wheel of 72 MB",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
+    "python -m benchmarks.low_redshift": "minutes, and two wheels of data",
     "python benchmarks/sampling.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/spectra.py": "half an hour",
     "python benchmarks/transfer.py": "half an hour",

@@ -31,7 +31,7 @@ def compare(
     evidence: Annotated[
         str | None,
         typer.Option(
-            help="nested, importance, chain, your own method or none, whatever the configuration says."
+            help="nested, tempered, importance, chain, your own method or none, whatever the configuration says."
         ),
     ] = None,
     transfer: TransferOption = None,

@@ -70,6 +70,10 @@ def report(
         },
     )
     for c, s in zip(columns[1:], found, strict=True):
-        joint = "" if s.pte is None else f"; chi2 {s.chi2:.2f} in {s.directions} direction{'s' * (s.directions > 1)}, PTE {s.pte:.3f}"
+        joint = (
+            ""
+            if s.pte is None
+            else f"; chi2 {s.chi2:.2f} in {s.directions} direction{'s' * (s.directions > 1)}, PTE {s.pte:.3f}"
+        )
         say(f"{c.label} against {columns[0].label} ({s.relation}){joint}")
     say(f"wrote {output / 'index.html'}")

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
+from cmbfit.figures.multipoles import set_multipole_scale
 from cmbfit.figures.style import SERIES, THEORY, new_figure, style
 from cmbfit.likelihood.gaussian import GaussianBandpowers
 from cmbfit.likelihood.multi_frequency import MultiFrequencyBandpowers
@@ -52,31 +52,6 @@ def bandpower_table(
             for name, values in (("dl", like.data.numpy()), ("sigma", like.sigma.numpy()), ("model", model)):
                 columns[name].append(values[rows] / weight)
     return {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()}
-
-
-_LOW = 30
-"""Multipole below which figures are logarithmic."""
-
-
-def set_multipole_scale(ax: Axes, last: float) -> None:
-    """Make an axis logarithmic in l below 30, over a fifth of its width, and linear above; a thin line says where."""
-    width = 0.25 * max(last - _LOW, _LOW)
-    slope = width / np.log(_LOW / 2)
-
-    def forward(ell: np.ndarray) -> np.ndarray:
-        ell = np.maximum(np.asarray(ell, dtype=float), 1e-3)
-        return np.where(ell < _LOW, _LOW + slope * np.log(ell / _LOW), ell)
-
-    def back(x: np.ndarray) -> np.ndarray:
-        x = np.asarray(x, dtype=float)
-        return np.where(x < _LOW, _LOW * np.exp(np.minimum(x - _LOW, 0) / slope), x)
-
-    ax.set_xscale("function", functions=(forward, back))
-    step = next(s for s in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if last / s <= 6)
-    ax.set_xticks([2, 10, _LOW, *range(step, int(last) + 1, step)] if step > _LOW else [2, 10, _LOW])
-    ax.minorticks_off()
-    ax.set_xlim(1.7, 1.02 * last)
-    ax.axvline(_LOW, color="0.8", lw=0.8, zorder=0)
 
 
 def plot_residuals(

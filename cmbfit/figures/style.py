@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cmbfit.errors import DataError
-from cmbfit.io import atomic_file
+from cmbfit.io import atomic_file, reading
 
 DATA = "#111111"
 THEORY = "#0b6fa4"
@@ -97,3 +97,24 @@ def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLik
         files["csv"].write(text.getvalue().encode())
         for file in files.values():
             file.flush()
+
+
+def read_table(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the numbers beside a figure: a column is of numbers where all its entries are.
+
+    Raises
+    ------
+    DataError
+        If it is no table that :func:`save_figure` wrote.
+    """
+    with reading(path, "a table beside a figure"), Path(path).open(encoding="utf-8", newline="") as file:
+        names, *rows = list(csv.reader(file))
+        columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+        return {name: _numbers(list(values)) for name, values in zip(names, columns, strict=True)}
+
+
+def _numbers(values: list[str]) -> np.ndarray:
+    try:
+        return np.array([float(x) for x in values])
+    except ValueError:
+        return np.array(values)

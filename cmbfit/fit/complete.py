@@ -83,7 +83,7 @@ def complete_fit(
             )
     show = tuple(section.get("show", (*plan.parameters, *_SHOWN)))
     with wrong.part():
-        reference = _reference(section.get("reference"))
+        reference = _reference(where, section.get("reference"))
         values = reference.parameters if reference else {}
         if nuisances is not None:
             known = [*plan.parameters, *nuisances, *REPORTED]
@@ -231,18 +231,18 @@ def _sampler(
     return out
 
 
-def _reference(given: Mapping[str, Any] | None) -> Reference | None:
+def _reference(where: str, given: Mapping[str, Any] | None) -> Reference | None:
     if not given:
         return None
     values = {p: (float(m), None if s is None else float(s)) for p, (m, s) in given["parameters"].items()}
     joint = given.get("correlations")
-    return Reference(given["label"], given["source"], values, joint and _correlations(joint, values))
+    return Reference(given["label"], given["source"], values, joint and _correlations(where, joint, values))
 
 
-def _correlations(given: Mapping[str, Any], values: Mapping[str, Any]) -> Correlations:
+def _correlations(where: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Correlations:
     """Return published correlations; they must be a correlation matrix of parameters with published errors."""
     names, lower = given["parameters"], given["lower"]
-    where = "reference.correlations"
+    where = f"{where}.reference.correlations"
     for name in names:
         if values.get(name, (0.0, None))[1] is None:
             raise ConfigError(f"{where}.parameters: {name} has no mean and sigma among reference.parameters")

@@ -110,9 +110,9 @@ EVIDENCE: Registry[EvidenceMethod] = Registry(
     "cmbfit.evidence_methods",
     {
         "importance": "cmbfit.inference.importance:METHOD",
-        "tempered": "cmbfit.inference.tempered:METHOD",
         "chain": "cmbfit.inference.kernel_evidence:METHOD",
         "nested": "cmbfit.inference.nested:METHOD",
+        "tempered": "cmbfit.inference.tempered:METHOD",
     },
     attribute="METHOD",
 )

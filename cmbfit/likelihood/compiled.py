@@ -17,8 +17,10 @@ from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.fold import fold, foldable, unrotated
 from cmbfit.likelihood.folded import FoldedLogLikelihood
 from cmbfit.likelihood.folded_primordial import PrimordialImprint
+from cmbfit.likelihood.low_redshift.together import DistancesAlone
 from cmbfit.likelihood.posterior import EvaluationCounts, Posterior
 from cmbfit.likelihood.priors import Gaussian
+from cmbfit.theory.background.theory import BackgroundTheory
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.primordial.model import NS
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _LARGEST_DIFFERENCE = 1e-9
 """Relative to ln L; rounding gives 1e-13 to 1e-12. More means that a data set is not what it seems."""
+
+_LARGEST_OF_DISTANCES = 1e-7
+"""Relative to ln L: the interpolation to supernovae, all over the box of w0-wa, where ln L is thousands."""
 
 _LARGEST_OF_IMPRINT = 0.02
 """In ln L, of primordial models: single precision and dropped directions of the corrections."""
@@ -112,6 +117,23 @@ def _(theory: LinearEmulator, posterior: Posterior, neglect: float, n_check: int
     if difference is None or not difference < _LARGEST_DIFFERENCE:
         raise LikelihoodError(f"the folded ln L differs from the unfolded one by {difference:.1e} of itself")
     return posterior.replace(folded(neglect) if neglect > 0 else log_like)
+
+
+@_compiled.register
+def _(theory: BackgroundTheory, posterior: Posterior, neglect: float, n_check: int | None) -> Posterior:  # noqa: ARG001
+    data = foldable(posterior)
+    if len(data.distances) < len(posterior.likelihoods):
+        other = next(x for x in posterior.likelihoods if x not in data.distances)
+        raise LikelihoodError(f"{other.info.name} is no measurement of distances")
+    theta = _draws(posterior, n_check or 64)
+    theta = theta[theory.allowed(theta[:, : len(theory.parameters)])]
+    log_like = DistancesAlone(theory, posterior.unfolded.nuisances, data.distances)
+    with torch.no_grad():
+        difference = _relative_difference(log_like(theta), posterior.unfolded(theta))
+    if not difference < _LARGEST_OF_DISTANCES:
+        raise LikelihoodError(f"the folded ln L differs from the unfolded one by {difference:.1e} of itself")
+    log_like.fold_difference = difference
+    return posterior.replace(log_like)
 
 
 @_compiled.register

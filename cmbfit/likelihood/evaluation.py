@@ -27,8 +27,13 @@ class EvaluationCounts:
     not_a_number: int = 0
 
     def __add__(self, other: Counts) -> EvaluationCounts:
-        mine, others = vars(self).values(), vars(other.read()).values()
-        return EvaluationCounts(*(a + b for a, b in zip(mine, others, strict=True)))
+        other = other.read()
+        return EvaluationCounts(
+            self.evaluations + other.evaluations,
+            self.outside_prior + other.outside_prior,
+            self.outside_box + other.outside_box,
+            self.not_a_number + other.not_a_number,
+        )
 
     def read(self) -> EvaluationCounts:
         """Return the counts themselves."""

@@ -11,6 +11,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.likelihood.bandpower_model import calibrated
+from cmbfit.likelihood.few_points import FewFolded
 from cmbfit.likelihood.fold import (
     Foldable,
     Folded,
@@ -135,6 +136,11 @@ class FoldedLogLikelihood(OnDevice):
             return _CPU_CHUNK
         n_rows, n_terms = self._rows.n_rows, self._rows.n_terms
         return points_that_fit(device, 8 * (4 * n_terms + 6 * n_rows))
+
+    def few_points(self) -> FewFolded | None:
+        """Return the same for a few points, in numpy; None if more than Gaussian bandpowers, tables and parameters take part."""
+        others = self._imprint is not None or self._linear or self._distances is not None
+        return None if others else FewFolded(self)
 
     def __call__(
         self,

@@ -10,6 +10,7 @@ import torch
 from cmbfit.device import OnDevice, free_memory
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import Likelihood
+from cmbfit.likelihood.few_points import FewLogLikelihood, FewRestricted
 from cmbfit.theory.base import Theory
 from cmbfit.theory.spectra import Spectra
 
@@ -165,6 +166,12 @@ class Restricted(OnDevice):
     ) -> torch.Tensor:  # shape: (batch,)
         """Return the larger model's ln L."""
         return self.whole(insert_columns(theta, self.parameters, self.free, self.fixed))
+
+    def few_points(self) -> FewLogLikelihood | None:
+        """Return the same for a few points, in numpy, where the larger model has it."""
+        make = getattr(self.whole, "few_points", None)
+        whole = None if make is None else make()
+        return None if whole is None else FewRestricted(whole, self)
 
     def chunk(self, device: torch.device) -> int:
         """Return the larger model's chunk."""

@@ -21,7 +21,10 @@ def as_points(theta: Points, parameters: Sequence[str]) -> torch.Tensor:  # shap
     ParameterError
         If theta is anything but floats of this shape.
     """
-    if isinstance(theta, np.ndarray) and theta.dtype.kind == "f" and theta.dtype.itemsize in (4, 8):
+    if type(theta) is torch.Tensor and theta.dtype is torch.float64 and theta.ndim == 2:
+        if theta.shape[1] == len(parameters):
+            return theta
+    elif isinstance(theta, np.ndarray) and theta.dtype.kind == "f" and theta.dtype.itemsize in (4, 8):
         theta = torch.from_numpy(theta.astype(np.float64))
     if not isinstance(theta, torch.Tensor) or not theta.is_floating_point():
         kind = getattr(theta, "dtype", None)

@@ -247,6 +247,17 @@ def measures_distances(items: Sequence[str | Mapping[str, Any]]) -> bool:
     return any(s.kind == "dataset" and description(s.name)["kind"] in kinds for s in select(items))
 
 
+def has_foregrounds(items: Sequence[str | Mapping[str, Any]]) -> bool:
+    """Return whether a list of data has a registered set of several frequencies (``frequencies:``), without reading its files.
+
+    Examples
+    --------
+    >>> has_foregrounds(["planck2018"]), has_foregrounds(["planck2018", "spt3g_2018_ttteee"])
+    (False, True)
+    """
+    return any(s.kind == "dataset" and description(s.name).get("frequencies") for s in select(items))
+
+
 def _formats() -> tuple[str, ...]:
     return (*FORMATS.names(), _CODE)
 

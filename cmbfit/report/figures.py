@@ -44,8 +44,16 @@ CAPTIONS = {
     "reweight": "What exact theory would change: shift of each mean, in sigma, and of each width, from CAMB spectra at "
     "points of the chain; grey: the mark. Right: ln of the exact over the emulated likelihood at these points.",
     "residuals": "Bandpowers of the fitted data with the best fit; residuals must scatter like unit normals.",
+    "foregrounds": "Each spectrum of a multi-frequency set at the best fit: CMB, foregrounds, residuals, chi2 and its probability to exceed "
+    "(own block of the covariance, no parameter subtracted). Look for: residuals like unit normals at every frequency.",
+    "amplitudes": "Foreground parameters in widths of their priors, beside other measurements. A parameter as wide as its prior was not "
+    "measured here.",
     "distances": "Baryon acoustic oscillations over the best fit, and magnitudes of supernovae about it (and about their "
     "common mean). Points must scatter about zero as their errors say; D_M and D_H of one redshift are correlated.",
+    "together": "Bandpowers of all Gaussian data sets of the run, with the best fit of the first; points of one multipole are not "
+    "independent where data sets see the same sky. Look for: data sets that leave the curve together.",
+    "power": "Primordial spectrum that the data leave (68% and 95%) within this model, by wavenumber. Bars: wavenumbers that the "
+    "multipoles of each data set see, k = ℓ / 13.9 Gpc; beyond them the model extrapolates.",
     "corner": "Marginal posteriors (68% and 95%); dashed: published means and widths.",
     "primordial": "Band of P(k) that the data leave (68% and 95%) with the best fit, and its change of TT, TE and EE "
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
@@ -83,7 +91,11 @@ TITLES = {
     "reweight": "Emulated against exact theory",
     "residuals": "Fitted data and best fit",
     "corner": "Posterior",
+    "together": "All fitted data together",
+    "power": "Primordial power and the data's reach",
     "distances": "Distances and the fit",
+    "foregrounds": "Foregrounds by frequency",
+    "amplitudes": "Foreground amplitudes",
     "primordial": "Primordial spectrum and its imprint",
     "learned": "Learned against evolved spectra",
     "models": "Models compared",
@@ -96,11 +108,23 @@ TITLES = {
 """Title of each kind of figure, in words."""
 
 PLACES = {
-    "fit": ("corner", "residuals", "distances", "primordial", "learned", "traces", "reweight", "emulator"),
+    "fit": (
+        "corner",
+        "residuals",
+        "power",
+        "distances",
+        "foregrounds",
+        "amplitudes",
+        "primordial",
+        "learned",
+        "traces",
+        "reweight",
+        "emulator",
+    ),
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),
-    "sky": ("maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),
+    "sky": ("together", "maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),
     "look_elsewhere": ("look_elsewhere",),
     "evaporation": ("evaporation",),
     "blackbody": ("firas",),
@@ -113,7 +137,7 @@ PLACES = {
 _OVERSAMPLED = 1.5
 """Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
 
-SOMETIMES = ("distances", "primordial", "learned")
+SOMETIMES = ("distances", "foregrounds", "amplitudes", "power", "primordial", "learned")
 """Kinds of the section ``fit`` that not every fit has."""
 
 

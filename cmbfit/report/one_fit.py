@@ -15,6 +15,12 @@ import torch
 from cmbfit.data import load_registry
 from cmbfit.figures.chains import plot_traces, trace_table
 from cmbfit.figures.distances import distance_table, drawable, plot_distances
+from cmbfit.figures.foregrounds import (
+    amplitude_table,
+    component_tables,
+    plot_amplitudes,
+    plot_components,
+)
 from cmbfit.figures.posterior import marginal_table, plot_corner
 from cmbfit.figures.published import published_gaussian
 from cmbfit.figures.residuals import bandpower_table, plot_residuals
@@ -93,6 +99,14 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         save_figure(plot_residuals(table, spectra, summary["chi2"], titles), stems["residuals"], table)
     else:
         del stems["residuals"]
+    if several := [like for like in seen if isinstance(like, MultiFrequencyBandpowers)]:
+        components, amplitudes = (
+            component_tables(several, spectra, point),
+            amplitude_table(several, samples),
+        )
+        stems |= {kind: figures / f"{kind}_{fit.name}" for kind in ("foregrounds", "amplitudes")}
+        save_figure(plot_components(components), stems["foregrounds"], components)
+        save_figure(plot_amplitudes(amplitudes), stems["amplitudes"], amplitudes)
     theory = getattr(cpu.theory, "theory", cpu.theory)  # of a continued one, the one that computes
     if isinstance(theory, PrimordialTheory):
         stems["primordial"] = figures / f"primordial_{fit.name}"

@@ -13,7 +13,7 @@ Foregrounds remain at the multipoles where w_l is small.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,6 +196,11 @@ def fit_coefficients(
     With full pixel covariances of the CMB and of all noise: dividing beams out correlates noise between
     coarse pixels.
 
+    Returns
+    -------
+    TemplateFit
+        `sky_response` for the coefficients of :func:`sky_alm`, up to l = 3 nside.
+
     Raises
     ------
     MapError
@@ -214,4 +219,11 @@ def fit_coefficients(
     noise_t = [_noise(t, coarse, nside) for t in templates]
     modes = _measured_modes(noise_m)
     noise_m, cmb, *noise_t = (modes.T @ matrix @ modes for matrix in (noise_m, cmb, *noise_t))
-    return fit_regressors(y @ modes, x @ modes, with_cmb, noise_m, noise_t, cmb, [t.name for t in templates])
+    fit = fit_regressors(y @ modes, x @ modes, with_cmb, noise_m, noise_t, cmb, [t.name for t in templates])
+    response = []
+    for row in fit.response @ modes.T:
+        qu = np.zeros((2, keep.size))
+        qu[:, keep] = row.reshape(2, -1)
+        alm = map2alm(qu, 3 * nside, 2, 0) * (keep.size / (4 * np.pi))
+        response.append(scale_alm(alm, cosine_window(nside)))
+    return replace(fit, sky_response=np.array(response))

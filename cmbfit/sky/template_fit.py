@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from cmbfit.errors import MapError
@@ -32,6 +33,10 @@ class TemplateFit:
         Of the residuals against the noise (and CMB) covariance given; far from 1, the errors are not to
         be trusted.
     names : tuple of str
+    response : ndarray, shape (k, n)
+        db / dy: how the coefficients answer to what else is in the map, its CMB for one.
+    sky_response : ndarray, shape (k, 2, n), optional
+        Coefficients of E and B whose scalar product with those of the map's sky is that change of b.
     """
 
     b: Array
@@ -40,6 +45,8 @@ class TemplateFit:
     covariance_a: Array
     reduced_chi2: float
     names: tuple[str, ...]
+    response: Array
+    sky_response: NDArray[np.complex128] | None = None
 
 
 def a_of_b(b: Array, shared: Array) -> tuple[Array, Array]:
@@ -143,4 +150,5 @@ def fit_regressors(
         covariance_a=jacobian @ covariance @ jacobian.T,
         reduced_chi2=float(chi2 / (y.size - size)),
         names=tuple(names),
+        response=(left @ weighted)[:k],
     )

@@ -165,26 +165,6 @@ class Coupling:
         compute(spec=spec, optype=(_TYPES[name],), res=out, nthreads=self._nthreads)
         return np.asarray(out[0])
 
-    @property
-    def x00(self) -> Array:
-        """(l1 l2 L; 0 0 0)^2."""
-        return self.matrix("x00")
-
-    @property
-    def x02(self) -> Array:
-        """(l1 l2 L; 0 0 0)(l1 l2 L; 2 -2 0)."""
-        return self.matrix("x02")
-
-    @property
-    def xpp(self) -> Array:
-        """(l1 l2 L; 2 -2 0)^2 for l1 + l2 + L even."""
-        return self.matrix("xpp")
-
-    @property
-    def xmm(self) -> Array:
-        """(l1 l2 L; 2 -2 0)^2 for l1 + l2 + L odd."""
-        return self.matrix("xmm")
-
     def of(self, one: str, two: str) -> Array | None:
         """Return the matrix of the kernels "0", "+" or "-"; None for an odd and an even one, whose sum vanishes."""
         name = coupling_name(one, two)
@@ -219,11 +199,6 @@ class PairCoupling:
 def coupling(mask_cl: Array, l1max: int, l2max: int | None = None, nthreads: int = 1) -> Coupling:
     """Return the couplings of a mask's pseudo-spectrum; see :class:`Coupling`."""
     return Coupling(mask_cl, l1max, l2max, nthreads)
-
-
-def master_matrix(x: Array) -> Array:
-    """Return M_{l1 l2} = (2 l2 + 1) X_{l1 l2}."""
-    return x * (2 * np.arange(x.shape[1]) + 1)
 
 
 @dataclass(frozen=True, eq=False)

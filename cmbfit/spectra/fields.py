@@ -12,7 +12,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap, check_together
 from cmbfit.spectra.master import Transfer
-from cmbfit.spectra.templates import Templates, filtered_steps
+from cmbfit.spectra.templates import CleanedModes, Templates, filtered_steps
 from cmbfit.spectra.transforms import SPECTRA
 
 AUTO = ("tt", "te", "ee", "eb", "bb", "tb")
@@ -130,6 +130,8 @@ class Field:
     filters : Templates, optional
         What was fitted to every split and taken off, :func:`~cmbfit.spectra.templates.monopole_dipole` for one: windows
         hold the sky that went with it.
+    cleaned : CleanedModes, optional
+        The same of templates of Q and U that were fitted to other maps of this sky.
     """
 
     name: str
@@ -143,6 +145,7 @@ class Field:
     polarised: bool = True
     iterations: int = 0
     filters: Templates | None = None
+    cleaned: CleanedModes | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.splits:

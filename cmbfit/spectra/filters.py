@@ -34,6 +34,7 @@ from cmbfit.spectra.fields import Field
 from cmbfit.spectra.gradients import eth_norm
 from cmbfit.spectra.grid import Grid
 from cmbfit.spectra.master import Spectra, seen, spectrum_of
+from cmbfit.spectra.templates import CleanedModes
 from cmbfit.spectra.transforms import SPECTRA
 
 _EXACT = 3e-3
@@ -75,6 +76,14 @@ class FilteredModes:
         self.g = np.array(g)
         self.u = np.einsum("ij,jkl->ikl", templates.normal(letter), np.array(u))
 
+    @classmethod
+    def given(cls, modes: CleanedModes, lmax: int) -> FilteredModes:
+        """Return modes of E and B that are at hand, up to lmax."""
+        out = cls.__new__(cls)
+        out.letters = "eb"
+        out.g, out.u = change_lmax(modes.g, lmax), change_lmax(modes.u, lmax)
+        return out
+
     def power(self, what: str, x: str, other: FilteredModes, y: str) -> Array:
         """Return C_l of g or u of every pair of templates, shape (templates, templates, lmax + 1)."""
         i, j = self.letters.index(x), other.letters.index(y)
@@ -103,26 +112,31 @@ class FilterResponse:
         self._nthreads = nthreads
         self._shared: dict[Any, Any] = {} if shared is None else shared
         for f in (one, two):
-            if f.filters is not None and f.purify_b and len(f.filters.p):
+            of_p = f.filters is not None and len(f.filters.p) > 0
+            if f.purify_b and (of_p or f.cleaned is not None):
                 raise SpectrumError(
                     f"field {f.name!r}: pure B of maps without templates of Q and U is not implemented; take the "
                     "templates off without pure B, or keep them in the maps"
                 )
+            if of_p and f.cleaned is not None:
+                raise SpectrumError(f"field {f.name!r}: Q and U cleaned by two fits is not implemented")
 
     def modes(self, side: int, letter: str) -> FilteredModes | None:
         """Return the templates of one side, None where that field kept everything."""
         f = self.fields[side]
-        if f.filters is None or not len(f.filters.of(letter)[0]):
-            return None
         key = "modes", *self._key(side, letter)
-        if key not in self._shared:
+        if letter != "t" and f.cleaned is not None and key not in self._shared:
+            self._shared[key] = FilteredModes.given(f.cleaned, self.lmax)
+        elif key not in self._shared:
+            if f.filters is None or not len(f.filters.of(letter)[0]):
+                return None
             self._shared[key] = FilteredModes(f, letter, self.lmax, self._nthreads)
         found: FilteredModes = self._shared[key]
         return found
 
     def _key(self, side: int, letter: str) -> tuple[Any, ...]:
         f = self.fields[side]
-        return id(f.filters), id(f.mask_of(letter)), _group(letter), f.iterations
+        return id(f.filters), id(f.cleaned), id(f.mask_of(letter)), _group(letter), f.iterations
 
     def _operator(self, side: int, letter: str) -> tuple[int, Array, Array]:
         """Return spin, and the factors before and after the mask, of the masked field of one side."""
@@ -294,7 +308,7 @@ def filter_response(
     one: Field, two: Field, lmax: int, nthreads: int = 1, shared: dict[Any, Any] | None = None
 ) -> FilterResponse | None:
     """Return how the pseudo-spectra of two fields answer to their filters; None where neither has any."""
-    if one.filters is None and two.filters is None:
+    if all(f.filters is None and f.cleaned is None for f in (one, two)):
         return None
     return FilterResponse(one, two, lmax, nthreads, shared)
 

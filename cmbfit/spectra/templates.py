@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cmbfit.errors import SpectrumError
+from cmbfit.sky.harmonic import Alm
 from cmbfit.sky.maps import Array, Mask, StokesMap, projected
 from cmbfit.sky.preprocess import MONOPOLE_DIPOLE, require_data
 
@@ -95,6 +96,22 @@ class Templates:
                 f"{len(found)} templates of {letter!r}: they are zero or alike where the fit has weight; leave some out"
             )
         return np.linalg.inv(matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class CleanedModes:
+    """What a fit on other maps, coarser for one, took from E and B of a field: sum_i g_i (u_i . sky).
+
+    Attributes
+    ----------
+    g : ndarray, shape (templates, 2, n)
+        Coefficients of E and B of the templates under the field's mask.
+    u : ndarray, shape (templates, 2, m)
+        Whose scalar product with the coefficients of the field's sky, beam included, is that of the fit.
+    """
+
+    g: Alm = field(repr=False)
+    u: Alm = field(repr=False)
 
 
 def monopole_dipole(mask: Mask) -> Templates:

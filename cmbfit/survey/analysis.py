@@ -9,11 +9,14 @@ import numpy as np
 from scipy import special
 
 from cmbfit.errors import SpectrumError
+from cmbfit.sky.harmonic import alm2cl, alm2map, map2alm, scale_alm
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.combination import combine
 from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.estimate import cl_from_dl
+from cmbfit.spectra.fields import Field
+from cmbfit.spectra.filters import FilteredModes
 from cmbfit.spectra.master import Spectra
 from cmbfit.spectra.multi import Pair, Plan, estimate_bandpowers, make_plan
 from cmbfit.spectra.product import Bandpowers
@@ -57,6 +60,47 @@ def cleaning_covariance(plan: Plan, fields: Sequence[SurveyField]) -> Array:
             )
             first, second = 0.5 * (up - down), 0.5 * (up + down) - centre
             out += np.outer(first, first) + 2 * np.outer(second, second)
+    return out
+
+
+def cleaning_noise(plan: Plan, fields: Sequence[SurveyField]) -> Array:
+    """Return what the chance correlation of templates with a field's own noise adds to its spectra, shape (entries, bins).
+
+    The fit sees the mean of all splits, so what it takes holds the noise of each: that of its spectrum with itself is not
+    free of noise. (Its correlation with the sky is part of the windows.) N_l counts as uniform under the mask.
+    """
+    out = np.zeros((len(plan.entries), plan.bins.n))
+    for f in (x.field for x in fields):
+        pair = f.name, f.name
+        if f.cleaned is None or pair not in plan.masters:
+            continue
+        added = _taken_noise(f, FilteredModes.given(f.cleaned, plan.lmax), plan.lmax)
+        master = plan.masters[pair]
+        for k, e in enumerate(plan.entries):
+            if (e.a, e.b) == pair:
+                parts = [
+                    master.operator(e.spectrum, s) @ v
+                    for s, v in added.items()
+                    if (e.spectrum, s) in master.inverses
+                ]
+                out[k] = np.sum(parts, axis=0) if parts else 0.0
+    return out
+
+
+def _taken_noise(f: Field, modes: FilteredModes, lmax: int) -> dict[str, Array]:
+    """Return what the fits of a field's cleaning add to the mean pseudo-spectra of its noise, splits crossed."""
+    noise = np.mean([f.noise_of(s).p[: lmax + 1] for s in range(f.n_splits)], axis=0) / f.n_splits
+    weights = f.mask_of("e").weights
+    seen = [map2alm(weights * alm2map(scale_alm(u, noise), f.mask.nside, 2), lmax, 2, 0) for u in modes.u]
+    shared = sum(
+        modes.power("u", x, modes, x) @ ((2 * np.arange(lmax + 1) + 1) * noise) for x in modes.letters
+    )
+    out = {}
+    for name in ("ee", "eb", "be", "bb"):
+        i, j = ("eb".index(x) for x in name)
+        both = np.einsum("ij,ijl->l", shared, modes.power("g", name[0], modes, name[1]))
+        one = sum(alm2cl(g[i], s[j]) + alm2cl(s[i], g[j]) for g, s in zip(modes.g, seen, strict=True))
+        out[name] = both - one
     return out
 
 
@@ -119,7 +163,7 @@ def analyse(
     plain = [f.field for f in fields]
     plan = make_plan(plain, bins, lmax, pairs)
     alms = {f.field.name: f.cleaned() for f in fields}
-    values = estimate_bandpowers(plan, alms)
+    values = estimate_bandpowers(plan, alms) - cleaning_noise(plan, fields)
     theory = {k: v for k, v in dl.items() if k in {"tt", "te", "ee", "bb"}}
     notes: list[str] = []
     matrix = multi_covariance(plan, plain, cl_from_dl(theory, lmax), notes=notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,13 @@ from cmbfit.errors import SpectrumError
 from cmbfit.io import atomic_file, reading
 from cmbfit.sky.beams import LEAKS, Beam
 from cmbfit.sky.fits import read_column, read_mask_product
+from cmbfit.sky.harmonic import Alm, lmax_of, scale_alm
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.fields import Field
 from cmbfit.spectra.master import Transfer
 from cmbfit.spectra.multi import mean_alms, split_noise
-from cmbfit.spectra.templates import monopole_dipole
+from cmbfit.spectra.templates import CleanedModes, monopole_dipole
 from cmbfit.spectra.transforms import FieldAlms
 from cmbfit.survey.products import mask_label, read_alms
 
@@ -37,6 +39,18 @@ class Cleaning:
     alms: Sequence[Sequence[FieldAlms]]
     b: Array
     covariance: Array
+
+    def modes(self, response: Alm, transfer: Transfer) -> CleanedModes:
+        """Return what the fit's chance correlation with the sky takes from a field.
+
+        Parameters
+        ----------
+        response : ndarray, shape (k, 2, n)
+            Of b to the sky's coefficients without beam (:attr:`~cmbfit.sky.template_fit.TemplateFit.sky_response`).
+        """
+        g = np.array([[mean.e, mean.b] for mean in map(mean_alms, self.alms)])
+        beam = transfer.p[: lmax_of(response) + 1]
+        return CleanedModes(g, scale_alm(response, np.divide(1, beam, out=0 * beam, where=beam > _FLOOR)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +106,7 @@ class FieldFiles:
         See :class:`~cmbfit.spectra.fields.Field`.
     templates : sequence over templates of sequences over splits
     coefficients : mapping, optional
-        "b" and "covariance_b" of the fit.
+        "b", "covariance_b" and "response" of the fit.
     stated_noise : bool
         Whether the weights of the splits are inverse noise variances of white noise in I, 1/uK^2.
     """
@@ -103,11 +117,14 @@ class FieldFiles:
     mask: str
     beam: str
     templates: Sequence[Sequence[str]] = ()
-    coefficients: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    coefficients: Mapping[str, Any] = field(default_factory=dict)
     stated_noise: bool = True
     mask_p: str = ""
     survey: str = ""
 
+
+_FLOOR = 1e-2
+"""Of a beam that is divided out."""
 
 _COLUMNS = "ell t e b"
 
@@ -179,8 +196,15 @@ def read_field(files: FieldFiles) -> SurveyField:
     )  # fmt: skip
     if not templates:
         return SurveyField(made, alms)
-    b, covariance = (np.asarray(files.coefficients[k], dtype=np.float64) for k in ("b", "covariance_b"))
-    return SurveyField(made, alms, Cleaning(templates, b, covariance))
+    wanted = ("b", "covariance_b", "response")
+    if missing := set(wanted) - set(files.coefficients):
+        raise SpectrumError(
+            f"field {files.name!r}: coefficients without {sorted(missing)}; fit the templates again"
+        )
+    b, covariance, response = (np.asarray(files.coefficients[k], dtype=np.float64) for k in wanted)
+    cleaning = Cleaning(templates, b, covariance)
+    cleaned = cleaning.modes(response[..., 0] + 1j * response[..., 1], transfer)
+    return SurveyField(replace(made, cleaned=cleaned), alms, cleaning)
 
 
 def read_fields(files: Sequence[FieldFiles], bins: Bins) -> list[SurveyField]:

@@ -315,6 +315,11 @@ class CambTheory(OnDevice):
         self._lensed = lensed
 
     @property
+    def title(self) -> str:
+        """What fits call it."""
+        return " + ".join(["LCDM", *self.parameters[6:]]) + " by CAMB"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Code, version and every pinned setting."""
         record = {"code": "camb", "version": camb.__version__, **asdict(self._settings)}

@@ -15,7 +15,7 @@ rule compute_evidence:
     output:
         **(
             {"samples": "<results>/evidence/{model}.samples.h5"}
-            if PLAN.evidence_method == "nested"
+            if PLAN.evidence_method in ("nested", "tempered")
             else {}
         ),
         record="<results>/evidence/{model}.json",

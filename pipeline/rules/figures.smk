@@ -153,6 +153,46 @@ rule plot_distances:
         " > {log:q} 2>&1"
 
 
+rule plot_foregrounds:
+    input:
+        **posterior(summary="<results>/chains/{fit}.summary.json"),
+    output:
+        **figure("foregrounds_{fit}", "foregrounds", "Fits", "foregrounds by frequency"),
+    log:
+        "<logs>/plot_foregrounds/{fit}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        uses=uses,
+        code=code("plot_foregrounds", of_fits=True),
+    shell:
+        "python -m pipeline plot_foregrounds --summary={input.summary:q} --fit={params.fit:q} --output={output.png:q}"
+        " > {log:q} 2>&1"
+
+
+rule plot_amplitudes:
+    input:
+        **posterior(samples="<results>/chains/{fit}.samples.h5"),
+    output:
+        **figure("amplitudes_{fit}", "amplitudes", "Fits", "foreground amplitudes"),
+    log:
+        "<logs>/plot_amplitudes/{fit}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=fit_memory,
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        uses=uses,
+        code=code("plot_amplitudes", of_fits=True),
+    shell:
+        "python -m pipeline plot_amplitudes --samples={input.samples:q} --fit={params.fit:q} --output={output.png:q}"
+        " > {log:q} 2>&1"
+
+
 rule plot_chains:
     input:
         lambda wc: PLAN.chains(wc.fit),
@@ -186,3 +226,40 @@ rule plot_posterior:
         code=code("plot_posterior"),
     shell:
         "python -m pipeline plot_posterior --samples={input:q} --fit={params.fit:q} --output={output.png:q} > {log:q} 2>&1"
+
+
+if PLAN.several_data:
+
+    rule plot_together:
+        input:
+            expand("<results>/figures/residuals_{fit}.csv", fit=list(PLAN.fits)),
+        output:
+            **figure("together", "together", "Spectra", "all fitted data together"),
+        log:
+            "<logs>/plot_together.log",
+        priority: 10
+        conda:
+            ENVIRONMENT
+        params:
+            label=next(iter(PLAN.fits.values())).title,
+            code=code("plot_together"),
+        shell:
+            "python -m pipeline plot_together --residuals {input:q} --label={params.label:q} --output={output.png:q} > {log:q} 2>&1"
+
+
+rule plot_power:
+    input:
+        samples="<results>/chains/{fit}.samples.h5",
+        summary="<results>/chains/{fit}.summary.json",
+    output:
+        **figure("power_{fit}", "power", "Fits", "primordial power"),
+    log:
+        "<logs>/plot_power/{fit}.log",
+    priority: 10
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("plot_power"),
+    shell:
+        "python -m pipeline plot_power --samples={input.samples:q} --summary={input.summary:q} --output={output.png:q}"
+        " > {log:q} 2>&1"

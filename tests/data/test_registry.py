@@ -59,8 +59,7 @@ PRINTED = {
 UNPINNED = (
     "wmap9",
     "planck_pr3",
-    "planck2018_lensing_aggressive",
-    "planck2018_lensing_cmb_marged",
+    "planck_pr4_lollipop",
     "spt3g_d1_lite",
     "des_sn5yr",
 )
@@ -223,6 +222,7 @@ def test_every_https_host_is_a_data_site() -> None:
         "irsa.ipac.caltech.edu",
         "lambda.gsfc.nasa.gov",
         "nasa-lambda.s3.amazonaws.com",
+        "portal.nersc.gov",
         "raw.githubusercontent.com",
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.likelihood import Gaussian
+from cmbfit.likelihood import Gaussian, load_likelihood
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.foregrounds import Bandpass, DustAndSynchrotron
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
@@ -45,6 +45,11 @@ def at_amplitude(dl: dict[str, np.ndarray]) -> Callable[[Any, torch.Tensor], tor
 
 
 X = torch.tensor([1.0, 1.2], dtype=torch.float64)
+
+
+def test_log_normal_bins_move(moves: Check) -> None:
+    like = load_likelihood("planck2018_lowl_ee_lognormal")
+    moves(like, at_amplitude({"ee": np.full(30, 0.05)}), X)
 
 
 def test_pixel_likelihoods_move(moves: Check, rng: np.random.Generator) -> None:

@@ -64,7 +64,10 @@ def at_walls() -> Known:
     low, high = (scipy.stats.norm.cdf((x - mean) / width) for x in (-10, 10))
     norm = -float(np.log(width).sum())
     return Known(
-        [-10.0] * 8, 10.0, lambda x: norm + _log_normal((x - mean) / width), float(np.log((high - low) / 20).sum())
+        [-10.0] * 8,
+        10.0,
+        lambda x: norm + _log_normal((x - mean) / width),
+        float(np.log((high - low) / 20).sum()),
     )
 
 
@@ -99,7 +102,9 @@ def bananas(n: int, extra: int) -> Known:
         u, v = t[:, 0 : 2 * n : 2], t[:, 1 : 2 * n : 2]
         return -0.5 * (np.square(1 - u) + 10 * np.square(v - u**2)).sum(1) + _log_normal(t[:, 2 * n :])
 
-    return Known([-3, -1] * n + [-10] * extra, [3, 9] * n + [10] * extra, log_like, n * one - extra * math.log(20))
+    return Known(
+        [-3, -1] * n + [-10] * extra, [3, 9] * n + [10] * extra, log_like, n * one - extra * math.log(20)
+    )
 
 
 def cut_prior() -> Known:

@@ -73,7 +73,9 @@ def test_a_model_with_a_parameter_held_has_the_density_ratio_of_savage_and_dicke
     """Z(c = 0)/Z = p(c = 0 | data)/pi(c = 0), in closed form for a normal."""
     whole = problem()
     task = [EvidenceTask(p, Start(START, SCALE), 2) for p in (whole, restrict(whole, {"c": 0.0}))]
-    larger, smaller = (measure_evidence(t, {"method": "tempered", "draws": 4000, "particles": 400}) for t in task)
+    larger, smaller = (
+        measure_evidence(t, {"method": "tempered", "draws": 4000, "particles": 400}) for t in task
+    )
     mean, covariance, _, _ = closed_form(whole)
     ratio = -0.5 * mean[2] ** 2 / covariance[2, 2] - 0.5 * np.log(2 * np.pi * covariance[2, 2]) + np.log(6.0)
     assert smaller.log_z is not None
@@ -165,7 +167,9 @@ def test_a_mixture_is_a_density(rng: np.random.Generator) -> None:
     assert len(mixture) == 2
     axis = np.linspace(-40, 40, 1601)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    assert np.exp(mixture.log_density(grid)).sum() * 0.05**2 == pytest.approx(1, abs=2e-3)  # tails beyond the grid
+    assert np.exp(mixture.log_density(grid)).sum() * 0.05**2 == pytest.approx(
+        1, abs=2e-3
+    )  # tails beyond the grid
     drawn = mixture.draw(40_000, rng)
     np.testing.assert_allclose(drawn.mean(0), points.mean(0), atol=0.06)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(points.T), atol=0.25)

@@ -278,6 +278,22 @@ def test_folded_with_the_cmb_it_is_the_same(emulator: LinearEmulator) -> None:
         assert gradient[0, i].item() == pytest.approx(slope, rel=1e-5)
 
 
+@pytest.mark.parametrize("horizon", ["free", "computed"])
+def test_folded_without_the_cmb_it_is_the_same(horizon: str) -> None:
+    """With M sampled; a set of another kind is not folded, with the reason."""
+    union3 = {"union3": {"priors": {"M_union3": {"uniform": [-1, 1]}}}}
+    theory = {"class": "background", "options": {"horizon": horizon, "extra": ["w", "wa"]}}
+    section = {"data": ["desi_dr2", union3], "theory": theory}
+    posterior = build_posterior(complete_fit("x", section, "lcdm_planck2018"))
+    assert posterior.not_folded is None
+    assert posterior.fold_difference is not None
+    assert posterior.fold_difference < 1e-7
+    early = {"w": -0.1, "wa": 0.5}  # dark energy before recombination: no fit goes there
+    point = {"omegam": 0.3, "hrdrag": 100, "ombh2": 0.022, "omch2": 0.12, "H0": 68, "M_union3": 0.0} | early
+    row = torch.tensor([[float(point[p]) for p in posterior.parameters]], dtype=torch.float64)
+    assert torch.isneginf(posterior.log_prob(row)).all()
+
+
 def test_splines_are_exact_for_cubics(rng: np.random.Generator) -> None:
     x, y = np.sort(rng.uniform(0, 3, 9)), np.sort(rng.uniform(-1, 1, 7))
     cubic = lambda a, b: (1 + a - 2 * a**2 + 0.3 * a**3) * (2 - b + b**3)

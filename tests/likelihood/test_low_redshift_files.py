@@ -14,6 +14,7 @@ import yaml
 from cmbfit.errors import CmbfitError, DataError, LikelihoodError
 from cmbfit.likelihood import load_likelihood
 from cmbfit.likelihood.datasets import dataset_names
+from cmbfit.likelihood.datasets.catalog import description
 from tests.likelihood.test_low_redshift import DOWNLOADED, EMBEDDED, background, flat
 
 
@@ -145,3 +146,21 @@ def test_inverse_covariances_that_are_none(tmp_path: Path) -> None:
         np.savez(tmp_path / "cov.npz", **arrays)
         with pytest.raises((DataError, LikelihoodError), match=message):
             load_likelihood(str(path))
+
+
+def test_a_table_like_that_of_des(tmp_path: Path) -> None:
+    """DES-SN5YR's description on a file of its layout: commas, errors added to a systematic covariance without names."""
+    spec = dict(description("des5yr"))
+    rows = [
+        "CID,IDSURVEY,zCMB,zHD,zHEL,MU,MUERR_FINAL",
+        "1,10,0.1,0.1,0.1,38.3,0.1",
+        "2,10,0.2,0.2,0.2,40.0,0.2",
+    ]
+    (tmp_path / spec["table"]).write_text("\n".join(rows) + "\n")
+    (tmp_path / spec["covariance"]).write_text("2\n0.01\n0.001\n0.001\n0.02\n")
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(spec | {"files": [spec["table"], spec["covariance"]]}))
+    like = load_likelihood(str(path))
+    expected = np.array([[0.01 + 0.1**2, 0.001], [0.001, 0.02 + 0.2**2]])
+    np.testing.assert_allclose(like.covariance, expected, rtol=1e-12)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(like.data, [38.3, 40.0])  # type: ignore[attr-defined]

@@ -29,9 +29,12 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary: dict[str, Any] = copy.deepcopy(SUMMARY)
     fit = summary["fits"]["lcdm"]
     names = [*LCDM, *DERIVED, "A_planck"]
-    fit["parameters"] = {name: fit["parameters"]["ombh2"] for name in names}
+    fit["parameters"] = dict.fromkeys(names, fit["parameters"]["ombh2"])
     fit["correlations"] = {"names": names, "matrix": np.full((len(names), len(names)), -0.73).tolist()}
-    remarks = ["the bispectrum excludes more of it than the power spectrum does, by a limit that stands elsewhere " * 3]
+    remarks = [
+        "the bispectrum excludes more of it than the power spectrum does, by a limit that stands elsewhere "
+        * 3
+    ]
     models = [{**m, "remarks": remarks, "published": "nothing of this width " * 6} for m in TABLE["models"]]
     summary["products"] = {
         "models": {"tables": [{**TABLE, "models": models}]}, "predictive": {"fits": [PREDICTIVE]}, "tension": {"pairs": {"x": TENSION}}
@@ -199,13 +202,17 @@ def test_every_table_is_reached_by_keyboard(browser: Any, page_file: Path) -> No
     wanted = page.evaluate(f"{boxes}.length")
     assert wanted > 10
     assert page.evaluate(f"{boxes}.every((e) => e.tabIndex === 0)")
-    assert page.evaluate(f"{boxes}.filter((e) => e.matches('.wide')).every((e) => e.getAttribute('aria-label') !== 'table')")
+    assert page.evaluate(
+        f"{boxes}.filter((e) => e.matches('.wide')).every((e) => e.getAttribute('aria-label') !== 'table')"
+    )
     # by the key itself
     page.evaluate(f"{boxes}[1].previousElementSibling?.scrollIntoView()")
     reached = set()
     for _ in range(150):
         page.keyboard.press("Tab")
-        if name := page.evaluate("document.activeElement.matches('.wide') && document.activeElement.getAttribute('aria-label')"):
+        if name := page.evaluate(
+            "document.activeElement.matches('.wide') && document.activeElement.getAttribute('aria-label')"
+        ):
             reached.add(name)
     assert len(reached) > 3
 

@@ -84,7 +84,12 @@ def test_the_end_is_told_from_a_failure(run: Path) -> None:
     result = CliRunner().invoke(app, ["watch", str(run)])
     assert result.exit_code == 1
     assert "mine: 1 of 41 steps; ended with errors in sample_posterior, gate" in result.stdout
-    write_log(home, LOG + FINISHED + "Will exit after finishing currently running jobs (scheduler).\nElapsed time: 0:01:00\n")
+    write_log(
+        home,
+        LOG
+        + FINISHED
+        + "Will exit after finishing currently running jobs (scheduler).\nElapsed time: 0:01:00\n",
+    )
     result = CliRunner().invoke(app, ["watch", str(run)])
     assert result.exit_code == 1
     assert "mine: 1 of 41 steps; stopped before its end" in result.stdout

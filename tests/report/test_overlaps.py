@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cmbfit.errors import DataError
 from cmbfit.figures.hawking import plot_emission
 from cmbfit.figures.look_elsewhere import plot_look_elsewhere
 from cmbfit.figures.maps import plot_maps, plot_masks
 from cmbfit.figures.models import plot_models
 from cmbfit.figures.nulls import plot_nulls
+from cmbfit.figures.power import plot_power, power_table
 from cmbfit.figures.reweight import plot_reweighting
-from cmbfit.figures.style import new_figure, style
+from cmbfit.figures.style import new_figure, read_table, save_figure, style
 from cmbfit.figures.tension import plot_tensions
+from cmbfit.figures.together import COLUMNS, join_tables, plot_together
+from cmbfit.inference.products import Samples
 from cmbfit.sky.maps import Mask, StokesMap
 
 from .overlaps import text_overlaps
@@ -109,3 +114,53 @@ def test_look_elsewhere() -> None:
 
 def test_hawking() -> None:
     assert text_overlaps(plot_emission()) == []
+
+
+def test_all_data_together(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Two fits that share a data set; tables as they lie beside figures."""
+
+    def table(name: str, pairs: tuple[str, ...], last: int) -> dict[str, np.ndarray]:
+        ell = np.linspace(30, last, 40)
+        n = len(pairs) * len(ell)
+        columns = {
+            "ell": np.tile(ell, len(pairs)),
+            "dl": 1000 + rng.normal(size=n),
+            "sigma": np.ones(n),
+            "model": np.full(n, 1e3),
+        }
+        return {"data_set": np.full(n, name), "pair": np.repeat(pairs, len(ell)), **columns}
+
+    first, second = table("planck", ("tt", "te", "ee"), 2000), table("ground", ("te", "ee"), 4000)
+    joined = {key: np.concatenate([first[key], second[key]]) for key in first}
+    for name, columns in (("a", first), ("b", joined)):
+        with style():
+            save_figure(new_figure(1, 1), tmp_path / name, columns)
+    found = join_tables([read_table(tmp_path / "a.csv"), read_table(tmp_path / "b.csv")])
+    for key in COLUMNS:  # the shared one once, exactly as it was
+        np.testing.assert_array_equal(found[key], joined[key])
+    fig = plot_together(found, "LCDM, Planck 2018 plik-lite + 2-bin low-l TT + low-l EE")
+    assert len(fig.axes) == 3
+    assert text_overlaps(fig) == []
+    with pytest.raises(DataError, match="none of the fits has Gaussian bandpowers"):
+        join_tables([{key: np.array([]) for key in COLUMNS}])
+
+
+def test_power_is_the_power_law_of_its_parameters(rng: np.random.Generator) -> None:
+    """At the pivot A_s alone, and a decade below, where n_s - 1 lifts it; running is the known second-order term."""
+    log_a, ns, nrun = 3.044, 0.965, 0.01
+    values = np.tile([log_a, ns], (50, 1))
+    samples = Samples(("logA", "ns"), [values], [np.zeros(50)], 2, {})
+    table = power_table(samples, points=501)
+    k, middle = table["k_per_mpc"], table["q50"]
+    np.testing.assert_allclose(middle, np.exp(log_a) * 1e-10 * (k / 0.05) ** (ns - 1), rtol=1e-12)
+    running = Samples(
+        ("logA", "ns", "nrun"), [np.column_stack([values, np.full(50, nrun)])], [np.zeros(50)], 3, {}
+    )
+    ratio = power_table(running, points=501)["q97.5"] / middle
+    np.testing.assert_allclose(ratio, np.exp(0.5 * nrun * np.log(k / 0.05) ** 2), rtol=1e-12)
+    data = [
+        {"title": "Planck 2018 plik-lite TT, TE, EE (l >= 30)", "sky": {"planck": {"tt": [30, 2508]}}},
+        {"title": "Planck 2018 low-l TT", "sky": {"planck": {"tt": [2, 29]}}},
+        {"title": "a prior", "sky": {}},
+    ]
+    assert text_overlaps(plot_power(table, data, "LCDM")) == []

@@ -11,7 +11,7 @@ import pytest
 from cmbfit.sky import Mask, StokesMap, apodise
 from cmbfit.sky.harmonic import Alm, alm2cl, alm2map, map2alm
 from cmbfit.spectra.correlations import FieldCorrelations
-from cmbfit.spectra.coupling import Coupling, coupling, master_matrix
+from cmbfit.spectra.coupling import Coupling, coupling
 from cmbfit.spectra.covariance import pseudo_covariance
 from cmbfit.spectra.fields import Field, Noise
 from cmbfit.spectra.master import Transfer
@@ -91,14 +91,14 @@ def fit(skies: Skies, bb_over_ee: float) -> tuple[float, float, float]:
     c2: Coupling = coupling(mask_spectrum(mask, 2 * LMAX, power=2), LMAX)
     c = coupling(mask_spectrum(mask, 2 * LMAX), LMAX)
     ee = spectrum()
-    pp, mm = master_matrix(c.xpp), master_matrix(c.xmm)
+    pp, mm = (c.matrix(x) * (2 * np.arange(LMAX + 1) + 1) for x in ("xpp", "xmm"))
     w2 = mask.moment(2)
     e, b = (pp @ ee + mm @ (bb_over_ee * ee)) / w2, (mm @ ee + pp @ (bb_over_ee * ee)) / w2
     s = e + b
     sd = x.std(axis=0)
-    mixing = np.outer(s, s) * c2.xmm
+    mixing = np.outer(s, s) * c2.matrix("xmm")
     eebb, ebeb = x[:, 0].T @ x[:, 1] / n, x[:, 2].T @ x[:, 2] / n
-    plain = 0.5 * (np.outer(e, b) + np.outer(b, e)) * c2.xpp
+    plain = 0.5 * (np.outer(e, b) + np.outer(b, e)) * c2.matrix("xpp")
     apart = predicted(mask, bb_over_ee)["ebeb"] + 0.25 * mixing
     errors = np.outer(sd[0], sd[1]), np.outer(sd[2], sd[2])
     return (

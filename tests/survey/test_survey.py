@@ -175,6 +175,18 @@ def test_field_from_files_with_two_masks(tmp_path: Path, rng: np.random.Generato
         field_alms(made.field, LMAX)
     with pytest.raises(SpectrumError, match="another mask"):
         read_fields([replace(files, mask_p="")], BINS)
+    # a fit of templates: its response to the sky comes with the field, less the beam
+    u = rng.standard_normal((1, 2, 6, 2))
+    fit = {"b": [0.1], "covariance_b": [[1e-4]], "response": u.tolist()}
+    found = read_fields([replace(files, templates=[files.alms], coefficients=fit)], BINS)[0].field.cleaned
+    assert found is not None
+    np.testing.assert_allclose(found.u, u[..., 0] + 1j * u[..., 1])
+    np.testing.assert_allclose(found.g[0, 0], np.mean([read_alms(x).e for x in files.alms], axis=0))
+    with pytest.raises(SpectrumError, match=r"without \['response'\]; fit the templates again"):
+        read_fields(
+            [replace(files, templates=[files.alms], coefficients={k: fit[k] for k in ("b", "covariance_b")})],
+            BINS,
+        )
     (tmp_path / "beam.txt").write_text("0 1\n1 1\n")
     with pytest.raises(SpectrumError, match="ell t e b"):
         read_beam_table(tmp_path / "beam.txt")

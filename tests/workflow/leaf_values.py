@@ -207,6 +207,16 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "fits.*.sampler.moves": ("default", "fits.lcdm_planck2018.sampler.moves", "stretch"),
     "fits.*.theory.class": ("own", "fits.lcdm_planck2018.theory.class", "mine.py:B"),
     "fits.*.theory.options": ("own", "fits.lcdm_planck2018.theory.options", {"a": 2}),
+    "fits.*.reference.correlations.parameters": (
+        "default",
+        "fits.lcdm_planck2018.reference.correlations.parameters",
+        ["omch2", "ombh2", "theta_mc", "tau", "logA", "ns"],
+    ),
+    "fits.*.reference.correlations.lower": (
+        "default",
+        "fits.lcdm_planck2018.reference.correlations.lower",
+        [[1], [0, 1], [0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0.9, 1], [0, 0, 0, 0, 0, 1]],
+    ),
     "fits.*.published": ("early", "fits.power_law.published", "x"),
 }  # fmt: skip
 
@@ -246,6 +256,7 @@ REACHES: dict[str, set[str]] = {
     "theory.emulator.train.design.*": {"compute_theory"},
     "theory.emulator.train.network.*": {"compare_emulators"},
     "theory.emulator.check.draws": {"compute_exact"},
+    "theory.emulator.check.least": {"compute_exact"},
     "theory.emulator.check.*": {"check_emulator", "reweight"},
     "likelihood.reference.*": {"check_likelihood"},
     "look_elsewhere.*": {"search_features"},
@@ -260,4 +271,5 @@ REACHES: dict[str, set[str]] = {
     "fits.*.sampler.*": {"sample_posterior"},
     "fits.*.gate.*": {"publish_chains"},
     "fits.*.show": {"plot_posterior"},
+    "fits.*.reference.correlations.*": {"plot_posterior"},
 }  # fmt: skip

@@ -22,6 +22,7 @@ KINDS: Registry[Reader] = Registry(
         "supernovae": "cmbfit.likelihood.datasets.supernovae:read",
         "bicep": "cmbfit.likelihood.datasets.bicep:read",
         "aps_lensing": "cmbfit.likelihood.datasets.aps_lensing:read",
+        "lollipop": "cmbfit.likelihood.datasets.lollipop:read",
         "elica": "cmbfit.likelihood.datasets.elica:read",
         "mock": "cmbfit.likelihood.datasets.mock:read",
         "wmap7_pixels": "cmbfit.likelihood.pixel.datasets:read_wmap7_pixels",

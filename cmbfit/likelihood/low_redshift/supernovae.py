@@ -1,6 +1,6 @@
 r"""Supernovae of type Ia: magnitudes against luminosity distances, one unknown absolute magnitude.
 
-.. math:: m_i = 5 \log_{10} \frac{(1 + z_i^{hel}) D_M(z_i)}{10\,\mathrm{pc}} + M + \mathrm{noise}.
+.. math:: m_i = 5 \log_{10} \frac{(1 + z_{\odot,i}) D_M(z_i)}{10\,\mathrm{pc}} + M + \mathrm{noise}.
 
 With a flat prior on M the marginal likelihood is again Gaussian: the whitened residual without its part along the whitened
 column of ones (Goliath et al. 2001, astro-ph/0104009, appendix); constants are dropped, so that chi2 is the one of the best M.

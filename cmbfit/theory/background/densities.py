@@ -138,5 +138,7 @@ class Densities(OnDevice):
         self, parameters: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:  # shape: () or (batch,)
         """Return omega of the massive neutrinos' state today, what CAMB calls omnuh2 when it has mass."""
-        given = torch.as_tensor(parameters.get("mnu", default_of("mnu")), dtype=self._log.dtype)
+        given = torch.as_tensor(
+            parameters.get("mnu", default_of("mnu")), dtype=self._log.dtype, device=self._log.device
+        )
         return OMEGA_MASSLESS * STATE * self._neutrinos(given / _T_NEUTRINO)

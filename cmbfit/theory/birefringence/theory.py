@@ -28,6 +28,8 @@ class RotatedTheory(OnDevice):
         Shipped name or folder.
     """
 
+    title = "LCDM + rotation of polarisation"
+
     def __init__(self, emulator: str = "lcdm_planck2018") -> None:
         self._base = load_emulator(emulator)
         self.parameters = (*self._base.parameters, "beta")

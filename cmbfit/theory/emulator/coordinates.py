@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
 from cmbfit.errors import ConfigError
@@ -81,3 +83,41 @@ class Coordinates:
         column = self._columns[2]
         z = reionisation_redshift(ob, oc, tau)[:, None]
         return torch.cat([theta[:, :column], z, theta[:, column + 1 :]], dim=1)
+
+    def of_columns(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters[, batch])
+    ) -> np.ndarray:  # shape: (n_parameters[, batch])
+        """Return the coordinates of points in columns, in numpy."""
+        if self.kind == "tau":
+            return theta
+        out = theta.copy()
+        ob, oc, tau = _numbers(theta, self._columns)
+        omega_m = ob + oc + _OMEGA_NU_H2
+        out[self._columns[2]] = ((_H + _PER_TAU * tau * omega_m / ob) / omega_m**0.5) ** (2 / 3) - 1
+        return out
+
+    def pull_back(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters[, batch])
+        gradient: np.ndarray,  # shape: (n_parameters[, batch])
+    ) -> np.ndarray:  # shape: (n_parameters[, batch])
+        """Return the gradient by the parameters from that by the coordinates, which is overwritten."""
+        if self.kind == "tau":
+            return gradient
+        i, j, k = self._columns
+        ob, oc, tau = _numbers(theta, self._columns)
+        omega_m = ob + oc + _OMEGA_NU_H2
+        inner = _H + _PER_TAU * tau * omega_m / ob
+        # 1 + z = (inner / sqrt(omega_m))^(2/3)
+        of_log = gradient[k] * (2 / 3) * (inner / omega_m**0.5) ** (2 / 3)
+        by_omega_m = _PER_TAU * tau / ob / inner - 0.5 / omega_m
+        gradient[i] += of_log * (by_omega_m - _PER_TAU * tau * omega_m / (ob * ob * inner))
+        gradient[j] += of_log * by_omega_m
+        gradient[k] = of_log * _PER_TAU * omega_m / (ob * inner)
+        return gradient
+
+
+def _numbers(theta: np.ndarray, columns: Sequence[int]) -> list[Any]:
+    """Return rows of theta; Python's numbers of a single point, which cost a tenth of numpy's."""
+    return [theta.item(i) if theta.ndim == 1 else theta[i] for i in columns]

@@ -87,6 +87,18 @@ class LinearEmulator(OnDevice):
         """Return the factor on low-l EE and lensing, A_s up to a constant."""
         return torch.exp(theta[:, self._logA] - LOGA_PIVOT)
 
+    def log_amplitude(self, source: str) -> tuple[dict[int, float], float]:
+        """Return ln of a source's factor, linear in the parameters: coefficients by column, and the constant.
+
+        The same as :meth:`block_amplitude`, and :meth:`scalar_amplitude` for ``lowl_ee``; of ``template`` it is 0.
+        """
+        scalar, damped = {"template": (0, 0), "lensing": (1, 0), "lowl_ee": (1, 0), "bb": (1, 1)}.get(
+            source, (0, 1)
+        )
+        linear = {self._logA: float(scalar + damped), self._tau: -2.0 * damped}
+        constant = -scalar * LOGA_PIVOT - damped * (LOGA_PIVOT - 2 * TAU_PIVOT)
+        return {i: c for i, c in linear.items() if c}, constant
+
     def block_amplitude(
         self,
         name: str,

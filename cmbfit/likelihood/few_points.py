@@ -1,0 +1,446 @@
+"""ln (L prior) and its gradient of a few points on a CPU, in numpy: the arrays of the folded posterior, without torch's calls.
+
+Minimisers, Metropolis chains and Cobaya ask for one point at a time, walkers for some tens. What torch does with them is
+0.4 ms of launches around 20 microseconds of arithmetic; here it is some forty numpy calls and, for the gradient, the chain rule by
+hand. The plan is the folded ln L's own (its matrices are shared), so that there is one posterior and not two; of what it
+cannot do (imprints of primordial models, multi-frequency sets, distances, priors of other shapes) :func:`few_points` returns None, and torch
+computes as ever.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from cmbfit.likelihood.evaluation import EvaluationCounts
+from cmbfit.likelihood.few_rows import FewRows
+
+if TYPE_CHECKING:
+    from cmbfit.likelihood.folded import FoldedLogLikelihood
+    from cmbfit.likelihood.log_likelihood import Restricted
+    from cmbfit.likelihood.posterior import Posterior
+    from cmbfit.likelihood.prior_table import PriorTable
+    from cmbfit.likelihood.simall import TabulatedSpectrum
+
+MOST = 256
+"""Points from which torch is as fast or faster; measured in benchmarks/latency.py."""
+
+
+class FewLogLikelihood(Protocol):
+    """ln L of a few points."""
+
+    def __call__(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters[, batch])
+        *,
+        slope: bool,
+    ) -> tuple[Any, np.ndarray | None]:  # shapes: (batch,) or (), as theta
+        """Return ln L, -inf or NaN where there is none, and its gradient if that is wanted."""
+        ...
+
+
+class FewFolded:
+    """Ln L of a linear-decoder emulator; see :class:`~cmbfit.likelihood.folded.FoldedLogLikelihood`.
+
+    Parameters
+    ----------
+    folded : FoldedLogLikelihood
+        On the CPU, without imprint and multi-frequency sets.
+    """
+
+    def __init__(self, folded: FoldedLogLikelihood) -> None:
+        names = (*folded._parameters, *folded._nuisances)
+        emulator = folded._emulator
+        self._coordinates, self._n_own = emulator.coordinates, len(folded._parameters)
+        self._rows = FewRows(folded._rows)
+        blocks = self._rows.blocks
+        self._exponential = blocks.get("lowl_ee")
+        self._n = len(names)
+
+        def scale(source: str, powers: tuple[tuple[str, float], ...], unit: float = 1.0) -> _Scale:
+            linear, constant = emulator.log_amplitude(source)
+            return _Scale(linear, constant - math.log(unit), {names.index(n): p for n, p in powers})
+
+        self._parts = []
+        for part in folded._parts:
+            groups, start = [], 0
+            for source, powers in part.groups:
+                where = blocks[source]
+                size = where.stop - where.start
+                matrix = None if part.matrix is None else part.matrix[:, start : start + size].numpy()
+                groups.append((where, scale(source, powers), matrix))
+                start += size
+            self._parts.append((part.target.numpy(), float(part.norm), groups))
+        self._tables = []
+        for like in folded._tables:
+            first = blocks["lowl_ee"].start - 2
+            rows = slice(first + like.lmin, first + like.lmax + 1)
+            unit = scale("lowl_ee", tuple((name, -2.0) for name in like.info.nuisance), like.step)
+            self._tables.append((_Table(like), rows, unit))
+        self._direct: list[tuple[int, Any, float]] = [
+            (names.index(x.parameter), x.mean, x.std) for x in folded._direct
+        ]
+        self.tables = tuple(like.info.name for like in folded._tables)
+
+    def model(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return what whitened data of unit noise, a list of shape (n_directions[, batch]), and direct measurements scatter around."""
+        columns: Sequence[Any] = theta
+        rows, _ = self._rows.values(self._coordinates.of_columns(theta[: self._n_own]))
+        if self._exponential is not None:
+            np.exp(rows[self._exponential], out=rows[self._exponential])
+        parts = [_model(groups, [s(columns) for _, s, _ in groups], rows) for _, _, groups in self._parts]
+        return parts, [theta[column] for column, _, _ in self._direct]
+
+    def with_data(self, targets: Sequence[np.ndarray], measured: Sequence[np.ndarray]) -> FewFolded:
+        """Return the same with other data: those of :meth:`model`, a column for each point."""
+        out = copy.copy(self)
+        out._parts = [(t, norm, groups) for t, (_, norm, groups) in zip(targets, self._parts, strict=True)]
+        out._direct = [(c, m, std) for m, (c, _, std) in zip(measured, self._direct, strict=True)]
+        return out
+
+    def __call__(  # noqa: D102 (the protocol's)
+        self, theta: np.ndarray, *, slope: bool
+    ) -> tuple[Any, np.ndarray | None]:
+        columns: Sequence[Any] = theta.tolist() if theta.ndim == 1 else theta
+        own = theta[: self._n_own]
+        rows, way = self._rows.values(self._coordinates.of_columns(own))
+        if self._exponential is not None:
+            np.exp(rows[self._exponential], out=rows[self._exponential])
+        value: Any = 0.0
+        pull = np.zeros(rows.shape) if slope else None
+        gradient = np.zeros(theta.shape) if slope else None
+        for target, norm, groups in self._parts:
+            scales = [s(columns) for _, s, _ in groups]
+            residual = _model(groups, scales, rows)
+            np.subtract(_of(target, theta), residual, out=residual)
+            value = value + (norm - 0.5 * _squares(residual))
+            if pull is not None and gradient is not None:
+                for (where, s, matrix), factor in zip(groups, scales, strict=True):
+                    back = residual if matrix is None else matrix.T @ residual
+                    back = back * factor
+                    s.pull_back(gradient, columns, _products(rows[where], back))
+                    pull[where] += back
+        for table, where, s in self._tables:
+            factor = s(columns)
+            found, climb = table(rows[where] * factor)
+            value = value + found
+            if pull is not None and gradient is not None:
+                climb = climb * factor
+                s.pull_back(gradient, columns, _products(rows[where], climb))
+                pull[where] += climb
+        for column, mean, std in self._direct:
+            away = (columns[column] - mean) / std
+            value = value - 0.5 * away * away
+            if gradient is not None:
+                gradient[column] -= away / std
+        if pull is not None and gradient is not None:
+            if self._exponential is not None:
+                pull[self._exponential] *= rows[self._exponential]
+            gradient[: self._n_own] += self._coordinates.pull_back(own, self._rows.pull_back(way, pull))
+        return value, gradient
+
+
+def _model(groups: Sequence[tuple[slice, _Scale, np.ndarray | None]], scales: Sequence[Any], rows: np.ndarray) -> np.ndarray:
+    """Return the model in the data's directions."""
+    out = None
+    for (where, _, matrix), factor in zip(groups, scales, strict=True):
+        z = rows[where] * factor
+        z = z if matrix is None else matrix @ z
+        out = z if out is None else np.add(out, z, out=z)
+    assert out is not None  # every part has a group
+    return out
+
+
+def _of(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return a vector that broadcasts with points; an array with a column for each point as it is."""
+    return x if theta.ndim == 1 or x.ndim == 2 else x[:, None]
+
+
+def _products(a: np.ndarray, b: np.ndarray) -> Any:  # shape: (batch,) or ()
+    """Return the sum of a b over the first axis."""
+    return a.dot(b) if a.ndim == 1 else np.einsum("ij,ij->j", a, b)
+
+
+def _squares(x: np.ndarray) -> Any:
+    return _products(x, x)
+
+
+class _Table:
+    """ln L of tabulated multipoles, of positive D_l; see :class:`~cmbfit.likelihood.simall.TabulatedSpectrum`."""
+
+    def __init__(self, like: TabulatedSpectrum) -> None:
+        table, rise = like._table.numpy(), like._rise.numpy()
+        self._last = table.shape[1] - 1
+        # between row centres ln L = start + rise * position
+        start = table[:, :-1] - np.arange(self._last) * rise
+        self._start, self._rise = start.ravel(), rise.ravel()
+        self._first = np.arange(len(table)) * self._last
+
+    def __call__(
+        self,
+        position: np.ndarray,  # shape: (n_multipoles[, batch])
+    ) -> tuple[Any, np.ndarray]:  # shapes: (batch,) or (), as the positions
+        """Return ln L at D_l in units of the table's step, -inf beyond the table, and its slope by the position."""
+        position -= 0.5  # in rows' centres
+        high = position.max(0)
+        top = high if position.ndim == 1 else high.max()
+        inside = None
+        if not top < self._last - 1:  # NaN too
+            inside = high <= self._last
+            position = np.where(inside, position, 0.0)
+        index = position.astype(np.int64)
+        if inside is not None:
+            np.minimum(index, self._last - 1, out=index)
+        index += _of(self._first, position)
+        climb = self._rise.take(index)
+        total = self._start.take(index).sum(0) + _products(position, climb)
+        return (total if inside is None else np.where(inside, total, -np.inf)), climb
+
+
+class _Scale:
+    """exp(constant + sum_i c_i theta_i) prod_j theta_j^p_j.
+
+    Parameters
+    ----------
+    linear : mapping of int to float
+        c_i by column.
+    constant : float
+    powers : mapping of int to float
+        p_j by column.
+    """
+
+    def __init__(self, linear: dict[int, float], constant: float, powers: dict[int, float]) -> None:
+        self._linear, self._constant, self._powers = [*linear.items()], constant, [*powers.items()]
+
+    def __call__(self, theta: Sequence[Any]) -> Any:  # shape: (batch,) or ()
+        total: Any = self._constant
+        for column, factor in self._linear:
+            total = total + factor * theta[column]
+        out = math.exp(total) if isinstance(total, float) else np.exp(total)
+        for column, power in self._powers:
+            out = out * theta[column] ** power
+        return out
+
+    def pull_back(self, gradient: np.ndarray, theta: Sequence[Any], change: Any) -> None:
+        """Add `change`, that of the result by a relative change of this factor, to the gradient's columns."""
+        for column, factor in self._linear:
+            gradient[column] += factor * change
+        for column, power in self._powers:
+            gradient[column] += power * change / theta[column]
+
+
+class FewRestricted:
+    """A larger model's at fixed values of some of its parameters.
+
+    Parameters
+    ----------
+    whole : FewLogLikelihood
+    restricted : Restricted
+    """
+
+    def __init__(self, whole: FewLogLikelihood, restricted: Restricted) -> None:
+        names = restricted.parameters
+        self._whole, self._free = whole, [names.index(p) for p in restricted.free]
+        self._theta = np.array([restricted.fixed.get(p, 0.0) for p in names])
+
+    def __call__(  # noqa: D102 (the protocol's)
+        self, theta: np.ndarray, *, slope: bool
+    ) -> tuple[Any, np.ndarray | None]:
+        full = np.empty((len(self._theta), *theta.shape[1:]))
+        full[:] = _of(self._theta, theta)
+        full[self._free] = theta
+        value, gradient = self._whole(full, slope=slope)
+        return value, None if gradient is None else gradient[self._free]
+
+
+class FewPrior:
+    """Uniform, normal and joint normal priors; see :class:`~cmbfit.likelihood.prior_table.PriorTable`."""
+
+    def __init__(self, table: PriorTable) -> None:
+        self._walls = table._low.numpy(), table._high.numpy()
+        self._box = (table._box_low.numpy(), table._box_high.numpy()) if table._box_cuts else None
+        self._offset, self._weight = table._offset.numpy(), table._weight.numpy()
+        self._constant = float(table._constant)
+        self._joint = [(c.tolist(), m.numpy(), w.numpy().T) for c, m, w in table._joint]
+
+    @property
+    def normal(self) -> np.ndarray:  # shape: (n_parameters,), bool
+        """Which parameters have normal priors of their own."""
+        return self._weight != 0
+
+    def around(self, theta: np.ndarray, rng: np.random.Generator) -> FewPrior:
+        """Return normal priors as measurements repeated at points, shape (n_parameters, batch): with other means."""
+        out = copy.copy(self)
+        noise = np.where(self.normal[:, None], rng.standard_normal(theta.shape), 0.0)
+        out._offset = noise - theta * self._weight[:, None]
+        out._joint = [
+            (c, theta[c] + np.linalg.solve(w, rng.standard_normal((len(c), theta.shape[1]))), w)
+            for c, _, w in self._joint
+        ]
+        return out
+
+    def of_rows(self, rows: np.ndarray) -> FewPrior:
+        """Return the priors of some of the points that :meth:`around` made them for."""
+        out = copy.copy(self)
+        out._offset, out._joint = self._offset[:, rows], [(c, m[:, rows], w) for c, m, w in self._joint]
+        return out
+
+    def __call__(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters[, batch])
+        *,
+        slope: bool,
+    ) -> tuple[Any, np.ndarray | None, Any, Any]:
+        """Return the log prior and its gradient, who is inside the priors' support, and who is inside the box too."""
+        allowed = _between(theta, *self._walls)
+        inside = allowed if self._box is None else allowed & _between(theta, *self._box)
+        weight = _of(self._weight, theta)
+        white = theta * weight
+        white += _of(self._offset, theta)
+        value = self._constant - 0.5 * _squares(white)
+        gradient = -white * weight if slope else None
+        for columns, mean, whitening in self._joint:
+            residual = whitening @ (theta[columns] - _of(mean, theta))
+            value = value - 0.5 * _squares(residual)
+            if gradient is not None:
+                gradient[columns] -= whitening.T @ residual
+        return value, gradient, allowed, inside
+
+
+def _between(theta: np.ndarray, low: np.ndarray, high: np.ndarray) -> Any:
+    return ((theta >= _of(low, theta)) & (theta <= _of(high, theta))).all(0)
+
+
+class FewPoints:
+    """ln (L prior) of a posterior.
+
+    Parameters
+    ----------
+    prior : FewPrior
+    log_like : FewLogLikelihood
+    """
+
+    def __init__(self, prior: FewPrior, log_like: FewLogLikelihood) -> None:
+        self.prior, self.log_likelihood = prior, log_like
+
+    def __call__(
+        self,
+        theta: np.ndarray,  # shape: (batch, n_parameters)
+        *,
+        slope: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray | None, EvaluationCounts]:  # shapes: (batch,), (batch, n_parameters)
+        """Return ln (L prior), -inf where it is zero, its gradient, zero there, and the reasons of zeros."""
+        batch = len(theta)
+        counts = EvaluationCounts(batch)
+        with np.errstate(all="ignore"):
+            if batch == 1:
+                return self._one(theta[0], slope, counts)
+            return self._several(np.ascontiguousarray(theta.T), slope, counts)
+
+    def several(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters, batch)
+    ) -> tuple[np.ndarray, np.ndarray]:  # shapes: (batch,), (batch, n_parameters)
+        """Return ln (L prior) and its gradient of points in columns, zero where it is -inf."""
+        with np.errstate(all="ignore"):
+            value, gradient, _ = self._several(theta, True, EvaluationCounts())
+        assert gradient is not None
+        return value, gradient
+
+    def log_like(
+        self,
+        theta: np.ndarray,  # shape: (n_parameters,)
+    ) -> float:
+        """Return ln L alone, which may be NaN."""
+        with np.errstate(all="ignore"):
+            try:
+                return float(self.log_likelihood(theta, slope=False)[0])
+            except (ZeroDivisionError, OverflowError):
+                return float(self.log_likelihood(theta[:, None], slope=False)[0][0])
+
+    def _one(
+        self, theta: np.ndarray, slope: bool, counts: EvaluationCounts
+    ) -> tuple[np.ndarray, np.ndarray | None, EvaluationCounts]:
+        prior, of_prior, allowed, inside = self.prior(theta, slope=slope)
+        value, gradient = -math.inf, None
+        if not inside:
+            counts.outside_prior, counts.outside_box = int(not allowed), int(allowed)
+        else:
+            try:
+                found, gradient = self.log_likelihood(theta, slope=slope)
+                value = float(found + prior)
+            except (ZeroDivisionError, OverflowError):  # Python's numbers raise where numpy's are infinite
+                return self._several(theta[:, None], slope, counts)
+            if not value < math.inf:  # NaN, and +inf, which comes from overflow as NaN does
+                counts.not_a_number, value = 1, -math.inf
+        if slope:
+            if value == -math.inf or gradient is None:
+                gradient = np.zeros_like(theta)
+            else:
+                gradient += of_prior
+            gradient = gradient[None]
+        return np.array([value]), gradient, counts
+
+    def _several(
+        self, theta: np.ndarray, slope: bool, counts: EvaluationCounts
+    ) -> tuple[np.ndarray, np.ndarray | None, EvaluationCounts]:
+        prior, of_prior, allowed, inside = self.prior(theta, slope=slope)
+        if inside.all():
+            value, gradient = self.log_likelihood(theta, slope=slope)
+            value += prior
+        else:
+            n_allowed, n_inside = int(np.count_nonzero(allowed)), int(np.count_nonzero(inside))
+            counts.outside_prior, counts.outside_box = theta.shape[1] - n_allowed, n_allowed - n_inside
+            value, gradient = np.full(theta.shape[1], -np.inf), np.zeros_like(theta) if slope else None
+            if n_inside:
+                found, change = self.log_likelihood(np.ascontiguousarray(theta[:, inside]), slope=slope)
+                value[inside] = found + prior[inside]
+                if gradient is not None:
+                    gradient[:, inside] = change
+        if not value.sum() < math.inf:
+            bad = ~(value < math.inf)
+            counts.not_a_number = int(bad.sum())
+            value[bad] = -math.inf
+        if gradient is None or of_prior is None:
+            return value, None, counts
+        gradient += of_prior
+        gradient[:, value == -math.inf] = 0.0
+        return value, gradient.T, counts
+
+
+def few_points(posterior: Posterior) -> FewPoints | None:
+    """Return what computes a few points of a posterior in numpy; None if its parts do not allow it."""
+    table = posterior.prior_table
+    whole = posterior.whole.theory
+    if posterior.device.type != "cpu" or table._other or hasattr(whole, "allowed"):
+        return None
+    make = getattr(posterior.log_like, "few_points", None)
+    log_like = None if make is None else make()
+    return None if log_like is None else FewPoints(FewPrior(table), log_like)
+
+
+def log_like_of_one(posterior: Posterior) -> Callable[[np.ndarray], float]:
+    """Return ln L without priors of a single point, shape (n_parameters,), for callers who have priors of their own.
+
+    It is -inf outside the theory's box, and where ln L is no number.
+    """
+    theory = posterior.theory
+    limits = [theory.box.get(p, (-math.inf, math.inf)) for p in posterior.parameters]
+    low, high = np.array(limits).T
+    few = few_points(posterior)
+
+    def log_like(theta: np.ndarray) -> float:
+        if not ((theta >= low) & (theta <= high)).all():
+            return -math.inf
+        if few is None:
+            value, prior = (f(theta[None]).item() for f in (posterior.log_prob, posterior.log_prior))
+            value -= prior if math.isfinite(prior) else 0.0
+        else:
+            value = few.log_like(theta)
+        return value if value < math.inf else -math.inf
+
+    return log_like
