@@ -87,9 +87,6 @@ ELSEWHERE = {
     "cmbfit fit -o DIR": "tests/cli/test_fit_folder.py::test_a_smaller_fit_leaves_nothing_of_a_larger_one",
     "cmbfit cite": "tests/provenance/test_citations.py::test_a_run_owes_what_it_used_and_no_more",
     "cmbfit spectra": "tests/cli/test_spectra.py::test_text_with_errors",
-    "snakemake results/NAME/chains/FIT.ensemble0.h5": (
-        "tests/workflow/test_resume.py::test_a_killed_fit_resumes_to_the_same_chain"
-    ),
     "cmbfit fit CONFIG --quick": "tests/cli/test_fit.py::test_quick_fit_of_planck_is_the_published_one",
     "cmbfit fit CONFIG [--fit NAME] [--sampler hmc]": (
         "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
