@@ -35,9 +35,9 @@ from cobaya.theory import Theory as CobayaTheory
 from cmbfit.errors import CmbfitError, LikelihoodError, OutsideBoxError
 from cmbfit.fit.build import load_data
 from cmbfit.likelihood.base import Likelihood, refuse_double_counting
-from cmbfit.likelihood.low_redshift.measured import HORIZON, DistanceLikelihood, Seen, background_of
 from cmbfit.likelihood.compiled import compile_if_possible
 from cmbfit.likelihood.few_points import log_like_of_one
+from cmbfit.likelihood.low_redshift.measured import HORIZON, DistanceLikelihood, Seen, background_of
 from cmbfit.likelihood.posterior import Posterior
 from cmbfit.likelihood.priors import Gaussian, JointGaussian, Prior, Uniform
 from cmbfit.likelihood.shared_priors import shared_priors
