@@ -59,7 +59,8 @@ def fit_templates(*, sources: Path, mask: Path, fiducial: Path, nside: int, outp
     }
     out = {"field": own["name"], "templates": list(fit.names), "reduced_chi2": fit.reduced_chi2}
     out |= {k: getattr(fit, k).tolist() for k in ("a", "covariance_a", "b", "covariance_b")}
-    out["response"] = np.stack([np.real(fit.sky_response), np.imag(fit.sky_response)], axis=-1).tolist()
+    response = np.asarray(fit.sky_response)
+    out["response"] = np.stack([response.real, response.imag], axis=-1).tolist()
     write_json(output, {**out, "checks": [check]})
     files = [p for s in (own, *others) for p in (*s["splits"], *s["alms"], s["beam"])]
     publish_record(output, inputs=[*files, mask, fiducial], settings={**given, "nside": nside})

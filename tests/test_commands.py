@@ -66,6 +66,7 @@ ELSEWHERE = {
     "cmbfit forecast forecast --fit so_lat": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit forecast forecast --fit litebird_rotation --fix tau": "tests/cli/test_forecast.py::test_two_surveys_in_one_table",
     "cmbfit check": "tests/docs/test_configurations.py::test_check_finds_nothing_wrong",
+    "cmbfit watch results/default": "tests/report/test_live.py::test_the_page_fills_and_gives_way_to_the_report",
     "cmbfit init": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit run mine.yaml": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
     "cmbfit run mine.yaml --cores 8": "tests/cli/test_run.py::test_snakemake_gets_our_files_and_the_users_words",
@@ -86,9 +87,6 @@ ELSEWHERE = {
     "cmbfit fit -o DIR": "tests/cli/test_fit_folder.py::test_a_smaller_fit_leaves_nothing_of_a_larger_one",
     "cmbfit cite": "tests/provenance/test_citations.py::test_a_run_owes_what_it_used_and_no_more",
     "cmbfit spectra": "tests/cli/test_spectra.py::test_text_with_errors",
-    "snakemake results/NAME/chains/FIT.ensemble0.h5": (
-        "tests/workflow/test_resume.py::test_a_killed_fit_resumes_to_the_same_chain"
-    ),
     "cmbfit fit CONFIG --quick": "tests/cli/test_fit.py::test_quick_fit_of_planck_is_the_published_one",
     "cmbfit fit CONFIG [--fit NAME] [--sampler hmc]": (
         "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
@@ -145,6 +143,7 @@ NOT_RUN = {
     "python benchmarks/evidence.py": "a minute of nautilus",
     "python benchmarks/latency.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
+    "python benchmarks/multi_frequency.py": "needs a wheel of 72 MB",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",
     "python -m benchmarks.low_redshift": "minutes, and two wheels of data",
     "python benchmarks/sampling.py": "minutes, of a machine with nothing else to do",

@@ -116,7 +116,7 @@ def _in_words(out: dict[str, Any]) -> str:
         )
     if beta["alpha_deg"] or beta["alpha_own_deg"]:
         lines.append(
-            f"beta, with the errors of the detectors' angles: {beta['value']:+.3f} +- {beta['error']:.3f}"
+            f"beta, with the errors of the detectors' angles, if dust has no EB: {beta['value']:+.3f} +- {beta['error']:.3f}"
         )
     if out["pte"] < _UNLIKELY:
         lines.append(

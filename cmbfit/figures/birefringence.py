@@ -85,7 +85,7 @@ def angle_table(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
     beta = record["beta"]
     known = beta["alpha_deg"] > 0 or beta["alpha_own_deg"] > 0
     rows = [("channel", name, c["angle"], c["error"]) for name, c in record["channels"].items()]
-    rows += [("beta", "beta, angles' errors in", beta["value"], beta["error"])] if known else []
+    rows += [("beta", "beta, if dust has no EB", beta["value"], beta["error"])] if known else []
     rows += [("published", p["name"], p["value"], p["error"]) for p in record["published"]]
     kind, name, angle, error = zip(*rows, strict=True)
     return {

@@ -91,7 +91,7 @@ def plot_learned(found: Learned, title: str) -> Figure:
         n = [row["n_train"] for row in found.curve]
         right.loglog(n, [row["max"] for row in found.curve], "s--", color=SECOND, label="largest")
         right.loglog(n, [row["rms"] for row in found.curve], "o-", color=THEORY, label="rms")
-        right.set_xticks(n, [str(x) for x in n])
+        right.set_xticks(n, [f"{x:.0f}" for x in n])
         right.minorticks_off()
         right.set(xlabel="evolved points that trained", ylabel=r"$|\Delta\ln\mathcal{P}|$ held out")
         right.legend(fontsize=8)

@@ -17,7 +17,7 @@ from cmbfit.figures.style import new_figure, style
 from cmbfit.sky.maps import COORDINATES, Array, Mask, StokesMap
 
 _MASKED = "0.72"  # greyer than the middle of the scale, which is white
-_SIGNED, _POSITIVE = "RdBu_r", "viridis"  # blue is below zero, as in Planck's maps
+SIGNED, _POSITIVE = "RdBu_r", "viridis"  # blue is below zero, as in Planck's maps
 _ROWS, _COLUMNS = 300, 600
 
 
@@ -69,7 +69,7 @@ def plot_maps(maps: Sequence[StokesMap], mask: Mask) -> Figure:
             top = float(np.nanpercentile(np.abs(seen), 99))
             limits = (0.0, top) if k == 3 else (-top, top)
             for row, (stokes, column) in enumerate(zip(maps, columns, strict=True)):
-                mesh = _draw(axes[row, k], column[k], mask.support, limits, _POSITIVE if k == 3 else _SIGNED)
+                mesh = _draw(axes[row, k], column[k], mask.support, limits, _POSITIVE if k == 3 else SIGNED)
                 axes[row, k].set_title(f"{stokes.name}  {title}")
             bar = fig.colorbar(
                 mesh, ax=axes[:, k], orientation="horizontal", shrink=0.75, aspect=28, pad=0.03

@@ -120,7 +120,7 @@ PLACES = {
         "traces",
         "reweight",
         "emulator",
-    ),  # fmt: skip
+    ),
     "models": ("models",),
     "tension": ("tension",),
     "predictive": ("predictive",),

@@ -41,9 +41,11 @@ FILES: tuple[tuple[str, str], ...] = (
     (rf"chains/{_NAME}\.nc", "the chain of {0} for ArviZ (netCDF)"),
     (rf"chains/{_NAME}\.summary\.json", "means, errors, best fit, chi2 and convergence of {0}"),
     (rf"chains/{_NAME}\.reweight\.json", "what exact theory would change in {0}"),
+    (rf"chains/getdist/{_NAME}\.json", "provenance of the GetDist files of {0}"),
     (rf"chains/getdist/{_NAME}/.*", "the chain {0} for GetDist and Cobaya"),
     (rf"evidence/{_NAME}\.json", "ln Z of {0}"),
     (r"comparison/models\.json", "models of the same data against each other"),
+    (r"comparison/predictive\.json", "posterior predictive checks of all fits"),
     (rf"comparison/predictive_{_NAME}\.json", "posterior predictive checks of {0}"),
     (rf"checks/{_NAME}\.json", "checks of {0}: value, tolerance, verdict"),
     (r"checks/PASSED", "written when every check passed"),
@@ -97,7 +99,7 @@ def readme(folder: Path, run: Mapping[str, Any]) -> str:
         ]
         lines.append(f"## {place}/" if place else "## Here")
         if place in FOLDERS:
-            lines += ["", f"{FOLDERS[place].capitalize()}.", ""]
+            lines += ["", f"{FOLDERS[place][0].upper()}{FOLDERS[place][1:]}.", ""]
             continue
         said: dict[str, list[str]] = {}
         for path in own:

@@ -74,7 +74,8 @@ def filtered_lmax(corr: FieldCorrelations) -> int:
             flat = np.divide(
                 1.0, dl_factor(corr.lmax), out=np.zeros(corr.lmax + 1), where=np.arange(corr.lmax + 1) > 1
             )
-            plain = c.times(kind, (2 * np.arange(corr.lmax + 1) + 1) * flat)
+            modes = np.asarray((2 * np.arange(corr.lmax + 1) + 1) * flat, dtype=np.float64)
+            plain = c.times(kind, modes)
             share = 0.5 * FilterResponse(field, field, top).share(x + x, plain[: top + 1])  # of both sides
             found = max([found, *np.flatnonzero(share[: _LEAKED_MOST + 1] > _TAKEN).tolist()])
     return found

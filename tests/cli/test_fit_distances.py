@@ -27,6 +27,7 @@ def written(folder: Path, **fit: Any) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a minute of an idle machine
 def test_cmb_and_desi_give_what_was_published(tmp_path: Path) -> None:
     """DESI DR2 (arXiv:2503.14738), section V: Omega_m 0.3027 +- 0.0036, H0 68.17 +- 0.28.
 

@@ -274,7 +274,7 @@ def test_a_fit_whose_sampler_was_killed_says_so_and_goes_on(tmp_path: Path) -> N
         command(folder, 1), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 300
-    while not (steps := list((folder / "checkpoints" / name).rglob("*.npz"))):
+    while not (steps := list((folder / "checkpoints" / name).rglob("[!.]*.npz"))):  # whole ones
         assert time.monotonic() < deadline
         assert run.poll() is None
         time.sleep(0.005)
@@ -287,7 +287,7 @@ def test_a_fit_whose_sampler_was_killed_says_so_and_goes_on(tmp_path: Path) -> N
     assert run.returncode == 2
     assert b"a process that samples was killed" in said
     assert b"Traceback" not in said
-    kept = {path: path.stat().st_mtime_ns for path in steps}
+    assert all(path.exists() for path in steps)
     again = subprocess.run(command(folder, 1), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode in (0, 1), again.stderr[-3000:]
     whole = subprocess.run(
@@ -296,5 +296,4 @@ def test_a_fit_whose_sampler_was_killed_says_so_and_goes_on(tmp_path: Path) -> N
     assert whole.returncode in (0, 1), whole.stderr[-3000:]
     got, want = (read_chain(root / f"chains/{name}.h5")[0] for root in (folder, tmp_path / "whole"))
     np.testing.assert_array_equal(got.samples, want.samples)
-    assert kept
     assert got.evaluations < want.evaluations

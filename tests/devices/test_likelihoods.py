@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmbfit.likelihood import Gaussian
+from cmbfit.likelihood import Gaussian, load_likelihood
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.foregrounds import Bandpass, DustAndSynchrotron
 from cmbfit.likelihood.hamimeche_lewis import HamimecheLewis
@@ -30,6 +30,7 @@ from tests.likelihood.pixel.test_wmap9 import LMAX as WMAP_LMAX
 from tests.likelihood.pixel.test_wmap9 import Released, _archive
 from tests.likelihood.test_bicep import VALUES
 from tests.likelihood.test_hamimeche_lewis import full_sky_covariance, one_window_per_multipole
+from tests.likelihood.test_low_redshift import supernovae
 
 Check = Callable[..., None]
 
@@ -45,6 +46,11 @@ def at_amplitude(dl: dict[str, np.ndarray]) -> Callable[[Any, torch.Tensor], tor
 
 
 X = torch.tensor([1.0, 1.2], dtype=torch.float64)
+
+
+def test_log_normal_bins_move(moves: Check) -> None:
+    like = load_likelihood("planck2018_lowl_ee_lognormal")
+    moves(like, at_amplitude({"ee": np.full(30, 0.05)}), X)
 
 
 def test_pixel_likelihoods_move(moves: Check, rng: np.random.Generator) -> None:
@@ -89,3 +95,14 @@ def test_matrices_of_bandpowers_with_foregrounds_move(moves: Check, rng: np.rand
 
 def test_a_measured_parameter_moves(moves: Check) -> None:
     moves(ParameterGaussian(info(), "tau", 0.054, 0.007), at_amplitude({"tt": np.ones(3)}), X)
+
+
+def test_distances_move(moves: Check, rng: np.random.Generator) -> None:
+    def log_prob(like: Likelihood, x: torch.Tensor) -> torch.Tensor:
+        table = {"ombh2": 0.022 * x, "omch2": 0.12 * x, "H0": 67 * x, "rdrag": 147 * x, "mnu": 0.1 * x, "w": -x}
+        nuisance = dict.fromkeys(like.info.nuisance, x)
+        return like.log_prob(Spectra({"tt": torch.zeros_like(x)[:, None]}, table), nuisance)
+
+    many = supernovae(rng, 60, "M_union3")
+    for like in (load_likelihood("desi_dr2"), load_likelihood("union3"), many, many.folded()):
+        moves(like, log_prob, X)

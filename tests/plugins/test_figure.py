@@ -103,7 +103,7 @@ def test_three_files_add_a_figure_to_the_report(checkout: Path, tmp_path: Path) 
         f.write(RULE)
     known = checkout / "cmbfit/report/figures.py"
     edit(known, "CAPTIONS = {\n", f'CAPTIONS = {{\n    "scales": "{CAPTION}",\n')
-    edit(known, '"fit": ("corner", ', '"fit": ("corner", "scales", ')
+    edit(known, '"fit": (\n        "corner",\n', '"fit": (\n        "corner",\n        "scales",\n')
     after = contents(checkout)
     changed = [p.relative_to(checkout).as_posix() for p in after if before.get(p) != after[p]]
     assert len(changed) == 3, changed

@@ -23,7 +23,9 @@ def site(checkout: Checkout, resources: Mapping[str, Mapping[str, Any]], threads
     profile["latency-wait"] = 10
     for rule, asked in resources.items():
         profile["set-resources"].setdefault(rule, {}).update(asked)
-    profile["set-threads"] = dict(threads)
+    profile.pop("set-threads", None)
+    if threads:  # Snakemake takes no empty table
+        profile["set-threads"] = dict(threads)
     (checkout.root / "site").mkdir()
     (checkout.root / "site/config.yaml").write_text(yaml.safe_dump(profile))
 

@@ -124,10 +124,10 @@ class BaoGaussian(DistanceLikelihood):
             tuple(quantities),
             horizon_scale,
         )
-        self._model = LogModel(self.rows_z, quantities, horizon_scale)
-        self._matrix, self._horizon = self._model.matrix, self._model.horizon[:, None]
-        self._constant = self._model.constant[:, None]
-        super().__init__(info, self._model.z, files)
+        model = LogModel(self.rows_z, quantities, horizon_scale)
+        self._matrix, self._horizon = model.matrix, model.horizon[:, None]
+        self._constant = model.constant[:, None]
+        super().__init__(info, model.z, files)
         self._factor = factor_of(info.name, covariance, len(z))
         self._data = torch.from_numpy(np.array(values, dtype=float))
         eye = torch.eye(len(z), dtype=torch.float64)

@@ -138,6 +138,6 @@ class DistancesAlone(OnDevice):
     ) -> torch.Tensor:  # shape: (batch,)
         """Return ln L without priors; differentiable."""
         point, nuisance = split_columns(theta, len(self._theory.parameters), self._nuisances)
-        table, name = self._theory.derived(point), self._together.likelihoods[0].info.name
+        table, name = self._theory.spectra(point).parameters, self._together.likelihoods[0].info.name
         horizon = log_horizon(name, table) if self._together.with_horizon else None
         return self._together(background_of(name, table), horizon, nuisance)

@@ -49,6 +49,13 @@ def default_of(name: str) -> float:
     return float(BACKGROUND_EXTENSIONS[name].default or 0.0)
 
 
+def _value(name: str, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:  # shape: (batch,)
+    """Return an optional parameter, or the base model's value of it."""
+    if name in parameters:
+        return parameters[name]
+    return torch.full_like(parameters["H0"], default_of(name))
+
+
 class MassiveNeutrinos(OnDevice):
     r"""Energy of Fermi-Dirac neutrinos relative to massless ones.
 
@@ -88,18 +95,16 @@ class Densities(OnDevice):
         self._neutrinos = MassiveNeutrinos()
         self._cube, self._square, self._fourth = a**3, a**2, a**4
         self._log, self._shrunk = torch.log(a), 1 - 1 / a
-        self._fixed_neutrinos = self._of_neutrinos(default_of("mnu"), default_of("nnu"))
+        fixed = (torch.tensor([default_of(p)], dtype=torch.float64) for p in ("mnu", "nnu"))
+        self._fixed_neutrinos = self._of_neutrinos(*fixed)[:, 0]
 
     def _of_neutrinos(
-        self, mnu: float | torch.Tensor, nnu: float | torch.Tensor
-    ) -> torch.Tensor:  # (n + 1,) or (n + 1, batch)
+        self, mnu: torch.Tensor, nnu: torch.Tensor
+    ) -> torch.Tensor:  # shape: (n + 1, batch)
         """Return the neutrinos' omega at the redshifts, and today in the last row."""
-        stretch = torch.cat([self.stretch, self.stretch.new_ones(1)])
-        mass, number = (torch.as_tensor(x, dtype=stretch.dtype, device=stretch.device) for x in (mnu, nnu))
-        if mass.ndim or number.ndim:
-            stretch = stretch[:, None]
-        massive = STATE * self._neutrinos(mass / (_T_NEUTRINO * stretch))
-        return OMEGA_MASSLESS * (number - STATE + massive) * stretch**4
+        stretch = torch.cat([self.stretch, self.stretch.new_ones(1)])[:, None]
+        massive = STATE * self._neutrinos(mnu / (_T_NEUTRINO * stretch))
+        return OMEGA_MASSLESS * (nnu - STATE + massive) * stretch**4
 
     def __call__(self, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:  # shape: (n, batch)
         """Return omega of everything: (H / 100 km/s/Mpc)^2.
@@ -112,8 +117,7 @@ class Densities(OnDevice):
         matter = parameters["ombh2"] + parameters["omch2"]
         h2 = (parameters["H0"] * 0.01).square()
         if "mnu" in parameters or "nnu" in parameters:
-            given = (parameters.get(p, default_of(p)) for p in ("mnu", "nnu"))
-            neutrinos = self._of_neutrinos(*given)
+            neutrinos = self._of_neutrinos(*(_value(p, parameters) for p in ("mnu", "nnu")))
             then, today = neutrinos[:-1], neutrinos[-1]
         else:
             then, today = self._fixed_neutrinos[:-1, None], self._fixed_neutrinos[-1]
@@ -129,14 +133,11 @@ class Densities(OnDevice):
         """Return dark energy over its value today."""
         if "w" not in parameters and "wa" not in parameters:
             return 1.0
-        w, wa = (parameters.get(p, default_of(p)) for p in ("w", "wa"))
-        power = torch.as_tensor(1 + w + wa, dtype=self._log.dtype, device=self._log.device)
-        slope = torch.as_tensor(wa, dtype=self._log.dtype, device=self._log.device)
-        return torch.exp(3 * (self._log[:, None] * power - self._shrunk[:, None] * slope))
+        w, wa = (_value(p, parameters) for p in ("w", "wa"))
+        return torch.exp(3 * (self._log[:, None] * (1 + w + wa) - self._shrunk[:, None] * wa))
 
     def neutrinos_today(
         self, parameters: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:  # shape: () or (batch,)
+    ) -> torch.Tensor:  # shape: (batch,)
         """Return omega of the massive neutrinos' state today, what CAMB calls omnuh2 when it has mass."""
-        given = torch.as_tensor(parameters.get("mnu", default_of("mnu")), dtype=self._log.dtype)
-        return OMEGA_MASSLESS * STATE * self._neutrinos(given / _T_NEUTRINO)
+        return OMEGA_MASSLESS * STATE * self._neutrinos(_value("mnu", parameters) / _T_NEUTRINO)

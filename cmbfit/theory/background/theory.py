@@ -103,17 +103,17 @@ class BackgroundTheory(OnDevice):
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
-        """Return sampled and derived parameters."""
+        """Return sampled and derived parameters; of a free sound horizon nothing else is known."""
         check_box(theta, self.parameters, self.box)
         table = dict(zip(self.parameters, theta.unbind(1), strict=True))
-        return table | (self._of_free(table) if self.free else self._of_densities(table))
+        return table if self.free else table | self._of_densities(table)
 
     def _of_free(self, table: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         h = _H0 / 100
-        baryons = torch.full_like(table["omegam"], _OMBH2)
-        neutrinos = self._today.neutrinos_today({})
+        baryons, hubble = (torch.full_like(table["omegam"], x) for x in (_OMBH2, _H0))
+        neutrinos = self._today.neutrinos_today({"H0": hubble})
         return {
-            "H0": torch.full_like(baryons, _H0),
+            "H0": hubble,
             "ombh2": baryons,
             "omch2": table["omegam"] * h**2 - baryons - neutrinos,
             "rdrag": table["hrdrag"] / h,
@@ -133,5 +133,7 @@ class BackgroundTheory(OnDevice):
         self,
         theta: torch.Tensor,  # shape: (batch, n_parameters)
     ) -> Spectra:
-        """Return parameters, sampled and derived, beside an empty spectrum."""
-        return Spectra({"tt": theta.new_zeros(len(theta), 1)}, self.derived(theta))
+        """Return what distances follow from beside an empty spectrum."""
+        table = self.derived(theta)
+        known = self._of_free(table) if self.free else {}
+        return Spectra({"tt": theta.new_zeros(len(theta), 1)}, table | known)
