@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cmbfit.fit import build_posterior, load_run
-from cmbfit.likelihood import posterior as module
+from cmbfit.likelihood import few_points as module
 
 CENTRE = [0.02237, 0.1201, 1.0409, 0.054, 3.044, 0.965, 1.0]
 WIDTH = [1.5e-4, 1.4e-3, 3e-4, 8e-3, 1.6e-2, 4.4e-3, 2.5e-3]

@@ -122,7 +122,7 @@ def test_data_and_emulator_folded_into_one_likelihood_are_the_sum(emulator: Line
         ours, theirs = (m.logposterior({**point, **change}).loglikes.sum() for m in (one, sum_of))
         assert ours == pytest.approx(theirs, abs=2e-4)
     assert one.logposterior({**point, "tau": 0.01}).loglikes[0] == -np.inf
-    with pytest.raises(LoggedError, match="count the same sky|overlap|both"):
+    with pytest.raises(LoggedError, match=r"count the same sky|overlap|both"):
         get_model({**folded, "likelihood": {"all": {**block, "data": [*DATA, "tau_lowe"]}}})
 
 

@@ -140,6 +140,8 @@ NOT_RUN = {
     'pip install -c constraints.txt -e ".[cluster]"': _INDEX,
     'pip install -c constraints.txt -e ".[workflow]"': _INDEX,
     "pip install snakemake-executor-plugin-kubernetes": _INDEX,
+    "python benchmarks/evidence.py": "a minute of nautilus",
+    "python benchmarks/latency.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/couplings.py": "minutes, of a machine with nothing else to do",
     "python benchmarks/multi_frequency.py": "needs a wheel of 72 MB",
     "python benchmarks/look_elsewhere.py --transfer FOLDER": "needs early_universe's transfer functions",

@@ -27,7 +27,9 @@ def fit(
     quick: Annotated[bool, typer.Option(help="Best fit and normal errors only, in about a second.")] = False,
     sampler: Annotated[
         str | None,
-        typer.Option(help="emcee, hmc, nested or tempered with its own defaults, whatever the configuration says."),
+        typer.Option(
+            help="emcee, hmc, nested or tempered with its own defaults, whatever the configuration says."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default fits/NAME.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,

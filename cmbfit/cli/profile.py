@@ -27,7 +27,9 @@ def profile(
     skies: Annotated[
         int, typer.Option(help="Simulated data at each of 21 values, for Feldman-Cousins intervals; 0: none.")
     ] = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for profile_PARAMETER.*.")] = Path("profiles"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for profile_PARAMETER.*.")] = Path(
+        "profiles"
+    ),
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     transfer: TransferOption = None,
     changes: ConfigOption = None,
@@ -57,7 +59,14 @@ def profile(
     experiment = Skies(posterior) if skies else None  # refused before the work
     rng = np.random.default_rng([run.seed, 19])
     found = compute(
-        posterior, parameter, *start_point(chosen, posterior), rng, low=low, high=high, n=points, starts=starts
+        posterior,
+        parameter,
+        *start_point(chosen, posterior),
+        rng,
+        low=low,
+        high=high,
+        n=points,
+        starts=starts,
     )
     record = found.record()
     say(f"{parameter} best {record['best'][parameter]:.6g}; chi2 relative to it, all others refitted")
@@ -70,11 +79,16 @@ def profile(
         )
         record["confidence"] = confidence.record()
         for level in confidence.critical:
-            say(f"{level}% by Feldman and Cousins, {skies} skies a value: {_words(confidence.interval(level))}")
+            say(
+                f"{level}% by Feldman and Cousins, {skies} skies a value: {_words(confidence.interval(level))}"
+            )
     record["marginal"] = _marginal(posterior, parameter, run.seed)
     stem = output / f"profile_{parameter}"
     about = {"fit": chosen.name, "priors": {p: x.describe() for p, x in posterior.priors.items()}}
-    write_json(stem.with_suffix(".json"), {**about, **record, "provenance": provenance(settings=posterior.settings())})
+    write_json(
+        stem.with_suffix(".json"),
+        {**about, **record, "provenance": provenance(settings=posterior.settings())},
+    )
     columns = {parameter: found.values, "delta_chi2": found.delta_chi2, "agreed": found.agreed}
     save_figure(plot_profile(record), stem, columns)
     say(f"wrote {stem}.json, .csv, .png and .pdf")

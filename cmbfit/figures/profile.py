@@ -37,7 +37,9 @@ def plot_profile(record: Mapping[str, Any]) -> Figure:
         bottom.plot(x, np.exp(-t / 2), color=THEORY, label="profile")
         if marginal := record.get("marginal"):
             bottom.plot(marginal["values"], marginal["density"], color=DATA, ls="--", label="marginal")
-        bottom.set(xlabel=f"${latex_label(record['parameter'])}$", ylabel="relative to the highest", ylim=(0, 1.05))
+        bottom.set(
+            xlabel=f"${latex_label(record['parameter'])}$", ylabel="relative to the highest", ylim=(0, 1.05)
+        )
         bottom.set_xlim(x[0], x[-1])
         bottom.legend(frameon=False, fontsize=8)
     return fig

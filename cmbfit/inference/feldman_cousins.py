@@ -67,7 +67,8 @@ class Skies:
         parts, direct = self._log_like.model(theta)
         targets = [x + rng.standard_normal(x.shape) for x in parts]
         measured = [
-            x + std * rng.standard_normal(x.shape) for x, (_, _, std) in zip(direct, self._log_like._direct, strict=True)
+            x + std * rng.standard_normal(x.shape)
+            for x, (_, _, std) in zip(direct, self._log_like._direct, strict=True)
         ]
         prior = self._prior.around(theta, rng)
 
@@ -75,7 +76,9 @@ class Skies:
             value, gradient = np.empty(len(x)), np.empty_like(x)
             for start in range(0, len(x), MOST):  # what stays in a core's cache
                 some = slice(start, start + MOST)
-                data = self._log_like.with_data([t[:, rows[some]] for t in targets], [m[rows[some]] for m in measured])
+                data = self._log_like.with_data(
+                    [t[:, rows[some]] for t in targets], [m[rows[some]] for m in measured]
+                )
                 here = FewPoints(prior.of_rows(rows[some]), data)
                 value[some], gradient[some] = here.several(np.ascontiguousarray(x[some].T))
             return value, gradient
@@ -171,7 +174,9 @@ def feldman_cousins(
     """
     if skies < 50:
         raise ParameterError(f"skies: expected at least 50, found {skies}")
-    chosen = np.unique(np.linspace(0, len(found.values) - 1, min(values, len(found.values))).round().astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(found.values) - 1, min(values, len(found.values))).round().astype(int)
+    )
     truth = np.repeat(found.points[chosen], skies, axis=0)
     function = experiment.repeat(truth, rng)
     held = np.array([p == found.parameter for p in found.parameters])

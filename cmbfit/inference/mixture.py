@@ -93,7 +93,7 @@ def fit_mixture(
     numpy.linalg.LinAlgError
         If the points span no volume.
     """
-    n, d = x.shape
+    d = x.shape[1]
     centre, factor = x.mean(0), np.linalg.cholesky(np.atleast_2d(np.cov(x.T)))
     if k == 1:
         return Mixture(centre[None], factor[None], np.ones(1))

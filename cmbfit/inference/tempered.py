@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from cmbfit.checkpoint import Checkpoint, kept
+from cmbfit.checkpoint import Checkpoint
 from cmbfit.errors import ConfigError, MissingCodeError, SamplerError
 from cmbfit.inference.chain import Chain, identity_of
-from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, join_runs, of_runs
+from cmbfit.inference.evidence import EvidenceResult, EvidenceTask, of_runs
 from cmbfit.inference.importance import LEAST_FRACTION, WeightedSamples, evaluate
 from cmbfit.inference.nested import METHOD as NESTED
 from cmbfit.inference.publish import samples_with_derived

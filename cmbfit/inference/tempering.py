@@ -185,7 +185,8 @@ def _climb(posterior: Posterior, cloud: Cloud, moves: int, most: int, rng: np.ra
     _, slope = map_of.back(y)
     mixture = choose_mixture(y, cloud.components, most, rng)
     q = mixture.log_density(y)
-    independent, local = [], []
+    independent: list[float] = []
+    local: list[float] = []
     for move in range(moves):
         jump = move % 2 == 0
         new = mixture.draw(len(y), rng) if jump else y + cloud.step * mixture.kicks(len(y), rng)

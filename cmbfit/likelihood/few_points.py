@@ -10,20 +10,22 @@ computes as ever.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 
 from cmbfit.likelihood.evaluation import EvaluationCounts
+from cmbfit.likelihood.few_prior import FewPrior, of, products, squares
 from cmbfit.likelihood.few_rows import FewRows
 
 if TYPE_CHECKING:
     from cmbfit.likelihood.folded import FoldedLogLikelihood
     from cmbfit.likelihood.log_likelihood import Restricted
     from cmbfit.likelihood.posterior import Posterior
-    from cmbfit.likelihood.prior_table import PriorTable
     from cmbfit.likelihood.simall import TabulatedSpectrum
 
 MOST = 256
@@ -91,7 +93,7 @@ class FewFolded:
 
     def model(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return what whitened data of unit noise, a list of shape (n_directions[, batch]), and direct measurements scatter around."""
-        columns: Sequence[Any] = theta
+        columns: Any = theta
         rows, _ = self._rows.values(self._coordinates.of_columns(theta[: self._n_own]))
         if self._exponential is not None:
             np.exp(rows[self._exponential], out=rows[self._exponential])
@@ -108,7 +110,7 @@ class FewFolded:
     def __call__(  # noqa: D102 (the protocol's)
         self, theta: np.ndarray, *, slope: bool
     ) -> tuple[Any, np.ndarray | None]:
-        columns: Sequence[Any] = theta.tolist() if theta.ndim == 1 else theta
+        columns: Any = theta.tolist() if theta.ndim == 1 else theta
         own = theta[: self._n_own]
         rows, way = self._rows.values(self._coordinates.of_columns(own))
         if self._exponential is not None:
@@ -119,13 +121,13 @@ class FewFolded:
         for target, norm, groups in self._parts:
             scales = [s(columns) for _, s, _ in groups]
             residual = _model(groups, scales, rows)
-            np.subtract(_of(target, theta), residual, out=residual)
-            value = value + (norm - 0.5 * _squares(residual))
+            np.subtract(of(target, theta), residual, out=residual)
+            value = value + (norm - 0.5 * squares(residual))
             if pull is not None and gradient is not None:
                 for (where, s, matrix), factor in zip(groups, scales, strict=True):
                     back = residual if matrix is None else matrix.T @ residual
                     back = back * factor
-                    s.pull_back(gradient, columns, _products(rows[where], back))
+                    s.pull_back(gradient, columns, products(rows[where], back))
                     pull[where] += back
         for table, where, s in self._tables:
             factor = s(columns)
@@ -133,7 +135,7 @@ class FewFolded:
             value = value + found
             if pull is not None and gradient is not None:
                 climb = climb * factor
-                s.pull_back(gradient, columns, _products(rows[where], climb))
+                s.pull_back(gradient, columns, products(rows[where], climb))
                 pull[where] += climb
         for column, mean, std in self._direct:
             away = (columns[column] - mean) / std
@@ -155,29 +157,17 @@ class FewFolded:
         return value, gradient
 
 
-def _model(groups: Sequence[tuple[slice, _Scale, np.ndarray | None]], scales: Sequence[Any], rows: np.ndarray) -> np.ndarray:
+def _model(
+    groups: Sequence[tuple[slice, _Scale, np.ndarray | None]], scales: Sequence[Any], rows: np.ndarray
+) -> np.ndarray:
     """Return the model in the data's directions."""
-    out = None
-    for (where, _, matrix), factor in zip(groups, scales, strict=True):
-        z = rows[where] * factor
-        z = z if matrix is None else matrix @ z
-        out = z if out is None else np.add(out, z, out=z)
-    assert out is not None  # every part has a group
-    return out
-
-
-def _of(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Return a vector that broadcasts with points; an array with a column for each point as it is."""
-    return x if theta.ndim == 1 or x.ndim == 2 else x[:, None]
-
-
-def _products(a: np.ndarray, b: np.ndarray) -> Any:  # shape: (batch,) or ()
-    """Return the sum of a b over the first axis."""
-    return a.dot(b) if a.ndim == 1 else np.einsum("ij,ij->j", a, b)
-
-
-def _squares(x: np.ndarray) -> Any:
-    return _products(x, x)
+    terms = (
+        z if matrix is None else matrix @ z
+        for (_, _, matrix), z in zip(
+            groups, (rows[g[0]] * s for g, s in zip(groups, scales, strict=True)), strict=True
+        )
+    )
+    return functools.reduce(np.add, terms)
 
 
 class _Table:
@@ -206,9 +196,9 @@ class _Table:
         index = position.astype(np.int64)
         if inside is not None:
             np.minimum(index, self._last - 1, out=index)
-        index += _of(self._first, position)
+        index += of(self._first, position)
         climb = self._rise.take(index)
-        total = self._start.take(index).sum(0) + _products(position, climb)
+        total = self._start.take(index).sum(0) + products(position, climb)
         return (total if inside is None else np.where(inside, total, -np.inf)), climb
 
 
@@ -262,68 +252,10 @@ class FewRestricted:
         self, theta: np.ndarray, *, slope: bool
     ) -> tuple[Any, np.ndarray | None]:
         full = np.empty((len(self._theta), *theta.shape[1:]))
-        full[:] = _of(self._theta, theta)
+        full[:] = of(self._theta, theta)
         full[self._free] = theta
         value, gradient = self._whole(full, slope=slope)
         return value, None if gradient is None else gradient[self._free]
-
-
-class FewPrior:
-    """Uniform, normal and joint normal priors; see :class:`~cmbfit.likelihood.prior_table.PriorTable`."""
-
-    def __init__(self, table: PriorTable) -> None:
-        self._walls = table._low.numpy(), table._high.numpy()
-        self._box = (table._box_low.numpy(), table._box_high.numpy()) if table._box_cuts else None
-        self._offset, self._weight = table._offset.numpy(), table._weight.numpy()
-        self._constant = float(table._constant)
-        self._joint = [(c.tolist(), m.numpy(), w.numpy().T) for c, m, w in table._joint]
-
-    @property
-    def normal(self) -> np.ndarray:  # shape: (n_parameters,), bool
-        """Which parameters have normal priors of their own."""
-        return self._weight != 0
-
-    def around(self, theta: np.ndarray, rng: np.random.Generator) -> FewPrior:
-        """Return normal priors as measurements repeated at points, shape (n_parameters, batch): with other means."""
-        out = copy.copy(self)
-        noise = np.where(self.normal[:, None], rng.standard_normal(theta.shape), 0.0)
-        out._offset = noise - theta * self._weight[:, None]
-        out._joint = [
-            (c, theta[c] + np.linalg.solve(w, rng.standard_normal((len(c), theta.shape[1]))), w)
-            for c, _, w in self._joint
-        ]
-        return out
-
-    def of_rows(self, rows: np.ndarray) -> FewPrior:
-        """Return the priors of some of the points that :meth:`around` made them for."""
-        out = copy.copy(self)
-        out._offset, out._joint = self._offset[:, rows], [(c, m[:, rows], w) for c, m, w in self._joint]
-        return out
-
-    def __call__(
-        self,
-        theta: np.ndarray,  # shape: (n_parameters[, batch])
-        *,
-        slope: bool,
-    ) -> tuple[Any, np.ndarray | None, Any, Any]:
-        """Return the log prior and its gradient, who is inside the priors' support, and who is inside the box too."""
-        allowed = _between(theta, *self._walls)
-        inside = allowed if self._box is None else allowed & _between(theta, *self._box)
-        weight = _of(self._weight, theta)
-        white = theta * weight
-        white += _of(self._offset, theta)
-        value = self._constant - 0.5 * _squares(white)
-        gradient = -white * weight if slope else None
-        for columns, mean, whitening in self._joint:
-            residual = whitening @ (theta[columns] - _of(mean, theta))
-            value = value - 0.5 * _squares(residual)
-            if gradient is not None:
-                gradient[columns] -= whitening.T @ residual
-        return value, gradient, allowed, inside
-
-
-def _between(theta: np.ndarray, low: np.ndarray, high: np.ndarray) -> Any:
-    return ((theta >= _of(low, theta)) & (theta <= _of(high, theta))).all(0)
 
 
 class FewPoints:
@@ -352,6 +284,16 @@ class FewPoints:
                 return self._one(theta[0], slope, counts)
             return self._several(np.ascontiguousarray(theta.T), slope, counts)
 
+    def values(self, theta: torch.Tensor) -> tuple[torch.Tensor, EvaluationCounts]:
+        """Return ln (L prior) of rows, and the reasons of zeros."""
+        value, _, counts = self((theta.detach() if theta.requires_grad else theta).numpy())
+        return torch.from_numpy(value), counts
+
+    def slopes(self, theta: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], EvaluationCounts]:
+        """Return ln (L prior) of rows and its gradient, and the reasons of zeros."""
+        value, gradient, counts = self(theta.detach().numpy(), slope=True)
+        return (torch.from_numpy(value), torch.from_numpy(gradient)), counts
+
     def several(
         self,
         theta: np.ndarray,  # shape: (n_parameters, batch)
@@ -359,8 +301,7 @@ class FewPoints:
         """Return ln (L prior) and its gradient of points in columns, zero where it is -inf."""
         with np.errstate(all="ignore"):
             value, gradient, _ = self._several(theta, True, EvaluationCounts())
-        assert gradient is not None
-        return value, gradient
+        return value, np.asarray(gradient)
 
     def log_like(
         self,
@@ -455,3 +396,16 @@ def log_like_of_one(posterior: Posterior) -> Callable[[np.ndarray], float]:
         return value if value < math.inf else -math.inf
 
     return log_like
+
+
+def few_for(posterior: Posterior, theta: torch.Tensor) -> FewPoints | None:
+    """Return what computes these points without torch; None where torch is needed or faster."""
+    few = posterior.few
+    if few is None or not 0 < theta.shape[0] <= MOST or not theta.is_cpu:
+        return None
+    if theta.requires_grad and torch.is_grad_enabled():
+        return None
+    if few == ():
+        _ = posterior.prior_mass  # which changes the prior's constant
+        few = posterior.few = few_points(posterior)
+    return few

@@ -23,7 +23,7 @@ from cmbfit.likelihood.evaluation import (
     evaluate_masked,
     out_of_memory,
 )
-from cmbfit.likelihood.few_points import MOST, FewPoints, few_points
+from cmbfit.likelihood.few_points import few_for
 from cmbfit.likelihood.log_likelihood import LogLikelihood, Unfolded, insert_columns
 from cmbfit.likelihood.points import Points, as_points
 from cmbfit.likelihood.prior_mass import PriorMass, prior_mass
@@ -140,7 +140,7 @@ class Posterior(OnDevice):
         self.prior_table = table.to(self.device)
         self.counts = EvaluationCounts()
         self.chunk = self.log_like.chunk(self.device)
-        self._few_points: Any = ()  # not made yet; None where there is none
+        self.few: Any = ()  # not made yet; None if there is none
 
     @property
     def counts(self) -> EvaluationCounts:
@@ -295,12 +295,10 @@ class Posterior(OnDevice):
             If the theory computes outside torch, so that nothing is known of its derivatives.
         """
         theta = as_points(theta, self.parameters).detach()
-        if few := self._few(theta):
-            value, slope, counts = few(theta.numpy(), slope=True)
-            self._count(counts)
-            return torch.from_numpy(value), torch.from_numpy(slope)
-        _ = self.prior_mass
-        (value, gradient), counts = self._in_turn(theta, self._differentiate_chunk)
+        few, _ = few_for(self, theta), self.prior_mass
+        (value, gradient), counts = (
+            few.slopes(theta) if few else self._in_turn(theta, self._differentiate_chunk)
+        )
         self._count(counts)
         return value, gradient
 
@@ -324,11 +322,9 @@ class Posterior(OnDevice):
         return Evaluation(value, counts.read())
 
     def _evaluate(self, theta: Points) -> tuple[torch.Tensor, Counts]:
-        """Evaluate without a look at the counts."""
         theta = as_points(theta, self.parameters)
-        if few := self._few(theta):
-            found, _, counts = few((theta.detach() if theta.requires_grad else theta).numpy())
-            return torch.from_numpy(found), counts
+        if few := few_for(self, theta):
+            return few.values(theta)
         _ = self.prior_mass  # before threads ask for it
         alone = self.device.type != "cpu" or (torch.is_grad_enabled() and theta.requires_grad)
         alone = alone or not self.log_like.side_by_side or len(theta) < 2 * _SMALLEST_SHARE
@@ -339,18 +335,6 @@ class Posterior(OnDevice):
         parts = theta.split(min(self.chunk, max(_SMALLEST_SHARE, share)))
         done = list(threads.map(torch.no_grad()(self._evaluate_in_turn), parts))
         return torch.cat([value for value, _ in done]), functools.reduce(operator.add, (n for _, n in done))
-
-    def _few(self, theta: torch.Tensor) -> FewPoints | None:
-        """Return what computes these points without torch; None where torch is needed or faster."""
-        few = self._few_points
-        if few is None or not 0 < theta.shape[0] <= MOST or not theta.is_cpu:
-            return None
-        if theta.requires_grad and torch.is_grad_enabled():
-            return None
-        if few == ():
-            _ = self.prior_mass  # which changes the prior's constant
-            few = self._few_points = few_points(self)
-        return few
 
     def _evaluate_in_turn(self, theta: torch.Tensor) -> tuple[torch.Tensor, Counts]:
         (value,), counts = self._in_turn(theta, self._evaluate_chunk)

@@ -16,7 +16,7 @@ from tests.devices import pretend
 @pytest.fixture(autouse=True)
 def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a CPU too, where a few points would be computed in numpy: bits are held against bits."""
-    monkeypatch.setattr("cmbfit.likelihood.posterior.MOST", 0)
+    monkeypatch.setattr("cmbfit.likelihood.few_points.MOST", 0)
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_five_bananas_are_refused_and_nested_sampling_takes_over(monkeypatch: py
 
 def test_what_has_no_likelihood_is_refused() -> None:
     nowhere = Known([0.0, 0.0], 1.0, lambda x: np.full(len(x), -np.inf), 0.0)
-    with pytest.raises(SamplerError, match="0 of .* points of the prior have a likelihood above zero"):
+    with pytest.raises(SamplerError, match=r"0 of .* points of the prior have a likelihood above zero"):
         run_tempered(nowhere, QUICK, 1)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from cmbfit.inference.restrict import restrict
-from cmbfit.likelihood import Posterior, Uniform, load_likelihood, posterior as module
+from cmbfit.likelihood import Posterior, Uniform, load_likelihood
+from cmbfit.likelihood import few_points as module
 from cmbfit.likelihood.compiled import compile_posterior
 from cmbfit.likelihood.few_points import MOST, few_points
 from cmbfit.likelihood.priors import Gaussian, Prior
