@@ -59,7 +59,9 @@ class Skies:
                 "Gaussian data set in its place (tau_lowe for low-l EE)"
             )
         if log_like.with_distances:
-            raise LikelihoodError("Feldman-Cousins intervals: no other skies of galaxies and supernovae are simulated")
+            raise LikelihoodError(
+                "Feldman-Cousins intervals: no other skies of galaxies and supernovae are simulated"
+            )
         self._prior, self._log_like = few.prior, log_like
 
     def repeat(self, points: np.ndarray, rng: np.random.Generator) -> Function:  # noqa: D102 (the protocol's)

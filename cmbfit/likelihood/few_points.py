@@ -107,7 +107,7 @@ class FewFolded:
         out._direct = [(c, m, std) for m, (c, _, std) in zip(measured, self._direct, strict=True)]
         return out
 
-    def __call__(  # noqa: D102 (the protocol's)
+    def __call__(  # noqa: D102, PLR0912 (the protocol's; value and slope side by side, a sort of data after the other)
         self, theta: np.ndarray, *, slope: bool
     ) -> tuple[Any, np.ndarray | None]:
         columns: Any = theta.tolist() if theta.ndim == 1 else theta

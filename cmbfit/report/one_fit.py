@@ -183,7 +183,7 @@ def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence
         emulator={k: manifest[k] for k in ("arrays_sha256", "box", "lmax", "settings", "accuracy")},
         machine={"system": platform.platform(), "cores": os.cpu_count()},
     )
-    whole = {
+    whole: dict[str, Any] = {
         "fits": {fit.name: dict(summary)},
         "checks": checks,
         "products": {},

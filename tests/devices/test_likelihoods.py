@@ -99,7 +99,14 @@ def test_a_measured_parameter_moves(moves: Check) -> None:
 
 def test_distances_move(moves: Check, rng: np.random.Generator) -> None:
     def log_prob(like: Likelihood, x: torch.Tensor) -> torch.Tensor:
-        table = {"ombh2": 0.022 * x, "omch2": 0.12 * x, "H0": 67 * x, "rdrag": 147 * x, "mnu": 0.1 * x, "w": -x}
+        table = {
+            "ombh2": 0.022 * x,
+            "omch2": 0.12 * x,
+            "H0": 67 * x,
+            "rdrag": 147 * x,
+            "mnu": 0.1 * x,
+            "w": -x,
+        }
         nuisance = dict.fromkeys(like.info.nuisance, x)
         return like.log_prob(Spectra({"tt": torch.zeros_like(x)[:, None]}, table), nuisance)
 

@@ -26,7 +26,10 @@ SETS: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     "planck with tau": ("lcdm_planck2018", ["planck2018_plik_lite_tt", "tau_lowe"]),
     "distances": ("lcdm_planck2018", ["desi_dr2", "sixdf_bao"]),
-    "planck with distances": ("lcdm_planck2018", ["planck2018_plik_lite_tt", "tau_lowe", "desi_dr2", "union3"]),
+    "planck with distances": (
+        "lcdm_planck2018",
+        ["planck2018_plik_lite_tt", "tau_lowe", "desi_dr2", "union3"],
+    ),
     "all spectra from l = 2": ("lcdm_planck2018", []),
     "act lite": ("lcdm_high", ["act_dr4_cmb_only"]),
     "spt lite": ("lcdm_high", ["spt3g_2018_lite"]),

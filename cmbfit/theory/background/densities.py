@@ -98,9 +98,7 @@ class Densities(OnDevice):
         fixed = (torch.tensor([default_of(p)], dtype=torch.float64) for p in ("mnu", "nnu"))
         self._fixed_neutrinos = self._of_neutrinos(*fixed)[:, 0]
 
-    def _of_neutrinos(
-        self, mnu: torch.Tensor, nnu: torch.Tensor
-    ) -> torch.Tensor:  # shape: (n + 1, batch)
+    def _of_neutrinos(self, mnu: torch.Tensor, nnu: torch.Tensor) -> torch.Tensor:  # shape: (n + 1, batch)
         """Return the neutrinos' omega at the redshifts, and today in the last row."""
         stretch = torch.cat([self.stretch, self.stretch.new_ones(1)])[:, None]
         massive = STATE * self._neutrinos(mnu / (_T_NEUTRINO * stretch))
@@ -136,8 +134,6 @@ class Densities(OnDevice):
         w, wa = (_value(p, parameters) for p in ("w", "wa"))
         return torch.exp(3 * (self._log[:, None] * (1 + w + wa) - self._shrunk[:, None] * wa))
 
-    def neutrinos_today(
-        self, parameters: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:  # shape: (batch,)
+    def neutrinos_today(self, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:  # shape: (batch,)
         """Return omega of the massive neutrinos' state today, what CAMB calls omnuh2 when it has mass."""
         return OMEGA_MASSLESS * STATE * self._neutrinos(_value("mnu", parameters) / _T_NEUTRINO)
