@@ -144,8 +144,8 @@ class FoldedLogLikelihood(OnDevice):
 
     def few_points(self) -> FewFolded | None:
         """Return the same for a few points, in numpy; None if more than Gaussian bandpowers, tables and parameters take part."""
-        others = self._imprint is not None or bool(self._linear)
-        others = others or (self._distances is not None and self.few_distances() is None)
+        tables = self._distances is not None and self.few_distances() is None
+        others = self._imprint is not None or bool(self._linear) or tables
         return None if others else FewFolded(self)
 
     def __call__(
