@@ -18,7 +18,8 @@ import numpy as np
 from cmbfit.errors import LikelihoodError, ParameterError
 from cmbfit.inference.ascent import Function, maximise
 from cmbfit.inference.profile import Profile
-from cmbfit.likelihood.few_points import MOST, FewFolded, FewPoints, few_points
+from cmbfit.likelihood.few_log_likelihood import FewFolded
+from cmbfit.likelihood.few_points import MOST, FewPoints, few_points
 from cmbfit.likelihood.posterior import Posterior
 
 ALPHA = {"68": 0.3173, "95": 0.05}

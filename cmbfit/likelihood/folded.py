@@ -11,7 +11,7 @@ import torch
 
 from cmbfit.device import OnDevice
 from cmbfit.likelihood.bandpower_model import calibrated
-from cmbfit.likelihood.few_points import FewFolded
+from cmbfit.likelihood.few_log_likelihood import FewFolded
 from cmbfit.likelihood.fold import (
     Foldable,
     Folded,

@@ -10,7 +10,7 @@ import torch
 from cmbfit.device import OnDevice, free_memory
 from cmbfit.errors import LikelihoodError
 from cmbfit.likelihood.base import Likelihood
-from cmbfit.likelihood.few_points import FewLogLikelihood, FewRestricted
+from cmbfit.likelihood.few_log_likelihood import FewLogLikelihood, FewRestricted
 from cmbfit.theory.base import Theory
 from cmbfit.theory.spectra import Spectra
 

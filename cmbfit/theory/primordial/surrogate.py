@@ -22,6 +22,7 @@ from scipy.stats import qmc
 from cmbfit.device import OnDevice
 from cmbfit.errors import ConfigError, DataError, ParameterError
 from cmbfit.io import atomic_buffer, parse_json, reading
+from cmbfit.theory.base import checked_before
 
 Solver = Callable[[torch.Tensor], torch.Tensor]
 """theta, shape (batch, n_parameters), to P at the surrogate's k, shape (batch, n_k)."""
@@ -65,8 +66,8 @@ class Surrogate(OnDevice):
     k : torch.Tensor, shape (n_k,)
     low, high : torch.Tensor, shape (n_parameters,)
         The training box.
-    network : torch.nn.Module
-        Scaled parameters to coefficients.
+    weights : dict of str to torch.Tensor
+        Of the network that takes scaled parameters to coefficients, by the names of its state.
     mean, basis : torch.Tensor, shapes (n_k,) and (components, n_k)
         ln P = mean + coefficients @ basis.
     solver : callable
@@ -79,7 +80,7 @@ class Surrogate(OnDevice):
     k: torch.Tensor
     low: torch.Tensor
     high: torch.Tensor
-    network: torch.nn.Module
+    weights: dict[str, torch.Tensor]
     mean: torch.Tensor
     basis: torch.Tensor
     solver: Solver
@@ -100,14 +101,14 @@ class Surrogate(OnDevice):
         ParameterError
             For a point outside the training box.
         """
-        if not bool(self.inside(theta).all()):
+        if not checked_before() and not bool(self.inside(theta).all()):
             bad = theta[~self.inside(theta)][0].tolist()
             raise ParameterError(
                 f"surrogate: {bad} lies outside the training box {self.low.tolist()} to {self.high.tolist()}; "
                 "use power(), which falls back to the solver"
             )
         scaled = 2 * (theta - self.low) / (self.high - self.low) - 1
-        return self.mean + self.network(scaled) @ self.basis
+        return self.mean + _evaluate(self.weights, scaled) @ self.basis
 
     def power(
         self,
@@ -240,7 +241,7 @@ def learn(
     optimiser.step(closure)
     last = loss().item()
     network.requires_grad_(requires_grad=False)
-    result = Surrogate(k, low, high, network, mean, basis * scale[:, None], solver)
+    result = Surrogate(k, low, high, dict(network.state_dict()), mean, basis * scale[:, None], solver)
     residual = result.log_power(theta[test]) - target[test]
     exact = (target[test] - mean) @ basis.T @ basis + mean
     result.held_out = {
@@ -289,6 +290,14 @@ def _network(n_in: int, width: int, n_out: int, seed: int) -> torch.nn.Sequentia
     return torch.nn.Sequential(*layers[:-1])
 
 
+def _evaluate(weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Return what :func:`_network` with these weights does: plain tensors move to a device as all else does."""
+    silu, linear = torch.nn.functional.silu, torch.nn.functional.linear
+    for layer in ("0", "2"):
+        x = silu(linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"]))
+    return linear(x, weights["4.weight"], weights["4.bias"])
+
+
 _ARRAYS = ("k", "low", "high", "mean", "basis")
 
 
@@ -303,7 +312,7 @@ def write_surrogates(path: str | Path, trained: Mapping[str, Trained], settings:
     }
     for name, t in trained.items():
         arrays |= {f"{name}/{x}": getattr(t.network, x).numpy() for x in _ARRAYS}
-        arrays |= {f"{name}/weights/{x}": w.numpy() for x, w in t.network.network.state_dict().items()}
+        arrays |= {f"{name}/weights/{x}": w.numpy() for x, w in t.network.weights.items()}
         arrays |= {f"{name}/theta": t.test.theta.numpy(), f"{name}/log_power": t.test.log_power.numpy()}
     with atomic_buffer(path) as f:
         np.savez_compressed(f, **arrays)
@@ -341,9 +350,8 @@ def _trained(
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise DataError(f"{path}: weights of another network ({error})") from error
-    network.requires_grad_(requires_grad=False)
     held_out = {x: float(value) for x, value in record["held_out"].items()}
     k, low, high, mean, basis = (part[x] for x in _ARRAYS)
-    found = Surrogate(k, low, high, network, mean, basis, solver, held_out)
+    found = Surrogate(k, low, high, weights, mean, basis, solver, held_out)
     curve = [{x: float(value) for x, value in row.items()} for row in record["curve"]]
     return Trained(found, Evolved(part["theta"], part["log_power"]), curve)
