@@ -82,7 +82,7 @@ def test_what_is_no_configuration_says_so_and_is_yaml() -> None:
         assert isinstance(value, dict), block.where
         # a marker is no way out for a configuration
         assert schema_problems(value), block.where
-        assert not set(value) & {"run", "fits", "maps", "comparison"}, block.where
+        assert not set(value) & {"run", "fits", "comparison"}, block.where
 
 
 def test_the_table_of_moved_keys_is_complete() -> None:
