@@ -241,7 +241,8 @@ if PLAN.several_data:
         conda:
             ENVIRONMENT
         params:
-            label=next(iter(PLAN.fits.values())).title,
+            # a function: braces in a title are no wildcards
+            label=lambda wc: next(iter(PLAN.fits.values())).title,
             code=code("plot_together"),
         shell:
             "python -m pipeline plot_together --residuals {input:q} --label={params.label:q} --output={output.png:q} > {log:q} 2>&1"

@@ -53,7 +53,7 @@ def test_products_have_the_documented_formats(tiny_run: Checkout) -> None:
         assert len(rows) > 5
         assert len({len(r) for r in rows}) == 1
     page = (results / "report" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 12
+    assert page.count("data:image/png;base64,") == 14
     assert not re.search(r"(src|href)=\"https?://", page)
     records = list(results.rglob("*.fits.json"))
     assert records

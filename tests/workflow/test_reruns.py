@@ -37,7 +37,7 @@ def test_only_what_an_edit_touches_runs_again(finished: Checkout) -> None:
     for path in (finished.root / "cmbfit").rglob("*.py"):
         os.utime(path)
     _edit(finished.root / "cmbfit/likelihood/gaussian.py", "import torch\n", "import torch  # why not\n")
-    _edit(finished.root / "cmbfit/figures/residuals.py", "lw=1.2", "lw=1.3")
+    _edit(finished.root / "cmbfit/figures/residuals.py", "lw=2.6", "lw=2.7")
     assert _would_run(finished) == {"plot_residuals", "write_report", "write_crate", "gate"}
     # the likelihood: the fit and what follows, but no map and no training
     path = finished.root / "cmbfit/likelihood/gaussian.py"

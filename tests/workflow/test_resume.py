@@ -162,9 +162,10 @@ def _process(group: int, words: str) -> int:
 
 
 def sample_here(checkout: Checkout, config: str, target: Path) -> tuple[int, str]:
-    """Run the one job that Snakemake would run for a chain, in this process; return its exit code and its errors."""
-    graph = graph_of(checkout.root, [checkout.root / config], [str(target.relative_to(checkout.root))])
-    (job,) = graph.jobs
+    """Run the job of a chain as Snakemake would, in this process; return its exit code and its errors."""
+    chain = str(target.relative_to(checkout.root))
+    graph = graph_of(checkout.root, [checkout.root / config], [chain])
+    (job,) = [j for j in graph.jobs if chain in j.outputs]
     assert job.rule == "sample_posterior"
     threads = torch.get_num_threads()
     with contextlib.chdir(checkout.root):
