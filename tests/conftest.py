@@ -31,10 +31,7 @@ os.environ["CMBFIT_LOCK"] = "/nonexistent/cmbfit-lock.yaml"
 LONGEST = (
     "workflow/test_products.py",  # of the one whole run: who else needs it waits, and so comes later
     "workflow/test_leaves.py",
-    "workflow/test_wmap9.py",
-    "plugins/test_figure.py",
-    "workflow/test_resume.py",
-    "workflow/test_reruns.py",
+    "faults/test_harness.py",
 )
 """Files that take tens of seconds, in the order in which they begin: first, so that none is left alone with one at the end."""
 

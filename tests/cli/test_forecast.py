@@ -18,6 +18,7 @@ def run(*words: object) -> Any:
     return CliRunner().invoke(app, ["forecast", "forecast", *(str(w) for w in words)])
 
 
+@pytest.mark.slow
 def test_two_surveys_in_one_table(tmp_path: Path) -> None:
     """A satellite's tau is cosmic-variance limited (0.002); what is fixed is in no table; what was left out is said."""
     result = run("--fit", "planck_like", "--fit", "litebird_rotation", "--fix", "ns", "-o", tmp_path)

@@ -153,6 +153,7 @@ def test_sacc_and_masks_of_each_map(files, tmp_path, monkeypatch) -> None:
     np.testing.assert_allclose(table(tmp_path / "y.txt")["tt"], data.values["tt"], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_masks_of_polarisation(files, tmp_path, monkeypatch) -> None:
     """--mask-p masks Q and U: TT is that of --mask alone, EE and BB are those of --mask-p alone, TE is neither."""
     bins = tmp_path / "edges.txt"

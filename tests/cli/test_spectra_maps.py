@@ -31,6 +31,7 @@ def healpix(path: Path, columns: list[np.ndarray], names: list[str], **options) 
     return str(path)
 
 
+@pytest.mark.slow
 def test_temperature_alone(files: Files, tmp_path, monkeypatch) -> None:
     """TT and its errors of maps of I alone are those of the maps of I, Q, U; with one of each also TE and TB."""
     maps = {x: read_product(files / f"{x}.fits") for x in "ab"}

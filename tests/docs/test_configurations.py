@@ -60,6 +60,7 @@ def test_check_finds_nothing_wrong(home: Path) -> None:
 
 
 @each([max(CONFIGURATIONS, key=lambda b: len(b.text))])
+@pytest.mark.slow
 def test_snakemake_plans_the_largest(home: Path) -> None:
     """A dry run of the Snakefile itself, in a process of its own."""
     dry = subprocess.run(

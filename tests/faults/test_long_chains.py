@@ -80,6 +80,7 @@ def _megabytes(
     return during, resumed
 
 
+@pytest.mark.slow
 def test_a_million_steps(tmp_path: Path) -> None:
     """All samples would be 192 MB; 512 to 1024 kept steps are 0.2 MB and a block of 20 000 is 4 MB."""
     during, resumed = _megabytes(tmp_path, "cheap", 1_000_000, 20_000, 1024)

@@ -225,6 +225,7 @@ def nested_process(folder: Path, kill_at: int, out: Path) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_nested_run_goes_on_to_the_same_samples(
     nested_run: tuple[Path, Chain], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tests.conftest import ROOT
@@ -39,6 +40,7 @@ class Slow(GaussianToy):
         return super().log_prob(theta)
 
 
+@pytest.mark.slow
 def test_both_end_with_the_chain_of_one(tmp_path: Path) -> None:
     folder, out = tmp_path / "chain", tmp_path / "chain.npz"
     both = [

@@ -180,6 +180,7 @@ def test_windows_are_on_convergence(mirrored: Path) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.slow
 def test_the_joint_lensing_enters_a_combination_once(mirrored: Path) -> None:
     """35 bandpowers more, no nuisance parameter, no prior; any further lensing of these skies is refused."""
     for group in {s.registry_group for s in select(["planck_act_spt"])}:

@@ -121,6 +121,7 @@ def test_spt_d1s_calibration_and_aberration(d1: Path, sky: Spectra) -> None:
     assert "tau" in like.info.approximation  # its prior on tau is named, and not used
 
 
+@pytest.mark.slow
 def test_the_shipped_description_of_d1_fits_the_published_definition(d1: Path) -> None:
     spec = description("spt3g_d1_lite")
     assert spec["definition"] == d1.name

@@ -96,6 +96,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.workflow
+@pytest.mark.slow
 def test_three_files_add_a_figure_to_the_report(checkout: Path, tmp_path: Path) -> None:
     before = contents(checkout)
     (checkout / "pipeline/plot_scales.py").write_text(STAGE, encoding="utf-8")

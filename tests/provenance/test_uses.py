@@ -109,6 +109,7 @@ def measured(root: Path, fits: dict[str, Any]) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_new_data_set_kind_or_model_changes_no_other_fit(copied: Path) -> None:
     def fit(data: list[str], **theory: str) -> dict[str, Any]:
         return {"data": data, "theory": {"emulator": "lcdm_high", **theory}, "sampler": {"kind": "emcee"}}

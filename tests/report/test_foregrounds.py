@@ -50,6 +50,7 @@ def test_components_sum_to_the_model_and_each_spectrum_has_its_chi2(rng: np.rand
     assert table["pte"][mine][0] == pytest.approx(1 - stats.chi2.cdf(chi2, 3))
 
 
+@pytest.mark.slow
 def test_a_panel_for_each_spectrum_of_all_sets(rng: np.random.Generator, tmp_path: Path) -> None:
     like = toy(rng)
     nuisance = {k: one(value=v) for k, v in VALUES.items()}

@@ -103,6 +103,7 @@ def test_errors_match_the_scatter(many) -> None:
     assert np.mean([f.reduced_chi2 for f in fits]) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_full_covariance_gets_the_errors_right() -> None:
     """With the pixel covariance of the CMB the claimed error is the scatter: 8% is 2 sigma of 300 fits."""
     mask, units = galactic_cut(4, 10.0), np.eye(2 * alm_size(LMAX)).reshape(-1, 2, alm_size(LMAX))

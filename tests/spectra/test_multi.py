@@ -49,6 +49,7 @@ def test_all_pairs_of_fields_are_unbiased(two_fields) -> None:
     assert np.abs(bias).max() < 4.2 / np.sqrt(N_UNBIASED)  # 189 numbers, correlated
 
 
+@pytest.mark.slow
 def test_a_few_skies_of_all_pairs(two_fields) -> None:
     """60 skies through windows and covariance: pulls of 189 bandpowers, and their scatter over the predicted one."""
     few = two_fields.few

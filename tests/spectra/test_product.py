@@ -239,6 +239,7 @@ def test_mollweide_orientation() -> None:
     assert image[150, 450] == pytest.approx(-90, abs=3)
 
 
+@pytest.mark.slow
 def test_entry_points(tmp_path) -> None:
     """The whole stage as the workflow runs it."""
     fiducial = tmp_path / "theory.txt"

@@ -189,6 +189,7 @@ def test_binned_covariances_are_sums_of_whole_ones() -> None:
         )
 
 
+@pytest.mark.slow
 def test_nothing_makes_a_whole_matrix_and_each_mask_is_transformed_once(monkeypatch) -> None:
     """What made a plan of six maps dear: four matrices of lmax^2 for every pair of masks, transforms for every pair."""
     calls = []

@@ -152,6 +152,7 @@ def test_plan_and_noise_take_the_right_mask(fields) -> None:
         assert np.mean(found[30:80]) == pytest.approx(level**2 * 4 * np.pi / NPIX, rel=0.06)
 
 
+@pytest.mark.slow
 def test_a_few_skies(fields) -> None:
     check_skies(fields, 50, 0.5)
 

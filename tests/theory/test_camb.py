@@ -99,6 +99,7 @@ def test_lensed_reference_numbers() -> None:
     assert got.parameters["thetastar"].item() == pytest.approx(1.041198, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_draws_on_one_background_are_bit_identical_to_fresh_runs() -> None:
     draws = [(3.045, 0.965), (2.9, 1.0), (3.2, 0.93)]
     together, unlensed, derived = spectra_of_one_background(SMALL, BACKGROUND, draws)
@@ -165,6 +166,7 @@ def test_settings_record_what_moves_chi2() -> None:
     assert pars.omnuh2 == pytest.approx(0.06 / 94.07 * (3.044 / 3) ** 0.75, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_extensions_at_their_base_values_change_nothing() -> None:
     base = spectra_of_one_background(SMALL, BACKGROUND, [(3.04, 0.965)])
     trivial = {"mnu": 0.06, "nnu": 3.044, "omk": 0.0, "w": -1.0, "wa": 0.0}
@@ -173,6 +175,7 @@ def test_extensions_at_their_base_values_change_nothing() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_extensions_are_camb_s_own() -> None:
     """One call of CAMB's set_params with its own words: scalars with tensors to 1e-6."""
     extended = {"mnu": 0.2, "nnu": 3.3, "omk": 0.005, "w": -0.9, "wa": 0.1, "YHe": 0.25}
@@ -196,6 +199,7 @@ def test_extensions_are_camb_s_own() -> None:
     assert got.parameters["r"].item() == 0.05
 
 
+@pytest.mark.slow
 def test_unlensed_spectra_and_tensors() -> None:
     """FID of r = 0.01: tensor BB at l = 80 and 150 by CAMB 2.0.5, run apart from this package."""
     draw = {"r": 0.01}

@@ -53,6 +53,7 @@ def chunks(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "lcdm.npz", tmp_path / "mnu.npz"
 
 
+@pytest.mark.slow
 def test_from_chunks_to_figures(chunks: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="the optional dependency optuna")
     lcdm, mnu = chunks

@@ -88,6 +88,7 @@ def test_a_typo_in_the_configuration_stops_at_the_start(tmp_path: Path, change: 
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_the_command_says_a_typo_without_a_traceback(tmp_path: Path) -> None:
     """Snakemake itself, in a process of its own."""
     change, named = TYPOS[-1]

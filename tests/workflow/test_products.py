@@ -88,6 +88,7 @@ def test_the_run_is_recorded_and_would_repeat(tiny_run: Checkout) -> None:
     assert "would repeat the run exactly" in run.stdout
 
 
+@pytest.mark.slow
 def test_snakemakes_own_report_is_made_offline(finished: Checkout, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     run = finished.snakemake("--report", str(out))

@@ -37,8 +37,8 @@ def test_only_what_an_edit_touches_runs_again(finished: Checkout) -> None:
     for path in (finished.root / "cmbfit").rglob("*.py"):
         os.utime(path)
     _edit(finished.root / "cmbfit/likelihood/gaussian.py", "import torch\n", "import torch  # why not\n")
-    _edit(finished.root / "cmbfit/figures/residuals.py", "lw=2.6", "lw=2.7")
-    assert _would_run(finished) == {"plot_residuals", "write_report", "write_crate", "gate"}
+    _edit(finished.root / "cmbfit/figures/reweight.py", "lw=0.8", "lw=0.9")
+    assert _would_run(finished) == {"plot_reweight", "write_report", "write_crate", "gate"}
     # the likelihood: the fit and what follows, but no map and no training
     path = finished.root / "cmbfit/likelihood/gaussian.py"
     _edit(path, "-0.5 * self.chi2", "-0.50 * 1.0 * self.chi2")
@@ -88,6 +88,7 @@ def test_a_changed_value_runs_again_what_sees_it_and_no_more(
     assert not rerun & kept
 
 
+@pytest.mark.slow
 def test_an_altered_data_file_of_the_run_is_refused(finished: Checkout) -> None:
     path = finished.results / "data/wmap7/wmap_band_iqumap_r9_7yr_V_v4_udgraded32.fits"
     raw = path.read_bytes()
@@ -98,6 +99,7 @@ def test_an_altered_data_file_of_the_run_is_refused(finished: Checkout) -> None:
     assert "Traceback" not in (finished.results / "logs/prepare_maps/V.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_check_fails_the_run_after_the_report(finished: Checkout) -> None:
     strict = finished.root / "strict.yaml"
     tiny = (finished.root / "pipeline/config/tiny.yaml").read_text()

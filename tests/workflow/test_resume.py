@@ -27,7 +27,9 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1200)]  # one of them wa
 @pytest.mark.parametrize(
     "killed",
     [
-        "machine",
+        pytest.param(
+            "machine", marks=pytest.mark.slow
+        ),  # the harness of tests/faults kills in the fast suite
         pytest.param("stage", marks=pytest.mark.slow),
         pytest.param("driver", marks=pytest.mark.slow),
     ],

@@ -17,7 +17,7 @@ from cmbfit.theory.textfile import read_arrays
 from .conftest import ROOT
 from .standins import Run, run_on_standins
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 CONFIGS = [ROOT / "pipeline/config/wmap9.yaml", Path(__file__).parent / "configs/wmap9_small.yaml"]
 TARGETS = ["figures/nulls.png", "checks/spectra.json"]
 
