@@ -34,7 +34,7 @@ rule write_report:
         summary="<results>/summary.json",
         figures=PLAN.figures,
     output:
-        report(
+        page=report(
             "<results>/report/index.html",
             caption="../report/index.rst",
             category="Summary",
@@ -53,7 +53,7 @@ rule write_report:
         code=code("write_report"),
     shell:
         "python -m pipeline write_report --summary={input.summary:q} --figures={params.figures:q} --benchmarks={params.benchmarks:q}"
-        " --output={output[0]:q} > {log:q} 2>&1"
+        " --output={output.page:q} > {log:q} 2>&1"
 
 
 rule write_crate:
