@@ -30,7 +30,6 @@ os.environ["CMBFIT_LOCK"] = "/nonexistent/cmbfit-lock.yaml"
 
 LONGEST = (
     "workflow/test_products.py",  # of the one whole run: who else needs it waits, and so comes later
-    "workflow/test_leaves.py",
     "faults/test_harness.py",
 )
 """Files that take tens of seconds, in the order in which they begin: first, so that none is left alone with one at the end."""

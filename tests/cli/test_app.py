@@ -100,6 +100,7 @@ def test_a_written_spectrum_gives_the_same_likelihood_as_its_parameters(
     assert by_file["log_like"] == pytest.approx(by_name["log_like"], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_camb_and_emulator_write_the_same_spectra(cmbfit: Runner, tmp_path: Path) -> None:
     tables = {}
     for code in ("camb", "emulator"):

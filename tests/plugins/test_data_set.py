@@ -176,7 +176,8 @@ def test_one_file_gives_plik_lite_a_nuisance(change: Change) -> None:
     }
     change.write("mine.yaml", yaml.safe_dump(spec))
     assert len(change.files) == 1
-    fit, posterior = posterior_of(change.configure(fits={"mine": {"data": ["./mine.yaml"]}}))
+    mine = str(change.work / "mine.yaml")
+    fit, posterior = posterior_of(change.configure(fits={"mine": {"data": [mine]}}))
     assert posterior.parameters == (*POINT, "A_planck", "gain")
     assert start_point(fit, posterior)[0]["gain"] == pytest.approx(1.0)
     shipped = load_likelihood("planck2018_plik_lite_tt")

@@ -198,6 +198,7 @@ def test_estimate_refuses(wmap_maps, wmap_mask, estimate) -> None:
             "map_a": "V", "map_b": "V"}))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_figures(tmp_path, wmap_maps, wmap_mask, estimate) -> None:
     data = Bandpowers.of(estimate).combined()
     save_figure(

@@ -113,6 +113,7 @@ def test_draws_on_one_background_are_bit_identical_to_fresh_runs() -> None:
     assert len(set(derived[:, DERIVED.index("H0")])) == 1
 
 
+@pytest.mark.slow
 def test_spectra_and_derived_values_are_camb_s_own() -> None:
     theory = CambTheory(SMALL)
     got = theory.spectra(point_from_values(theory, BACKGROUND | {"logA": 3.0, "ns": 0.97}))

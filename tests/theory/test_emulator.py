@@ -30,6 +30,7 @@ FRESH = [
 
 
 @pytest.mark.parametrize("point", FRESH)
+@pytest.mark.slow
 def test_emulator_equals_camb_at_fresh_points(emulator: LinearEmulator, point: list[float]) -> None:
     """In units of one multipole's cosmic variance (full sky).
 

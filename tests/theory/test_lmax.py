@@ -54,6 +54,7 @@ def wide() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("door", [_by_table, _by_background])
+@pytest.mark.slow
 def test_camb_gives_the_same_low_multipoles_however_few_are_asked_for(
     door: Callable[[int], np.ndarray], wide: dict[str, np.ndarray]
 ) -> None:

@@ -192,6 +192,7 @@ def silent_leaves(
     return wrong
 
 
+@pytest.mark.slow
 def test_every_value_of_a_configuration_makes_something_run_again(tmp_path: Path) -> None:
     """The summary, which shows the whole configuration, does not count."""
     assert len(LEAVES) > 270
