@@ -108,10 +108,11 @@ def model_of(fit: Fit, posterior: Posterior, chosen: Mapping[str, float]) -> dic
         If two mock data sets were made of different truths.
     """
     from cmbfit.fit.build import start_point  # noqa: PLC0415
+    from cmbfit.likelihood.mock import MockSpectra  # noqa: PLC0415
     from cmbfit.theory.extensions import EXTENSIONS  # noqa: PLC0415
 
     out, _ = start_point(fit, posterior)
-    mocks = [x for x in posterior.likelihoods if hasattr(x, "truth")]
+    mocks = [x for x in posterior.likelihoods if isinstance(x, MockSpectra)]
     for mock in mocks:
         if mock.truth != mocks[0].truth:
             raise ConfigError(

@@ -179,7 +179,9 @@ def forecast(posterior: Posterior, point: Mapping[str, float], fixed: Sequence[s
         )
     vary = [p for p in theory.parameters if p not in fixed]
     linear = LinearTheory(theory, point, vary)
-    priors = {p: x for p, x in posterior.priors.items() if p not in fixed}
+    # marginals of a joint prior would replace it
+    joint = {p for prior in posterior.joint_priors for p in prior.names}
+    priors = {p: x for p, x in posterior.priors.items() if p not in fixed and p not in joint}
     flat = Posterior(linear, posterior.likelihoods, priors)
     names = flat.parameters
     centre = torch.tensor([point[p] for p in names], dtype=torch.float64)
@@ -195,9 +197,8 @@ def forecast(posterior: Posterior, point: Mapping[str, float], fixed: Sequence[s
         )
     gradient = torch.autograd.functional.jacobian(log_prob, origin).numpy()
     curvature = -torch.autograd.functional.hessian(log_prob, origin).numpy()
-    values, vectors = np.linalg.eigh(
-        curvature / np.sqrt(np.outer(*2 * (np.abs(np.diag(curvature)) + 1e-300,)))
-    )
+    size = np.sqrt(np.abs(np.diag(curvature)) + 1e-300)
+    values, vectors = np.linalg.eigh(curvature / np.outer(size, size))
     if not values[0] > 1e-12:
         worst = names[int(np.abs(vectors[:, 0]).argmax())]
         raise LikelihoodError(

@@ -16,7 +16,7 @@ from cmbfit.inference.fisher import forecast
 from cmbfit.likelihood import Posterior
 from cmbfit.likelihood.base import DataSetInfo
 from cmbfit.likelihood.mock import MockSpectra
-from cmbfit.likelihood.priors import Gaussian, Uniform
+from cmbfit.likelihood.priors import Gaussian, JointGaussian, Uniform
 from cmbfit.theory.spectra import Spectra
 from cmbfit.theory.tensor_template import tensor_template
 
@@ -180,6 +180,31 @@ def test_neutrinos_and_tensors_by_camb() -> None:
     )
     assert found == pytest.approx(fisher**-0.5, rel=0.1)
     assert found < 1e-3
+
+
+class Shifted:
+    """ln L = -(a + u + v - 3)^2 / (2 0.1^2) with a joint prior of u and v."""
+
+    cov = ((0.04, 0.03), (0.03, 0.09))
+    info = DataSetInfo(
+        "shifted", "", {}, 1, "", joint_priors=(JointGaussian(("u", "v"), (0.0, 0.0), cov),),
+        nuisance={"u": Gaussian(0.0, 0.2), "v": Gaussian(0.0, 0.3)},
+    )  # fmt: skip
+    pairs = ("tt",)
+    lmax = LMAX
+
+    def log_prob(self, spectra: Spectra, nuisance: dict[str, torch.Tensor]) -> torch.Tensor:
+        return -50 * (spectra.dl["tt"][:, 2] + nuisance["u"] + nuisance["v"] - 3).square()
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_joint_prior_keeps_its_correlation() -> None:
+    """sigma(a)^2 = 0.1^2 + var(u + v), of which the correlation makes 0.06."""
+    made = Posterior(Powers(), [Shifted()], {"a": Uniform(0, 10), "b": Gaussian(2.0, 0.1)})
+    found = forecast(made, {"a": 3.0, "b": 2.0, "u": 0.0, "v": 0.0})
+    assert found.sigma[0] ** 2 == pytest.approx(0.01 + 0.04 + 0.09 + 2 * 0.03, rel=1e-9)
 
 
 def test_what_cannot_be_forecast_is_said() -> None:

@@ -143,6 +143,25 @@ def test_a_description_that_makes_no_sense_is_refused_by_name(
         load_likelihood(own(tmp_path, **changes))
 
 
+def test_noise_of_a_file_is_in_the_units_of_the_spectra(tmp_path: Path) -> None:
+    """N_l of T is that of C_l, the same as white noise of its level; of lensing N_L^kk, kk = [L(L+1)]^2 pp / 4, as [L(L+1)]^2 pp / 2 pi."""
+    level, kappa = 5.0, 1e-7
+    rows = np.column_stack([np.arange(2, 101), np.full(99, (level * np.pi / 10800) ** 2), np.full(99, kappa)])
+    np.savetxt(tmp_path / "noise.txt", rows)
+    noise = {"t": {"file": "noise.txt", "column": 1}, "p": {"file": "noise.txt", "column": 2}}
+    sky = {"mine": {"tt": [2, 100], "pp": [2, 100]}}
+    like = load_likelihood(own(tmp_path, sky=sky, noise=noise, files=["noise.txt"]))
+    white = load_likelihood(
+        own(tmp_path, sky={"mine": {"tt": [2, 100]}}, noise={"t": {"white": [[0.0, level]]}})
+    )
+    assert isinstance(like, MockSpectra)
+    assert isinstance(white, MockSpectra)
+    np.testing.assert_allclose(like.noise["t"][2:], white.noise["t"][2:], rtol=1e-12)
+    ell = 30
+    phi = 4 * kappa / (ell * (ell + 1)) ** 2
+    assert like.noise["p"][ell].item() == pytest.approx((ell * (ell + 1)) ** 2 * phi / (2 * np.pi), rel=1e-12)
+
+
 def test_cuts_of_cross_spectra_and_cuts_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LikelihoodError, match="where both of their fields are"):
         load_likelihood("mock_litebird", cuts={"te": (2, 100)})
