@@ -10,12 +10,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cmbfit.figures.posterior import getdist_samples
-from cmbfit.figures.style import SECOND, THEORY, new_figure, style
+from cmbfit.figures.style import SERIES, new_figure, style
 from cmbfit.inference.products import Samples
 from cmbfit.inference.shifts import Shift
 from cmbfit.theory.parameters import latex_label
-
-COLOURS = (THEORY, SECOND, "#5a8f29", "#8e5bb5", "#b8860b", "#555555")
 
 Table = dict[str, NDArray]
 
@@ -34,7 +32,7 @@ def plot_corners(samples: Mapping[str, Samples], names: Sequence[str]) -> Figure
             [getdist_samples(s) for s in samples.values()],
             list(names),
             filled=[i == 0 for i in range(len(samples))],
-            contour_colors=[COLOURS[i % len(COLOURS)] for i in range(len(samples))],
+            contour_colors=[SERIES[i % len(SERIES)] for i in range(len(samples))],
             legend_labels=list(samples),
         )
         figure: Figure = plotter.fig
@@ -63,7 +61,7 @@ def plot_whiskers(
                 column = samples[label].column(name)
                 mean, error = (column.mean() - centre) / unit, column.std() / unit
                 expected = shifts[k - 1].expected.get(name, np.nan) / unit if k else np.nan
-                colour = COLOURS[k % len(COLOURS)]
+                colour = SERIES[k % len(SERIES)]
                 for n, alpha in ((2, 0.10), (1, 0.15)):
                     if np.isfinite(expected):
                         ax.barh(
@@ -71,7 +69,7 @@ def plot_whiskers(
                         )
                 ax.errorbar(mean, -k, xerr=error, fmt="o", ms=4, color=colour, capsize=2)
                 rows.append((label, name, float(column.mean()), float(column.std()), float(expected * unit)))
-            ax.axvline(0, color=COLOURS[0], lw=0.8, ls=":")
+            ax.axvline(0, color=SERIES[0], lw=0.8, ls=":")
             ax.set(xlabel=f"${latex_label(name)}$")
         axes[0].set_yticks([-k for k in range(len(labels))], labels)
         figure.supxlabel(f"difference from {labels[0]}, in its errors", fontsize=9)

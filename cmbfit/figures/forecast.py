@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
+from cmbfit.figures.style import DATA, SECOND, SERIES, new_figure, style
 from cmbfit.inference.fisher import Forecast
 from cmbfit.likelihood.mock import MockSpectra
 from cmbfit.theory.parameters import latex_label
 
-_COLOURS = (THEORY, SECOND, "#5a8f29", "#8e5bb5", "#b8860b", "#555555")
 _TITLES = {"t": "TT", "e": "EE", "b": "BB", "p": "lensing potential"}
 _BINS = 30
 
@@ -27,7 +26,7 @@ def plot_forecasts(found: Mapping[str, Forecast]) -> tuple[Figure, Table]:
     """Return the triangle of normal curves and 68% and 95% ellipses of several forecasts, and its numbers, a row a parameter."""
     names = list(dict.fromkeys(p for f in found.values() for p in f.parameters))
     n = len(names)
-    colours = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(found)}
+    colours = {name: SERIES[k % len(SERIES)] for k, name in enumerate(found)}
     with style():
         figure = new_figure(max(5.0, 1.5 * n), max(5.0, 1.5 * n))
         grid = figure.subplots(n, n, squeeze=False)

@@ -22,6 +22,9 @@ THEORY = "#0b6fa4"
 SECOND = "#c8553d"
 """Line colours that keep their order of brightness in grey."""
 
+SERIES = (THEORY, SECOND, "#5a8f29", "#8e5bb5", "#b8860b", "#555555")
+"""Colours of several fits in one figure."""
+
 SERIES = (DATA, SECOND, "#4f8f5b", "#8a5fa8", "#b58a00", "#6b6f76")
 """Colours of data sets, in the order in which they are drawn."""
 

@@ -31,7 +31,7 @@ from cmbfit.theory.spectra import Spectra
 from cmbfit.units import dl_over_cl
 
 _KEYS = ("title", "kind", "files", "members", "fsky", "sky", "noise", "truth", "seed", "nuisance", "citation",
-         "approximation", "reference", "name", "n_data")  # fmt: skip
+         "approximation", "reference", "name")  # fmt: skip
 _ARCMIN = np.pi / 10800
 
 
