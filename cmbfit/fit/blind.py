@@ -91,7 +91,9 @@ def complete_blind(config: Mapping[str, Any], box: Box) -> dict[str, Any] | None
     secret = secret_of(name, section)
     opened = opening(name)
     if opened is not None and opened["commitment"] != secret.commitment:
-        raise ConfigError(f"run.blind: the record of the opening of {name} is of another secret; restore either")
+        raise ConfigError(
+            f"run.blind: the record of the opening of {name} is of another secret; restore either"
+        )
     return {
         "secret": name,
         "commitment": secret.commitment,
@@ -104,14 +106,18 @@ def complete_blind(config: Mapping[str, Any], box: Box) -> dict[str, Any] | None
 def _reference(given: Mapping[str, float], box: Box) -> dict[str, float]:
     """Return the point around which data are shifted: what is given, else Planck 2018's means, LCDM, the middle."""
     if unknown := [p for p in given if p not in box]:
-        raise ConfigError(f"run.blind.reference: {unknown_name('parameter of the emulator', unknown[0], box)}")
+        raise ConfigError(
+            f"run.blind.reference: {unknown_name('parameter of the emulator', unknown[0], box)}"
+        )
     out = {}
     for p, (low, high) in box.items():
         known = STARTS[p][0] if p in STARTS else EXTENSIONS[p].default if p in EXTENSIONS else None
         usual = (low + high) / 2 if known is None else known
         out[p] = float(given.get(p, min(max(usual, low), high)))
         if not low <= out[p] <= high:
-            raise ConfigError(f"run.blind.reference.{p}: {out[p]:g} lies outside the emulator's [{low:g}, {high:g}]")
+            raise ConfigError(
+                f"run.blind.reference.{p}: {out[p]:g} lies outside the emulator's [{low:g}, {high:g}]"
+            )
     return out
 
 
@@ -187,7 +193,8 @@ def shift_likelihoods(
     lmax = max((like.lmax for like in likelihoods), default=0)
     theory = extrapolate_to(load_emulator(emulator), lmax)
     point = torch.tensor(
-        [[reference[p] + k * shift.get(p, 0.0) for p in theory.parameters] for k in (0, 1)], dtype=torch.float64
+        [[reference[p] + k * shift.get(p, 0.0) for p in theory.parameters] for k in (0, 1)],
+        dtype=torch.float64,
     )
     out: list[Likelihood] = []
     with torch.no_grad():

@@ -86,7 +86,7 @@ def complete_run(
         if name not in config["fits"]:
             raise ConfigError(f"run.fits: {unknown_name('fit', name, config['fits'])}")
     _check_evidence(config)
-    run = Run(config, {}, complete_blind(config, _emulator(config)[1]))
+    run = Run(config, {}, complete_blind(config, emulator_of_run(config)[1]))
     return replace(run, fits={name: fit_of_run(run, name, transfer) for name in names})
 
 
@@ -101,7 +101,7 @@ def fit_of_run(run: Run, name: str, transfer: str | Path | None = None, *, run_c
     section, made = run.config["fits"][name], run.config["theory"].get("transfer")
     if transfer is not None and "primordial" in section.get("theory", {}):
         section = {**section, "theory": {**section["theory"], "transfer": str(transfer)}}
-    emulator, box = _emulator(run.config)
+    emulator, box = emulator_of_run(run.config)
     fit = complete_fit(
         name,
         section,
@@ -117,7 +117,7 @@ def fit_of_run(run: Run, name: str, transfer: str | Path | None = None, *, run_c
     return fit
 
 
-def _emulator(config: Mapping[str, Any]) -> tuple[str, Box]:
+def emulator_of_run(config: Mapping[str, Any]) -> tuple[str, Box]:
     """Return the shipped name or folder of a run's emulator, and its range; of one that is to be trained the planned one."""
     section = config["theory"]["emulator"]
     if train := section.get("train"):

@@ -139,7 +139,10 @@ def _make(path: Path, blind: Mapping[str, Any]) -> None:
     try:
         with contextlib.suppress(FileExistsError):
             os.link(own, path)
-            log.warning("blinding: made the secret %s (mode 600); runs carry its sha256 alone. Do not look into it", path)
+            log.warning(
+                "blinding: made the secret %s (mode 600); runs carry its sha256 alone. Do not look into it",
+                path,
+            )
     finally:
         own.unlink()
 
@@ -151,7 +154,10 @@ def opening(name: str) -> dict[str, Any] | None:
         return None
     with reading(path, "the record of an unblinding"):
         record = parse_json(path.read_bytes())
-        return {k: record[k] for k in ("time", "reason", "forced", "commitment", "secret", "criteria", "frozen", "products")}
+        return {
+            k: record[k]
+            for k in ("time", "reason", "forced", "commitment", "secret", "criteria", "frozen", "products")
+        }
 
 
 def record_opening(name: str, record: Mapping[str, Any]) -> None:
