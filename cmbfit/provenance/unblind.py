@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -172,7 +171,6 @@ def _record(
         "frozen": dict(secret.frozen),
         "commitment": secret.commitment,
         "secret": secret.text,
-        "secret_matches": hashlib.sha256(secret.text.encode()).hexdigest() == secret.commitment,
         "products": {name: sha256_file(folder / name) for name in looked if (folder / name).is_file()},
     }
 
