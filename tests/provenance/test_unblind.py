@@ -90,7 +90,7 @@ def hidden_of(found: dict[str, Any]) -> Hidden:
     shift = hidden_shift(read_secret("hidden"), BLIND["shift"])
     reference = load_run(["mine.yaml"]).blinding["reference"]  # type: ignore[index]
     numbers = {f"best {p}": row["best"] for p, row in found["parameters"].items() if p in shift}
-    numbers |= {f"derived {p}": x for p, x in found["derived"].items()}
+    numbers |= {f"derived {p}": found["derived"][p] for p in ("H0", "omegam", "sigma8", "S8")}
     numbers |= {f"shift of {p}": x for p, x in shift.items()}
     numbers |= {f"where {p} is shifted to": reference[p] + x for p, x in shift.items()}
     means = {p: (found["parameters"][p]["best"], found["parameters"][p]["sigma"]) for p in shift}
