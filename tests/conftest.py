@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ["CMBFIT_LOCK"] = "/nonexistent/cmbfit-lock.yaml"
 
 
-
 @pytest.fixture(autouse=True, scope="session")
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Secrets of blinded runs that tests load are not made among the user's."""
