@@ -26,7 +26,8 @@ from cmbfit.theory.primordial.model import PrimordialModel
 
 QUANTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
 _POINTS = 200
-_PRIOR_DRAWS = 4000
+_DRAWS = 4000
+"""Of each model, of its posterior and of its prior: quantiles to 0.02 of a width."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def average(members: Sequence[Member], rng: np.random.Generator) -> dict[str, An
     weight = np.exp(log_z - log_z.max())
     weight /= weight.sum()
     reference = next((m for m in known if m.knots == 2), min(known, key=lambda m: m.knots))
-    curves = {m.name: _log_power(m.model, m.own, k) for m in known}
+    curves = {m.name: _log_power(m.model, _thinned(m.own), k) for m in known}
     priors = [_log_power(m.model, _from_prior(m, rng), k) for m in known]
     models = []
     for member in sorted(members, key=lambda m: m.knots):
@@ -133,9 +134,14 @@ def _log_power(model: PrimordialModel, own: np.ndarray, k: np.ndarray) -> np.nda
     return torch.log(1e10 * power).numpy()
 
 
+def _thinned(draws: np.ndarray) -> np.ndarray:
+    """Return at most :data:`_DRAWS` rows, evenly spaced."""
+    return draws[np.linspace(0, len(draws) - 1, min(_DRAWS, len(draws))).astype(int)]
+
+
 def _from_prior(member: Member, rng: np.random.Generator) -> np.ndarray:
     columns = [
-        prior_from_config(p, member.priors[p]).sample(rng, _PRIOR_DRAWS) for p in member.model.parameter_names
+        prior_from_config(p, member.priors[p]).sample(rng, _DRAWS) for p in member.model.parameter_names
     ]
     return np.stack(columns, 1)
 

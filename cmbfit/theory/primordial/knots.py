@@ -23,17 +23,17 @@ from cmbfit.errors import ParameterError
 from cmbfit.theory.primordial.model import LOG_A, NS, PIVOT, Flat, Parameter, PrimordialModel, Values
 
 RANGE = (1e-4, 10**-0.3)
-"""k_min and k_max [1/Mpc] of Handley et al. (2019), table 1."""
+"""k_min and k_max [1/Mpc]: multipoles of 1.4 to 7000, beyond what the CMB sees on both sides."""
 
 HEIGHTS = (2.0, 4.0)
-"""Prior of ln(10^10 P_i) of Handley et al. (2019), table 1."""
+"""Range of ln(10^10 P): that of Planck 2018 X (table 9)."""
 
 MOST = 8
 """Knots of the largest model in the registry; :func:`knots` makes any."""
 
 CITATIONS = (
     "Handley, Lasenby, Peiris & Hobson (2019), PRD 100, 103511; arXiv:1908.00906",
-    "Planck Collaboration X (2020), A&A 641, A10, section 6.3; arXiv:1807.06211",
+    "Planck Collaboration X (2020), A&A 641, A10, section 6.2.1; arXiv:1807.06211",
     "Vazquez, Bridges, Hobson & Lasenby (2012), JCAP 06, 006; arXiv:1203.1252",
 )
 
