@@ -70,10 +70,10 @@ def linear(
 ) -> torch.Tensor:  # shape: (batch, n)
     """Return the broken line through knots, constant beyond their ends; differentiable in both."""
     out = heights[:, :1] + torch.zeros_like(x)
-    for j in range(knots.shape[1] - 1):
-        h = knots[:, j + 1 : j + 2] - knots[:, j : j + 1]
-        slope = (heights[:, j + 1 : j + 2] - heights[:, j : j + 1]) / h.clamp_min(_THINNEST)
-        out = out + slope * torch.minimum((x - knots[:, j : j + 1]).clamp_min(0.0), h)
+    slopes = torch.diff(heights, dim=1) / torch.diff(knots, dim=1).clamp_min(_THINNEST)
+    for j in range(slopes.shape[1]):
+        left, right = knots[:, j : j + 1], knots[:, j + 1 : j + 2]
+        out = torch.addcmul(out, slopes[:, j : j + 1], torch.clamp(x, left, right) - left)
     return out
 
 
@@ -203,6 +203,7 @@ def knots(
         function=functools.partial(_power, n=n, between=between, smooth=smooth),
         note="what is beyond N = 2 has no place where it is nothing: compare evidences, which follow the priors of heights",
         resolution=(20.0, 5.0) if n < 3 else (60.0, 5.0),
+        positive=True,
     )
 
 
