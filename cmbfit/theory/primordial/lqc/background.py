@@ -27,7 +27,7 @@ from cmbfit.errors import InflationError
 from cmbfit.theory.ode import integrate
 from cmbfit.theory.primordial.background import _ends, _quintic
 from cmbfit.theory.primordial.bounce_lqc import CRITICAL_DENSITY
-from cmbfit.theory.primordial.lqc.masses import Approach, along, friction, mass_excess, pump
+from cmbfit.theory.primordial.lqc.masses import Approach, friction, mass_excess, pump
 from cmbfit.theory.primordial.potential import Potential
 
 RHO_C = CRITICAL_DENSITY * (8 * math.pi) ** 2
@@ -39,7 +39,7 @@ K_B = math.sqrt(RHO_C)
 M_PL = math.sqrt(8 * math.pi)
 """Planck mass [M_p]."""
 
-_SLOW = 12.0
+_SLOW = 8.0
 """tau after which the kinetic era and the turn of the field are over: longer steps."""
 
 _ENDED = 0.36
@@ -148,7 +148,7 @@ def _evaluate(
 def flow(potential: Potential, state: torch.Tensor) -> torch.Tensor:
     """Return d state/d tau; both of shape (batch, n, 6)."""
     phi, velocity, sigma, n = state[..., :4].unbind(-1)
-    v, slope = along(potential, phi, 1)
+    v, slope = potential.with_slope(phi)
     rho = velocity.square() / 2 + v
     s = torch.sqrt(rho / 3)
     expansion = torch.tanh(sigma)
@@ -173,7 +173,7 @@ def solve_bounce(
     before: float = 0.0,
     approach: Approach = "dressed",
     max_tau: float = 300.0,
-    rtol: float = 1e-11,
+    rtol: float = 1e-10,
 ) -> BounceBackground:
     """Follow the field from before the bounce to the end of inflation.
 
@@ -206,7 +206,7 @@ def solve_bounce(
     True
     """
     phi = phi_b.reshape(-1, 1)
-    (v,) = along(potential, phi, 0)
+    v = potential.value(phi)
     if bool((~(v < RHO_C)).any()) or bool((v < 0).any()):
         raise InflationError(
             f"potential {potential.formula.text!r}: expected 0 <= V < rho_c = {RHO_C:.1f} M_p^4 at the bounce, found "
@@ -233,12 +233,17 @@ def solve_bounce(
         alive.logical_and_(~(inflating & (kinetic > _ENDED)))
         return not bool(alive.any())
 
-    # steps of a twentieth of the bounce's own time and of the turn of the field: between them quintics are good to 1e-9
-    early = integrate(rhs, -before, _SLOW, begin, rtol=rtol, atol=1e-16, max_step=0.08, finished=finished)
+    if bool((_kinetic(potential, begin) < 1 / 2).any()):
+        raise InflationError(
+            f"potential {potential.formula.text!r}: expected kinetic energy to rule from the start to the bounce, found V of "
+            f"{(1 - _kinetic(potential, begin)).max().item():.3g} of the energy at the start; choose another field at the bounce, or start later"
+        )
+    # a third of the bounce's own time and of the turn of the field: between steps quintics are good to 1e-9
+    early = integrate(rhs, -before, _SLOW, begin, rtol=rtol, atol=1e-16, max_step=0.1, finished=finished)
     times, states = list(early.t), [early.y]
     if bool(alive.any()):
         late = integrate(
-            rhs, _SLOW, max_tau, early.y[-1], rtol=rtol, atol=1e-16, max_step=0.4, finished=finished
+            rhs, _SLOW, max_tau, early.y[-1], rtol=rtol, atol=1e-16, max_step=0.5, finished=finished
         )
         times, states = times + list(late.t[1:]), [*states, late.y[1:]]
     if bool((~inflating).any()) or bool(alive.any()):
@@ -252,7 +257,7 @@ def solve_bounce(
 
 def _kinetic(potential: Potential, state: torch.Tensor) -> torch.Tensor:
     velocity = state[..., 1].square() / 2
-    return velocity / (velocity + along(potential, state[..., 0], 0)[0])
+    return velocity / (velocity + potential.value(state[..., 0]))
 
 
 def _tabulate(
@@ -320,4 +325,4 @@ def _derived(
 
 def _scale(potential: Potential, state: torch.Tensor) -> torch.Tensor:
     """Return s = sqrt(rho/3) [M_p]."""
-    return torch.sqrt((state[..., 1].square() / 2 + along(potential, state[..., 0], 0)[0]) / 3)
+    return torch.sqrt((state[..., 1].square() / 2 + potential.value(state[..., 0])) / 3)

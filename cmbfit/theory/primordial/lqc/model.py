@@ -23,7 +23,7 @@ from cmbfit.theory.primordial.starobinsky import FORMULA, PHI_RANGE
 from cmbfit.theory.primordial.tabulated import PARAMETERS, power
 
 QUADRATIC_INFLATON = Inflaton("V0 * phi**2 / 2", (0.2, 26.0))
-STAROBINSKY_INFLATON = Inflaton(FORMULA, PHI_RANGE)
+STAROBINSKY_INFLATON = Inflaton(FORMULA, PHI_RANGE, velocity=-1)
 VACUUM: dict[Approach, int | str] = {"dressed": "kinetic", "hybrid": 4}
 """Of the registered models."""
 

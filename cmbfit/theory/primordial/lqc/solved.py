@@ -14,7 +14,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from cmbfit.errors import InflationError
-from cmbfit.theory.primordial.lqc.background import BounceBackground, solve_bounce
+from cmbfit.theory.primordial.lqc.background import RHO_C, BounceBackground, solve_bounce
 from cmbfit.theory.primordial.lqc.masses import Approach
 from cmbfit.theory.primordial.lqc.modes import BounceModes, evolve_bounce
 from cmbfit.theory.primordial.model import PIVOT
@@ -33,10 +33,22 @@ _K = (1e-6, 20.0)
 
 @dataclass(frozen=True)
 class Inflaton:
-    """A potential of the models: a formula with the overall factor V0, and the fields of its slow roll."""
+    """A potential of the models, and on which branch its field crosses the bounce.
+
+    Attributes
+    ----------
+    formula : str
+        With the overall factor V0.
+    phi_range : (float, float)
+        Fields of slow roll.
+    velocity : {1, -1}
+        Sign of dphi/dt at the bounce: up the quadratic potential; down the plateau of Starobinsky's, whose exponential wall at
+        negative fields would rule the contraction that rises from it.
+    """
 
     formula: str
     phi_range: tuple[float, float]
+    velocity: int = 1
 
     def potential(self, v0: torch.Tensor | float) -> Potential:
         """Return the potential at V0 [M_p^4], a number or of shape (batch,)."""
@@ -65,7 +77,7 @@ def history(
     approach: Approach = "dressed",
     before: float = BEFORE,
 ) -> BounceBackground:
-    """Return the histories with these A_s, N* and ln k_B [1/Mpc], the field rising through the bounce.
+    """Return the histories with these A_s, N* and ln k_B [1/Mpc].
 
     Raises
     ------
@@ -74,18 +86,25 @@ def history(
     """
     potential = inflaton.potential(inflaton.scale(amplitude, n_star))
     target = math.log(PIVOT) - ln_kb  # ln(aH/k_B) at the pivot's exit
-    # ln(a s/k_B) falls by two thirds of ln of what rho falls by, to about -9; the field climbs by sqrt(6) tau, tau about 4.6
+    # ln(a s/k_B) falls by two thirds of what ln(rho)/2 falls by, to about -9
     top = torch.from_numpy(inflaton.field((n_star + target + 9).numpy()))
-    phi = top - 11.5
-    for _ in range(12):
-        run = solve_bounce(potential, phi, before=before, approach=approach)
+    # kinetic energy meets V at cosh^2(3 tau) = rho_c/V, and the field runs by sqrt(6) tau
+    v = potential.value(top[:, None])[:, 0]
+    phi = top - inflaton.velocity * (6**0.5 / 6 * torch.log(4 * RHO_C / (1.5 * v)) + 0.33)
+    gain, asked, before_step = torch.ones_like(phi), torch.zeros_like(phi), torch.zeros_like(phi)
+    for step in range(12):
+        run = solve_bounce(potential, phi, velocity=inflaton.velocity, before=before, approach=approach)
         lowest = run.at(run.lowest[:, None])[:, 0, 1]
         short = target - _pivot(run, n_star, lowest)
         if bool((short.abs() < _CLOSE).all()):
             return run
+        if step:  # slow roll's estimate of what a step gains, corrected by what the last one did
+            gained = (before_step - short) / torch.where(asked == 0, 1.0, asked)
+            gain = torch.where(asked == 0, gain, (gain / gained).clamp(0.3, 3.0))
         now = run.efolds
         steps = [torch.from_numpy(inflaton.field(x.numpy())) for x in (now + short, now)]
-        phi = phi + torch.where(short.abs() < _CLOSE, torch.zeros_like(phi), steps[0] - steps[1])
+        asked, before_step = torch.where(short.abs() < _CLOSE, 0.0, short), short
+        phi = phi + torch.where(asked == 0, 0.0, gain * (steps[0] - steps[1]))
     raise InflationError(
         f"potential {inflaton.formula!r}: no field at the bounce gives ln k_B = {ln_kb[short.abs() >= _CLOSE].tolist()[:4]} at "
         f"N* = {n_star[short.abs() >= _CLOSE].tolist()[:4]}"
