@@ -260,7 +260,7 @@ class _Work:
 
         fields = self._fields()
         one, two = fields[0], fields[-1]
-        lmax = coupling_lmax(one.mask.nside, self.bins)
+        lmax = coupling_lmax(one.mask.grid, self.bins)
         require_common_sky(one, two)
         master = prepare_pair(one, two, self.bins, lmax, nthreads=self.threads)
         alms = [field_alms(f, lmax, nthreads=self.threads)[0] for f in fields]

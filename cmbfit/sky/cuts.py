@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from cmbfit.errors import MapError
-from cmbfit.sky.maps import Mask, nside_of, projected
+from cmbfit.sky.maps import Mask, projected
+from cmbfit.sky.pixelisation import Healpix, Pixelisation, nside_of
 from cmbfit.sky.rotate import rotation_matrix
 
 
-def full_sky(nside: int, coord: str = "G") -> Mask:
-    """Return weight 1 everywhere, for maps that come without a mask."""
-    nside_of(12 * nside**2, "full sky")
+def full_sky(nside: int | Pixelisation, coord: str = "G") -> Mask:
+    """Return weight 1 everywhere, for maps that come without a mask; in every pixel of a grid that is a part of the sky."""
+    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
     record = {"step": "no mask given: the full sky"}
-    return Mask(np.ones(12 * nside**2), coord=coord, name="full sky", history=(record,))
+    return Mask(np.ones(grid.npix), coord=coord, name="full sky", history=(record,), pixelisation=grid)
 
 
 def galactic_cut(nside: int, latitude_deg: float, coord: str = "G") -> Mask:
