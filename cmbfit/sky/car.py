@@ -101,6 +101,12 @@ class Car(Pixelisation):
         return self.columns == self.circle
 
     @property
+    def covers_sky(self) -> bool:
+        """Whether the pixels reach around and to both poles."""
+        ends = self.latitudes[0], -self.latitudes[-1]
+        return self.whole_rings and min(ends) >= 90 - 0.5 * self.step_deg - 1e-9
+
+    @property
     def lmax(self) -> int:
         """Circle / 2 - 1, where a wave has two pixels."""
         return self.circle // 2 - 1

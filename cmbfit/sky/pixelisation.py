@@ -60,6 +60,11 @@ class Pixelisation(ABC):
 
     @property
     @abstractmethod
+    def covers_sky(self) -> bool:
+        """Whether there are pixels everywhere."""
+
+    @property
+    @abstractmethod
     def lmax(self) -> int:
         """Highest multipole of bandpowers."""
 
@@ -149,6 +154,11 @@ class Healpix(Pixelisation):
     def name(self) -> str:
         """For messages."""
         return f"nside {self.nside}"
+
+    @property
+    def covers_sky(self) -> bool:
+        """True."""
+        return True
 
     @property
     def lmax(self) -> int:
