@@ -185,9 +185,11 @@ def band_map(band):
 
 
 def chain_of(wildcards):
-    """The chain around which an evidence is taken, if it is."""
+    """The chain around which an evidence is taken, or whose own runs measured it, if it is."""
     model = PLAN.models[wildcards.model]
-    around = PLAN.evidence_method == "chain" and not model.fixed
+    kind = model.fit.sampler.get("kind")
+    own = kind == PLAN.evidence_method and kind in ("nested", "tempered")
+    around = (PLAN.evidence_method == "chain" or own) and not model.fixed
     return [f"{PLAN.folder}/chains/{model.fit.name}.samples.h5"] if around else []
 
 
