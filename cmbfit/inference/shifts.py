@@ -178,7 +178,9 @@ def shift_of_moments(
         if known is not None:
             chi2, directions = _in_known(shift[pick], known[np.ix_(pick, pick)])
         else:
-            chi2, directions = _joint(shift[pick], [c[np.ix_(pick, pick)] for c in cov], nested=kind == NESTED)
+            chi2, directions = _joint(
+                shift[pick], [c[np.ix_(pick, pick)] for c in cov], nested=kind == NESTED
+            )
         pte = float(chi2_distribution.sf(chi2, directions)) if directions else None
     return Shift(
         kind,

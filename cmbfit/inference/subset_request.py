@@ -126,7 +126,9 @@ class SubsetRequest:
                 i for i, like in zip(kept, likelihoods, strict=True) if like.info.name not in self.common
             ]
             if not any(item is not None for item in measured):
-                raise ConfigError(f"subsets: {name}: no data of fit {self.fit.name} lie there; take this part out")
+                raise ConfigError(
+                    f"subsets: {name}: no data of fit {self.fit.name} lie there; take this part out"
+                )
         return out | {name: list(items) for name, items in self.parts.items()}
 
 

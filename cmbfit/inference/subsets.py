@@ -82,8 +82,7 @@ def measure_subsets(request: SubsetRequest, seed: int) -> dict[str, Any]:
     data = {WHOLE: list(request.fit.data), **request.data_of_parts(whole)}
     seeds = np.random.SeedSequence(seed).spawn(len(data))
     parts = {
-        name: _fitted(request, items, child)
-        for (name, items), child in zip(data.items(), seeds, strict=True)
+        name: _fitted(request, items, child) for (name, items), child in zip(data.items(), seeds, strict=True)
     }
     known = [*parts[WHOLE].posterior.parameters, AMPLITUDE]
     for name in request.shifted:
@@ -125,7 +124,8 @@ def _record(part: Part, shifted: Sequence[str]) -> dict[str, Any]:
     best = part.samples.best
     return {
         "data": [
-            {"name": x.info.name, "title": x.info.title, "sky": _sky(x), "n_data": x.info.n_data} for x in likes
+            {"name": x.info.name, "title": x.info.title, "sky": _sky(x), "n_data": x.info.n_data}
+            for x in likes
         ],
         "n_data": sum(x.info.n_data for x in likes),
         "chi2": dict(best.chi2) if best else None,
@@ -222,7 +222,9 @@ def _curvature(posterior: Posterior, common: Sequence[str], mean: Matrix, covari
     n, step = len(mean), np.sqrt(np.diag(covariance))
     signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
     pairs = [(i, j) for i in range(n) for j in range(i, n)]
-    points = np.array([mean + s * step * np.eye(n)[i] + t * step * np.eye(n)[j] for i, j in pairs for s, t in signs])
+    points = np.array(
+        [mean + s * step * np.eye(n)[i] + t * step * np.eye(n)[j] for i, j in pairs for s, t in signs]
+    )
     with torch.no_grad():
         terms = posterior.log_likelihoods(torch.from_numpy(points))
     value = np.sum([terms[name].numpy() for name in common], axis=0).reshape(len(pairs), 4)
