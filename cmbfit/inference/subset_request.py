@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ from cmbfit.inference.tension_request import SHIFTED
 from cmbfit.io import reading
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.selection import OWN, Selection, select
+
+_NOT_CUT = re.compile(r"cannot be cut|no bandpower|leave nothing")
+"""What is said of data sets without multipoles to cut at, and of ranges in which no bin lies as a whole."""
 
 WHOLE = "all data"
 """The base fit, against which its parts are held."""
@@ -154,14 +158,13 @@ def _cut(
     """Return what is left of a data set in a part; None if nothing is."""
     if whole:
         return item_of(selection)
-    sky = like.info.sky
-    if survey is not None and survey not in sky:
+    # whose data they are comes first; further surveys say whose sky's modes these are too
+    owner, sky = next(iter(like.info.sky.items()), ("", {}))
+    if survey is not None and survey != owner:
         return None
     if pairs is None and limits is None:
         return item_of(selection)
-    have: dict[str, tuple[int, int]] = {}
-    for ranges in sky.values():
-        have |= {pair: (int(a), int(b)) for pair, (a, b) in ranges.items()}
+    have = {pair: (int(a), int(b)) for pair, (a, b) in sky.items()}
     wanted: dict[str, tuple[int, int]] = {}
     for pair, (low, high) in have.items():
         first, last = (low, high) if limits is None else (max(low, int(limits[0])), min(high, int(limits[1])))
@@ -175,8 +178,10 @@ def _cut(
     try:
         for one in select([item]):
             one.load()
-    except (LikelihoodError, ConfigError):
-        return None  # cannot be cut, or no bandpower lies inside as a whole
+    except LikelihoodError as error:
+        if _NOT_CUT.search(str(error)):
+            return None
+        raise
     return item
 
 

@@ -24,7 +24,13 @@ def read(source: Source, options: Options) -> Likelihood:
     info = data_set_info(source, len(got.data), options)
     info = replace(info, sky=counted(info.sky, got, options.cuts))
     added = calibration_of(source, options, {})
-    refuse_idle(info, (*(options.rename.get(p, p) for p in got.parameters), *added))
+    used = {options.rename.get(p, p) for p in got.parameters} | set(added)
+    if options.cuts and (idle := set(info.nuisance) - used):
+        # a calibration of polarisation goes with polarisation
+        whole = read_candl(source.files, source.spec["definition"], {})
+        gone = idle & {options.rename.get(p, p) for p in whole.parameters}
+        info = replace(info, nuisance={n: x for n, x in info.nuisance.items() if n not in gone})
+    refuse_idle(info, used)
     held = {pair: reference_dl(pair, where) for pair, where in source.spec.get("hold", {}).items()}
     return likelihood_of(got, info, files=source.sums, calibration=added, rename=options.rename, held=held)
 
