@@ -56,6 +56,7 @@ ELSEWHERE = {
     "cmbfit lite --data spt3g_2018_ttteee --hold Tcal150 --hold Ecal150 -o lite": (
         "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set"
     ),
+    "cmbfit subsets subsets": "tests/inference/test_subsets.py::test_halves_of_plancks_temperature_are_the_published_ones",
     "cmbfit report": "tests/provenance/test_unblind.py::test_runs_that_are_not_blinded_alike_are_not_compared",
     'cmbfit unblind results/mine --reason "all tests passed"': (
         "tests/provenance/test_unblind.py::test_an_opened_run_is_what_a_plain_one_is_bit_for_bit"

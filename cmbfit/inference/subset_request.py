@@ -16,9 +16,6 @@ from cmbfit.io import reading
 from cmbfit.likelihood.base import Likelihood
 from cmbfit.likelihood.selection import OWN, Selection, select
 
-_NOT_CUT = re.compile(r"cannot be cut|no bandpower|leave nothing")
-"""What is said of data sets without multipoles to cut at, and of ranges in which no bin lies as a whole."""
-
 WHOLE = "all data"
 """The base fit, against which its parts are held."""
 
@@ -174,15 +171,20 @@ def _cut(
         return None
     if wanted == have:
         return item_of(selection)
-    item = item_of(selection, cuts={pair: list(x) for pair, x in wanted.items()})
-    try:
-        for one in select([item]):
-            one.load()
-    except LikelihoodError as error:
-        if _NOT_CUT.search(str(error)):
-            return None
-        raise
-    return item
+    while any(last for _, last in wanted.values()):
+        item = item_of(selection, cuts={pair: list(x) for pair, x in wanted.items()})
+        try:
+            for one in select([item]):
+                one.load()
+        except LikelihoodError as error:
+            if empty := re.search(r"no (\w+) bandpower lies inside", str(error)):
+                wanted[empty[1]] = (0, 0)
+                continue
+            if "cannot be cut" in str(error):
+                return None
+            raise
+        return item
+    return None
 
 
 def subset_requests(run: Run) -> dict[str, SubsetRequest]:

@@ -114,6 +114,22 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         },
         (),
     ),
+    "subsets": (
+        "subsets",
+        {
+            "subsets": {
+                "planck": {
+                    "cross": True,
+                    "spectra": [["tt"]],
+                    "fixed": {"tau": 0.0544},
+                    "shifted": ["ns", "ombh2"],
+                    "draws": 5000,
+                    "parts": {"tau": ["tau_lowe"]},
+                }
+            }
+        },
+        (),
+    ),
     "ground": ("ground", {"run": {"fits": ["lcdm_act_dr6"]}}, ()),
     "early": ("early_universe", {"run": {"fits": ["power_law", "tensors"]}}, ()),
     "holes": ("evaporation", {"run": {"fits": ["pbh_1e14"]}}, ()),
@@ -136,6 +152,13 @@ HFI = "planck_pr3/maps/HFI_SkyMap_{detector}_2048_R3.01_halfmission-2.fits"
 VALUES: dict[str, tuple[str, str, Any]] = {
     "run.fits": ("early", "run.fits", ["power_law"]),
     "run.author": ("default", "run.author", "The Example Collaboration"),
+    "subsets.*.fit": ("subsets", "subsets.planck.fit", "planck_act"),
+    "subsets.*.spectra": ("subsets", "subsets.planckact.spectra", [["tt"], ["ee"]]),
+    "subsets.*.ranges": ("subsets", "subsets.planck.ranges", [[2, 799], [800, 2508], [2, 900]]),
+    "subsets.*.pairs": ("subsets", "subsets.planckact.pairs", [["planck", "act"]]),
+    "subsets.*.surveys": ("subsets", "subsets.planckact.surveys", ["planck", "act", "x"]),
+    "subsets.*.common": ("subsets", "subsets.planckact.common", []),
+    "subsets.*.parts.*": ("subsets", "subsets.planck.parts.tau", ["planck2018_lowl_ee"]),
     "run.blind.criteria.checks": ("blinded", "run.blind.criteria.checks", ["*"]),
     "maps.mask": ("default", "maps.mask", V7.format("V")),
     "maps.mask_column": ("default", "maps.mask_column", 1),
@@ -249,6 +272,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
 
 # the rules that take a value themselves, of which a change must move every one that the configuration has
 REACHES: dict[str, set[str]] = {
+    "subsets.*": {"measure_subsets"},
     "run.blind.secret": {"sample_posterior", "plot_maps", "write_summary"},
     "maps.mask": {"prepare_mask"},
     "maps.declare.coord": {"prepare_mask", "prepare_maps"},
