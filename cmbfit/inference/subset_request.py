@@ -135,7 +135,7 @@ class SubsetRequest:
 
 def item_of(selection: Selection, **options: Any) -> Any:
     """Return a data set as a list of data has it, with further options."""
-    if selection.kind == OWN or selection.kind == "own":
+    if selection.kind == "own":
         return OWN
     given = {**selection.options, **options}
     if selection.kind == "dataset":
@@ -153,24 +153,23 @@ def _cut(
     whole: bool,
 ) -> Any:
     """Return what is left of a data set in a part; None if nothing is."""
-    if whole:
-        return item_of(selection)
     # whose data they are comes first; further surveys say whose sky's modes these are too
     owner, sky = next(iter(like.info.sky.items()), ("", {}))
-    if survey is not None and survey != owner:
-        return None
-    if pairs is None and limits is None:
+    if whole or (survey in (None, owner) and pairs is None and limits is None):
         return item_of(selection)
+    if survey not in (None, owner):
+        return None
     have = {pair: (int(a), int(b)) for pair, (a, b) in sky.items()}
     wanted: dict[str, tuple[int, int]] = {}
     for pair, (low, high) in have.items():
         first, last = (low, high) if limits is None else (max(low, int(limits[0])), min(high, int(limits[1])))
         inside = first <= last and (pairs is None or pair in pairs)
         wanted[pair] = (first, last) if inside else (0, 0)
-    if not any(last for _, last in wanted.values()):
-        return None
-    if wanted == have:
-        return item_of(selection)
+    return item_of(selection) if have and wanted == have else _cut_item(selection, wanted)
+
+
+def _cut_item(selection: Selection, wanted: dict[str, tuple[int, int]]) -> Any:
+    """Return a data set cut to ranges, (0, 0) of pairs that go; None if it cannot be cut or no bin lies inside as a whole."""
     while any(last for _, last in wanted.values()):
         item = item_of(selection, cuts={pair: list(x) for pair, x in wanted.items()})
         try:

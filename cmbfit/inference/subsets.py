@@ -1,4 +1,4 @@
-"""Fits of parts of the data against the whole: do the parameters move more than parts should?
+"""Fits of parts of the data against the whole: whether parameters move more than those of parts should.
 
 The posterior of a part, of the same theory and priors, has a mean that differs from the whole's by C_part - C_whole (Gratton &
 Challinor 2020, arXiv:1911.07754, eq. 1), priors and common data included: both have them. Two parts without data in common
@@ -25,7 +25,7 @@ from cmbfit.fit.build import build_likelihoods, build_posterior, start_point
 from cmbfit.fit.complete import with_data
 from cmbfit.inference.importance import WeightedSamples, importance_sample
 from cmbfit.inference.restrict import restrict
-from cmbfit.inference.shifts import APART, NESTED, PARTLY, SAME, relation, shift_of_moments
+from cmbfit.inference.shifts import APART, PARTLY, relation, shift_of_moments
 from cmbfit.inference.subset_request import WHOLE, SubsetRequest
 from cmbfit.inference.tempered import TemperedSettings, run_tempered
 from cmbfit.inference.tension_request import AMPLITUDE
@@ -162,7 +162,7 @@ def _shift(request: SubsetRequest, parts: dict[str, Part], one: str, two: str) -
     """Return how far `two` lies from `one`."""
     a, b = parts[one], parts[two]
     about = [[{"name": x.info.name, "sky": _sky(x)} for x in p.posterior.likelihoods] for p in (a, b)]
-    kind = NESTED if one == WHOLE and relation(*about) != SAME else relation(*about)
+    kind = relation(*about)
     own = [[x for x in rows if x["name"] not in request.common] for rows in about]
     expected = None
     if kind in (APART, PARTLY) and relation(*own) == APART:
