@@ -22,7 +22,7 @@ def _posteriors(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, l
     """
     x = rng.uniform(-1, 1, 40)
     design = np.column_stack([np.ones_like(x), x])
-    prior = np.diag([4.0, 0.5])
+    prior = np.diag([15.0, 5.0])
     parts = {"a": slice(0, 15), "b": slice(15, 40), "all": slice(0, 40)}
     cov = [np.linalg.inv(design[s].T @ design[s] + prior) for s in parts.values()]
     y = rng.standard_normal((MOCKS, 40))
