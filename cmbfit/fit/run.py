@@ -11,7 +11,7 @@ from cmbfit.config import load_config
 from cmbfit.errors import ConfigError, at, unknown_name
 from cmbfit.fit.complete import complete_fit
 from cmbfit.fit.description import Fit
-from cmbfit.fit.theory import emulator_box
+from cmbfit.theory.emulator.family import emulator_box
 from cmbfit.theory.transfer.region import planned_box
 
 

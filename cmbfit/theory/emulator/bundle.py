@@ -6,7 +6,7 @@ reference predictions, which are recomputed on load: a damaged or incompatible b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from cmbfit.errors import BundleError, ConfigError, ParameterError, SpectrumErro
 from cmbfit.io import read_json, sha256_file, write_bytes, write_json
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
 from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction, corrected, cut
+from cmbfit.theory.emulator.family import emulator_that_extends
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.emulator.stored_correction import (
@@ -189,18 +190,24 @@ def _check_reference(emulator: Emulator, reference: dict[str, Any], folder: Path
             raise BundleError(f"{folder}: {name} differs from the bundle's own reference by {worst:.1e}")
 
 
-def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> Emulator:
+def load_emulator(name_or_path: str | Path = "lcdm_planck2018", *, extends: Iterable[str] = ()) -> Emulator:
     """Load an emulator and check that it reproduces its own reference predictions.
 
     Parameters
     ----------
     name_or_path : str or Path
         A shipped bundle's name or a bundle's folder.
+    extends : iterable of str
+        Parameters beyond LCDM: the emulator of the family that has them is loaded in its place
+        (:func:`~cmbfit.theory.emulator.family.emulator_that_extends`).
 
     Raises
     ------
     BundleError
-        If the bundle is unknown, damaged, of another format, or predicts other numbers than it says.
+        If the bundle is unknown, damaged, of another format, of another version of its base, or predicts other numbers than it
+        says.
+    ConfigError
+        If no emulator covers what `extends` names.
 
     Examples
     --------
@@ -208,6 +215,8 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> Emulator:
     >>> emulator.parameters
     ('ombh2', 'omch2', 'theta_mc', 'tau', 'logA', 'ns')
     """
+    if extends := tuple(extends):
+        name_or_path = emulator_that_extends(extends, str(name_or_path))
     folder = bundle_folder(name_or_path)
     manifest, arrays = read_arrays(folder)
     try:

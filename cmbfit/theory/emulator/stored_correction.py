@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from cmbfit.errors import BundleError
+from cmbfit.io import read_json
 from cmbfit.theory.emulator.correction import Correction, HalfSpace
-from cmbfit.theory.emulator.manifest import shipped_bundles
+from cmbfit.theory.emulator.manifest import bundle_folder, shipped_bundles
 
 
 def correction_arrays(correction: Correction) -> dict[str, np.ndarray]:
@@ -64,10 +65,11 @@ def base_of(settings: Mapping[str, Any]) -> dict[str, str] | None:
     settings : mapping
         Of the loaded base.
     """
-    name = settings.get("bundle")
-    if name not in shipped_bundles() or "arrays_sha256" not in settings:
+    name, mine = settings.get("bundle"), settings.get("arrays_sha256")
+    if name not in shipped_bundles():
         return None
-    return {"bundle": str(name), "arrays_sha256": str(settings["arrays_sha256"])}
+    theirs = read_json(bundle_folder(str(name)) / "manifest.json")["arrays_sha256"]
+    return {"bundle": str(name), "arrays_sha256": str(mine)} if mine == theirs else None
 
 
 def require_base(folder: str | Path, wanted: Mapping[str, str], found: Mapping[str, Any]) -> None:
