@@ -24,6 +24,7 @@ from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.survey.config import Maps
+from cmbfit.theory.emulator.family import bundle_box
 from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.primordial.knots import number_of_knots
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS, get_model
@@ -118,13 +119,19 @@ class Plan:
             backgrounds = design["n_backgrounds"] + design.get("n_focus", 0)
             self.n_chunks = -(-backgrounds // design["per_chunk"])
             self.manifest, self.box = f"{self.folder}/theory/emulator/manifest.json", design["box"]
-            self.extensions = self.train.get("extensions", {})
+            self.extensions, self.held_out = self.train.get("extensions", {}), self.train["held_out"]
+            if "extensions" in emulator:
+                raise ConfigError(
+                    "theory.emulator.extensions extend the emulator that `bundle` names, but this run trains its own: move them to "
+                    "theory.emulator.train.extensions"
+                )
         else:
-            self.n_chunks, self.extensions = 0, {}
+            self.n_chunks, self.extensions = 0, emulator.get("extensions", {})
+            self.held_out = emulator.get("held_out", 0.2)
             with at("theory.emulator.bundle"):
                 self.manifest = watchable(str(bundle_folder(emulator["bundle"]) / "manifest.json"))
             bundle = read_json(self.manifest)
-            self.box = bundle["box"]
+            self.box = bundle_box(bundle)
             self._refuse_other_physics(bundle["settings"]["trained_on"]["camb"])
 
     def _refuse_other_physics(self, trained: Mapping[str, Any]) -> None:
