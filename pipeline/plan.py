@@ -17,6 +17,7 @@ from cmbfit.fit.run import complete_run, fit_of_run
 from cmbfit.inference.evidence import EVIDENCE
 from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
+from cmbfit.inference.subset_request import subset_requests
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
 from cmbfit.likelihood.selection import has_foregrounds, measures_distances
@@ -256,6 +257,7 @@ class Plan:
             for key, items in (("a", pair.a), ("b", pair.b)):
                 with at(f"comparison.tension.{name}.{key}"):
                     with_data(pair.fit, items)
+        self.subsets = subset_requests(self.run)
         self.predictive = self.comparison["predictive"]
         asked = self.comparison["evidence"] or {}
         self.evidence_method = asked.get("method")
@@ -289,6 +291,11 @@ class Plan:
         """Return the hash of what the pairs of data sets use."""
         return self.uses(*(with_data(r.fit, items) for r in self.pairs.values() for items in (r.a, r.b)))
 
+    def subset_uses(self, name: str) -> str:
+        """Return the hash of what the parts of a fit's data use."""
+        request = self.subsets[name]
+        return self.uses(request.fit, *(with_data(request.fit, x) for x in request.parts.values()))
+
     def comparison_files(self) -> dict[str, Any]:
         """Return the products that compare_fits joins."""
         closed = [self.products[key] for key in ("blackbody", "birefringence") if key in self.products]
@@ -309,6 +316,7 @@ class Plan:
             "comparison/predictive": self.predictive,
             "comparison/freeform": self.freeform,
             "comparison/tension": self.pairs,
+            "comparison/subsets": self.subsets,
             "features/look_elsewhere": self.look,
             "features/birefringence": self.rotation,
             "features/quantum_states": self.quantum,
@@ -351,6 +359,7 @@ class Plan:
             *(f"predictive_{fit}" for fit in self.fits if self.predictive),
             *(["freeform"] if self.freeform else []),
             *(["tension"] if self.pairs else []),
+            *(f"subsets_{name}" for name in self.subsets),
             *(["together"] if self.several_data else []),
             *("maps", "mask", "spectra"),
             *(["nulls"] if self.survey else []),
@@ -374,15 +383,8 @@ class Plan:
 
     def summary_files(self) -> dict[str, Any]:
         """Return the products that write_summary joins."""
-        fits = self.fitted(*self.fits)
-        products, registered = self.products, self.map_files
-        return {
-            "fits": fits,
-            "checks": self.checks,
-            "products": products,
-            "registered": registered,
-            "blinding": self.blinding,
-        }
+        out = {"fits": self.fitted(*self.fits), "checks": self.checks, "products": self.products}
+        return {**out, "registered": self.map_files, "blinding": self.blinding}
 
 
 def learned(model: str | None) -> bool:

@@ -65,6 +65,8 @@ CAPTIONS = {
     "say. Below: the same about the power law, and the evidence by number of knots. Where blue is as wide as grey, data say nothing.",
     "tension": "Parameters from each data set alone and from both, about the joint mean in units of the joint error. Points "
     "of both colours should scatter as their errors say.",
+    "subsets": "Mean and error from parts of the data about the whole's mean, in its errors. Grey: one and two times the scatter that is "
+    "expected of a part's shift.",
     "predictive": "Bandpowers among replicas drawn from the posterior, and chi2 of data and replicas: the blue chi2 should lie "
     "within the grey ones. Flagged: p outside 0.01 to 0.99.",
     "compared_corner": "Marginal posteriors (68% and 95%) of all fits; the first one is filled.",
@@ -103,6 +105,7 @@ TITLES = {
     "models": "Models compared",
     "freeform": "Free-form primordial spectrum",
     "tension": "Data sets against each other",
+    "subsets": "Parts of the data against the whole",
     "predictive": "Data among their replicas",
     "compared_corner": "Posteriors over each other",
     "compared_shifts": "Shifts and their expected scatter",
@@ -127,6 +130,7 @@ PLACES = {
     "models": ("models",),
     "freeform": ("freeform",),
     "tension": ("tension",),
+    "subsets": ("subsets",),
     "predictive": ("predictive",),
     "sky": ("together", "maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),
     "look_elsewhere": ("look_elsewhere",),

@@ -116,7 +116,7 @@ def test_every_key_of_the_default_configuration_is_in_the_schema() -> None:
     """
     default = yaml.safe_load((ROOT / "pipeline/config/default.yaml").read_text())
     schema = yaml.safe_load((ROOT / "cmbfit/config/schema.yaml").read_text())
-    optional = {"look_elsewhere", "birefringence", "blackbody", "quantum_states"}
+    optional = {"look_elsewhere", "birefringence", "blackbody", "quantum_states", "subsets"}
     assert set(schema["required"]) == set(schema["properties"]) - optional == set(default) - optional
     assert json.dumps(default)  # plain data only
 
