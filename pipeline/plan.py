@@ -63,6 +63,7 @@ class Plan:
         self._plan_emulator()
         self.run = complete_run(config)
         self.fits: Mapping[str, Fit] = self.run.fits
+        self.blinding = self.run.blinding
         self._uses: dict[str, str] = {}
         self._plan_transfer()
         self._plan_comparison()
@@ -183,6 +184,12 @@ class Plan:
                 self._uses[key] = fit_uses(fit, self.folder).hash()
             found.append(self._uses[key])
         return found[0] if len(found) == 1 else sha256_json(found)[:16]
+
+    @property
+    def hidden(self) -> str:
+        """What the code's hash of figures, summary and report carries while the run is blinded: they say so."""
+        hidden = self.blinding is not None and self.blinding["opened"] is None
+        return f".blinded.{self.blinding['commitment'][:12]}" if self.blinding is not None and hidden else ""
 
     def evidence_code(self) -> str:
         """Return the hash of the evidence method's code."""
@@ -362,7 +369,13 @@ class Plan:
         """Return the products that write_summary joins."""
         fits = self.fitted(*self.fits)
         products, registered = self.products, self.map_files
-        return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
+        return {
+            "fits": fits,
+            "checks": self.checks,
+            "products": products,
+            "registered": registered,
+            "blinding": self.blinding,
+        }
 
 
 def learned(model: str | None) -> bool:

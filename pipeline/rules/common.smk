@@ -50,7 +50,9 @@ CODE = (
 
 def code(stage, of_fits=False):
     """The hash of everything `python -m pipeline STAGE` may run; what fits choose themselves counts with them."""
-    return record_code(stage, [f"pipeline.{stage}"], registered=not of_fits)
+    value = record_code(stage, [f"pipeline.{stage}"], registered=not of_fits)
+    # figures say BLINDED while a run is: they are drawn again when it is opened, whatever else they show
+    return value + PLAN.hidden if stage.startswith("plot_") else value
 
 
 def record_code(name, modules, registered=False):
