@@ -138,7 +138,9 @@ def settle(posterior: Posterior, cloud: Cloud, moves: int, most: int, seed: int)
         _climb(posterior, cloud, moves, most, np.random.default_rng([seed, _LEVELS + 2 + i]))
     n = len(cloud.theta)
     even, error = np.full(n, 1 / n), math.sqrt(cloud.variance)
-    return WeightedSamples(posterior.parameters, cloud.theta, cloud.log_like, even, cloud.log_z, error, None, n)
+    return WeightedSamples(
+        posterior.parameters, cloud.theta, cloud.log_like, even, cloud.log_z, error, None, n
+    )
 
 
 def weigh_draws(posterior: Posterior, cloud: Cloud, draws: int, most: int, seed: int) -> WeightedSamples:

@@ -180,7 +180,9 @@ def test_few_wavenumbers_serve_a_smooth_model(cutoff: PrimordialTheory) -> None:
     assert len(fast.coarse().k) > len(coarse.k)
 
 
-def test_two_knots_are_the_emulators_power_law(emulator: LinearEmulator, expansion: TransferExpansion) -> None:
+def test_two_knots_are_the_emulators_power_law(
+    emulator: LinearEmulator, expansion: TransferExpansion
+) -> None:
     """A model without an amplitude lends its nearest power law: of two knots, itself; beyond the ends no multipole here looks."""
     theory = PrimordialTheory(emulator, get_model("knots_2"), expansion)
     assert theory.parameters == ("ombh2", "omch2", "theta_mc", "tau", "d1", "d2")

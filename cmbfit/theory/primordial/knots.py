@@ -192,10 +192,14 @@ def knots(
     places = torch.tensor([[i / max(n - 1, 1) for i in range(1, n - 1)]], dtype=torch.float64)
     u = unordered(places)[0].tolist() if n > 2 else []
     own = [
-        Parameter(f"d{i}", min(max(0.0, heights[0]), heights[1]), Flat(*heights), "", f"ln(P/P_0) at knot {i}")
+        Parameter(
+            f"d{i}", min(max(0.0, heights[0]), heights[1]), Flat(*heights), "", f"ln(P/P_0) at knot {i}"
+        )
         for i in range(1, n + 1)
     ] + [
-        Parameter(f"u{i}", x, Flat(0.0, 1.0), "", f"place of knot {i} among those that the knots before leave")
+        Parameter(
+            f"u{i}", x, Flat(0.0, 1.0), "", f"place of knot {i} among those that the knots before leave"
+        )
         for i, x in enumerate(u, 2)
     ]
     shape = "a monotone cubic" if smooth else "linear"
