@@ -80,7 +80,10 @@ def test_knots_of_equal_data_are_averaged() -> None:
     assert f"{plan.folder}/figures/freeform.png" in plan.figures
     assert plan.products["freeform"] == f"{plan.folder}/comparison/freeform.json"
     # one number of knots is no average, and without evidences there are no weights
-    for change in ({"run": {**given["run"], "fits": ["knots_2"]}}, {"comparison": {**given["comparison"], "evidence": None}}):
+    for change in (
+        {"run": {**given["run"], "fits": ["knots_2"]}},
+        {"comparison": {**given["comparison"], "evidence": None}},
+    ):
         plan = Plan({**given, **change})
         assert plan.freeform == []
         assert "freeform" not in plan.products
