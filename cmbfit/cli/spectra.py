@@ -35,11 +35,14 @@ _FITS = (".fits", ".sacc")
 
 def spectra(
     map_a: Annotated[
-        Path, typer.Argument(metavar="MAP", help="HEALPix FITS file with I, Q, U, or with I alone.")
+        Path, typer.Argument(metavar="MAP", help="HEALPix or CAR FITS file with I, Q, U, or with I alone.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help=".txt or .dat: text; .fits or .sacc: SACC.")],
     mask: Annotated[
-        Path | None, typer.Option(help="HEALPix FITS file of weights from 0 to 1; the full sky if omitted.")
+        Path | None,
+        typer.Option(
+            help="FITS file of weights from 0 to 1 on the grid of the maps; the full sky if omitted."
+        ),
     ] = None,
     map_b: Annotated[
         Path | None, typer.Argument(metavar="[MAP2]", help="A second map with noise of its own.")
@@ -66,9 +69,14 @@ def spectra(
             help="Columns of --beam where names do not say: t=, then e= and b=, or p=; a name, number from 1 or HDU:NAME.",
         ),
     ] = None,
-    pixwin: Annotated[bool, typer.Option(help="Divide by HEALPix's pixel windows.")] = True,
+    pixwin: Annotated[
+        bool, typer.Option(help="Divide by the pixel windows: HEALPix's, or of order 0 of CAR.")
+    ] = True,
     lmax: Annotated[
-        int | None, typer.Option(help="Highest multipole of the bins; 2 nside if omitted.")
+        int | None,
+        typer.Option(
+            help="Highest multipole of the bins; if omitted 2 nside, or a third of the pixels of a CAR ring."
+        ),
     ] = None,
     bin_width: Annotated[int | None, typer.Option(help="Width of bins from l = 2; 30 if omitted.")] = None,
     bins: Annotated[
@@ -120,7 +128,9 @@ def spectra(
     ] = None,
     polcconv: Annotated[
         str | None,
-        typer.Option(help="Sign of U where the headers do not say: COSMO (if omitted), IAU."),
+        typer.Option(
+            help="Sign of U where the headers do not say: COSMO (HEALPix if omitted), IAU; CAR maps must say."
+        ),
     ] = None,
     keep_dipole: Annotated[
         bool, typer.Option("--keep-dipole", help="Do not fit and remove monopole and dipole.")
@@ -152,9 +162,10 @@ def spectra(
         raise SpectrumError(
             f"{map_a} and {map_b} are one map, whose noise would be in the spectra: give two with independent noise, or one"
         )
-    nside = maps[0].nside
-    edges = make_bins(nside, lmax, bin_width, bins, weighting=weighting or ("cl" if cl else "dl"))
-    beams = read_beams(nside, len(maps), fwhm_arcmin, beam, beam_columns, need=edges.lmax, pixwin=pixwin)
+    grid = maps[0].grid
+    edges = make_bins(grid, lmax, bin_width, bins, weighting=weighting or ("cl" if cl else "dl"))
+    of_i = [of_t for of_t, _ in weights]
+    beams = read_beams(of_i, fwhm_arcmin, beam, beam_columns, need=edges.lmax, pixwin=pixwin)
     from cmbfit.spectra.master import Transfer  # noqa: PLC0415 (seconds of imports: not for `--help`)
 
     notes += list(dict.fromkeys(note for b in beams for note in b.notes))
@@ -168,7 +179,7 @@ def spectra(
     if theory is None:
         values, master, errors = *work.bandpowers(), None
     else:
-        estimate, said = work.estimate(theory, white_noise(noise_uk_arcmin, nside))
+        estimate, said = work.estimate(theory, white_noise(noise_uk_arcmin, grid))
         notes += [*said, *estimate.info["notes"]]
         values, master, errors = dict(estimate.bandpowers), estimate.master, estimate.errors
     settings["lmax_coupling"] = master.lmax
@@ -260,7 +271,7 @@ class _Work:
 
         fields = self._fields()
         one, two = fields[0], fields[-1]
-        lmax = coupling_lmax(one.mask.nside, self.bins)
+        lmax = coupling_lmax(one.mask.grid, self.bins)
         require_common_sky(one, two)
         master = prepare_pair(one, two, self.bins, lmax, nthreads=self.threads)
         alms = [field_alms(f, lmax, nthreads=self.threads)[0] for f in fields]
@@ -276,11 +287,13 @@ class _Work:
             Measured when omitted.
         """
         from cmbfit.spectra.estimate import cross_spectra  # noqa: PLC0415
+        from cmbfit.spectra.multi import coupling_lmax  # noqa: PLC0415
         from cmbfit.spectra.reach import continued_theory  # noqa: PLC0415
         from cmbfit.theory.textfile import read_arrays  # noqa: PLC0415
 
         dl: Spectra
-        dl, notes = continued_theory(read_arrays(theory), self.bins.lmax, 3 * self.maps[0].nside - 1)
+        top = max(coupling_lmax(self.maps[0].grid, self.bins), self.bins.lmax)
+        dl, notes = continued_theory(read_arrays(theory), self.bins.lmax, top)
         (mask_a, mask_a_p), (mask_b, mask_b_p) = self.masks
         filters_a, filters_b = self._filters()
         estimate = cross_spectra(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cmbfit.sky.beam_columns import Columns
     from cmbfit.sky.beams import Beam
     from cmbfit.sky.maps import Mask, StokesMap
+    from cmbfit.sky.pixelisation import Pixelisation
     from cmbfit.sky.units import Frequency
     from cmbfit.spectra.binning import Bins
     from cmbfit.spectra.fields import Noise
@@ -78,8 +79,13 @@ def read_masks(
     if given.mask is None and (given.mask_p or given.mask2 or given.column):
         raise SpectrumError("--mask-p, --mask2 and --mask-column stand beside --mask: give --mask as well")
     if given.mask is None:
-        whole = full_sky(maps[0].nside, maps[0].coord)
-        return [(whole, whole)] * len(maps), ["no --mask: the full sky is used"]
+        whole = full_sky(maps[0].grid, maps[0].coord)
+        used = (
+            "the full sky is used"
+            if maps[0].grid.covers_sky
+            else "every pixel of the map is used, to its edges"
+        )
+        return [(whole, whole)] * len(maps), [f"no --mask: {used}"]
     files = [(given.mask, given.mask_p or given.mask)]
     if two:
         files.append(files[0] if given.mask2 is None else (given.mask2, given.mask2_p or given.mask2))
@@ -104,7 +110,9 @@ def read_masks(
     return [(of[one], of[two]) for one, two in files], notes
 
 
-def make_bins(nside: int, lmax: int | None, width: int | None, path: Path | None, weighting: str) -> Bins:
+def make_bins(
+    grid: Pixelisation, lmax: int | None, width: int | None, path: Path | None, weighting: str
+) -> Bins:
     """Return the bins of --bins, or of --bin-width up to --lmax."""
     import numpy as np  # noqa: PLC0415
 
@@ -112,11 +120,13 @@ def make_bins(nside: int, lmax: int | None, width: int | None, path: Path | None
 
     if path is not None and (width is not None or lmax is not None):
         raise SpectrumError("--bins FILE says where all bins are: give it without --bin-width and --lmax")
-    top = 3 * nside - 1
+    top = grid.lmax
     if path is None:
-        lmax = 2 * nside if lmax is None else lmax
+        lmax = grid.default_lmax if lmax is None else lmax
         if not 2 <= lmax <= top:
-            raise SpectrumError(f"--lmax {lmax}: maps of nside {nside} support 2 to {top} (3 nside - 1)")
+            raise SpectrumError(
+                f"--lmax {lmax}: maps of {grid.name} support 2 to {top} ({grid.lmax_in_words})"
+            )
         return Bins.linear(2, lmax, 30 if width is None else width, weighting)
     with reading(path, "one bin edge a line", SpectrumError):
         edges = np.loadtxt(path, ndmin=1)
@@ -126,14 +136,13 @@ def make_bins(nside: int, lmax: int | None, width: int | None, path: Path | None
         )
     if (highest := edges.max(initial=0) - 1) > top:
         raise SpectrumError(
-            f"{path}: bins up to l = {highest:g}; maps of nside {nside} support {top} (3 nside - 1)"
+            f"{path}: bins up to l = {highest:g}; maps of {grid.name} support {top} ({grid.lmax_in_words})"
         )
     return Bins([int(e) for e in edges], weighting)
 
 
 def read_beams(
-    nside: int,
-    n: int,
+    masks: Sequence[Mask],
     fwhm: list[float] | None,
     files: list[Path] | None,
     columns: list[str] | None,
@@ -141,14 +150,23 @@ def read_beams(
     need: int,
     pixwin: bool,
 ) -> list[Beam]:
-    """Return beam times pixel window of each of n maps; files must reach the multipole `need`."""
+    """Return beam times pixel window of each map; files must reach the multipole `need`.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        Of I of each map: of its grid, and a CAR grid's pixel window depends on the latitudes that are seen.
+    """
     from cmbfit import data  # noqa: PLC0415
     from cmbfit.sky.beam_columns import parse_columns  # noqa: PLC0415
     from cmbfit.sky.beam_files import read_beam  # noqa: PLC0415
     from cmbfit.sky.beams import Beam  # noqa: PLC0415
+    from cmbfit.sky.car import Car  # noqa: PLC0415
+    from cmbfit.sky.pixelisation import Healpix  # noqa: PLC0415
 
     if (not fwhm) == (not files):
         raise SpectrumError("the beam: give either --fwhm-arcmin (0 for none) or --beam FILE")
+    n, grid = len(masks), masks[0].grid
     given: list[Any] = list(fwhm or files or ())
     if len(given) > n:
         raise SpectrumError(f"{len(given)} beams for {n} maps")
@@ -157,23 +175,26 @@ def read_beams(
     if columns and len(columns) not in {1, len(given)}:
         raise SpectrumError(f"{len(columns)} --beam-columns for {len(given)} beams: give one, or one each")
     said: list[Columns | None] = [parse_columns(c) for c in columns or ()] or [None]
-    top = 3 * nside - 1
+    top = grid.lmax if isinstance(grid, Healpix) else grid.coupling_lmax(need)
     out = []
     for k, source in enumerate(given if len(given) == n else given * n):
         if not isinstance(source, Path):
             b = Beam.gaussian(top, source)
         else:
             b = read_beam(source, top, need=need, columns=said[k % len(said)])
-        if pixwin:
-            name = f"pixel_windows/pixel_window_n{nside:04d}.fits"
+        if pixwin and isinstance(grid, Car):
+            window = grid.window(masks[k].weights, top)
+            b = b * Beam(window, window, window)
+        elif pixwin:
+            name = f"pixel_windows/pixel_window_n{masks[k].nside:04d}.fits"
             if name not in data.load_registry():
-                raise MapError(f"no pixel window of nside {nside} is registered: use --no-pixwin")
+                raise MapError(f"no pixel window of nside {masks[k].nside} is registered: use --no-pixwin")
             b = b.times_pixel_window(data.fetch(name))
         out.append(b)
     return out
 
 
-def white_noise(levels: list[float] | None, nside: int) -> tuple[Noise, Noise] | None:
+def white_noise(levels: list[float] | None, grid: Pixelisation) -> tuple[Noise, Noise] | None:
     """Return white noise of both maps from that of I in uK arcmin; None where it is to be measured."""
     import numpy as np  # noqa: PLC0415
 
@@ -183,5 +204,5 @@ def white_noise(levels: list[float] | None, nside: int) -> tuple[Noise, Noise] |
         return None
     if len(levels) > 2 or not (np.isfinite(levels).all() and min(levels) >= 0):
         raise SpectrumError(f"--noise-uk-arcmin: expected one or two levels from zero, found {levels}")
-    cl = [np.full(3 * nside, (x * np.pi / 10800) ** 2) for x in levels]
+    cl = [np.full(grid.lmax + 1, (x * np.pi / 10800) ** 2) for x in levels]
     return Noise(cl[0], 2 * cl[0]), Noise(cl[-1], 2 * cl[-1])

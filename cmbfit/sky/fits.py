@@ -1,8 +1,8 @@
-"""HEALPix FITS in and out. Whatever a file leaves ambiguous is refused or declared by the caller.
+"""Maps and masks in FITS, HEALPix tables and CAR images, in and out. Whatever a file leaves ambiguous is refused or declared.
 
 Rules: ORDERING, TUNIT and COORDSYS must be in the file or be declared; a declaration that
 contradicts the file is an error. POLCCONV absent means COSMO (HEALPix documentation, "intro", node
-12); IAU flips the sign of U. All of it is recorded in the history of the map.
+12), in a CAR image it must be said; IAU flips the sign of U. All of it is recorded in the history of the map.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
 from cmbfit.errors import MapError
 from cmbfit.io import atomic_file, parse_json, sha256_file
+from cmbfit.sky.car import Car
+from cmbfit.sky.car_fits import (
+    STEPS,
+    is_image,
+    layers_of,
+    open_images,
+    read_car_layer,
+    read_car_mask,
+    read_car_stokes,
+    write_car,
+)
 from cmbfit.sky.headers import UNSEEN, Headers
 from cmbfit.sky.maps import Array, Mask, Record, StokesMap, nside_of
-from cmbfit.sky.pixels import INDEX_COLUMNS, Grid
+from cmbfit.sky.pixelisation import Healpix, Pixelisation
+from cmbfit.sky.pixels import INDEX_COLUMNS, NO_UNIT, STOKES_NAMES, Grid, weights_of
 from cmbfit.sky.table import open_table
 from cmbfit.sky.units import Frequency, factor_to_uk_cmb
-
-_COLUMNS = {
-    "I": {"I_STOKES", "TEMPERATURE", "INTENSITY", "I", "T", "SIGNAL", "TEMPERATUR"},
-    "Q": {"Q_STOKES", "Q_POLARISATION", "Q_POLARIZATION", "Q-POLARISATION", "Q-POLARIZATION", "Q"},
-    "U": {"U_STOKES", "U_POLARISATION", "U_POLARIZATION", "U-POLARISATION", "U-POLARIZATION", "U"},
-}
-_NO_UNIT = {"", "unknown", "none"}
-"""TUNIT of programs that were not told."""
-_STEPS = "CMBFIT_STEPS"
-_ROUNDING = 1e-5
-"""By how much a weight of a mask may leave [0, 1]: single precision, smoothing."""
 
 
 def _select(names: Sequence[str], columns: Sequence[str | int] | None, path: Path) -> list[int]:
@@ -45,13 +47,13 @@ def _select(names: Sequence[str], columns: Sequence[str | int] | None, path: Pat
             return [c if isinstance(c, int) else upper.index(c.upper()) for c in columns]
         except ValueError as error:
             raise MapError(f"{path}: declared columns {list(columns)}, found {list(names)}") from error
-    hits = {stokes: [k for k, n in enumerate(upper) if n in known] for stokes, known in _COLUMNS.items()}
+    hits = {stokes: [k for k, n in enumerate(upper) if n in known] for stokes, known in STOKES_NAMES.items()}
     if len(hits["I"]) == 1 and not hits["Q"] and not hits["U"]:
         return hits["I"]
     for stokes, found in hits.items():
         if len(found) != 1:
             raise MapError(
-                f"{path}: expected one column for Stokes {stokes} ({', '.join(sorted(_COLUMNS[stokes]))}), found "
+                f"{path}: expected one column for Stokes {stokes} ({', '.join(sorted(STOKES_NAMES[stokes]))}), found "
                 f"{len(found)} among the {len(names)} columns {list(names)}; declare columns"
             )
     return [found[0] for found in hits.values()]
@@ -69,7 +71,7 @@ def read_stokes(
     frequency: Frequency | None = None,
     hdu: int | str = 1,
 ) -> StokesMap:
-    """Read I, Q, U (or I alone, where a file has no Q and U) from a HEALPix FITS file as uK_CMB, RING, COSMO, float64.
+    """Read I, Q, U (or I alone, where a file has no Q and U) of a HEALPix or CAR file as uK_CMB, RING, COSMO, float64.
 
     The whole sky, or the pixels that a column lists (INDXSCHM = EXPLICIT); the others are without data.
 
@@ -93,6 +95,11 @@ def read_stokes(
     >>> v = read_stokes("wmap_V.fits", name="V", unit="mK", coord="G")  # doctest: +SKIP
     """
     path = Path(path)
+    if is_image(path):
+        _refuse_words(path, ordering=ordering, columns=columns)
+        return read_car_stokes(
+            path, name=name, unit=unit, coord=coord, polcconv=polcconv, frequency=frequency
+        )
     with open_table(path, hdu) as table:
         headers = Headers.of(path, hdu)
         order, order_source = headers.ordering(ordering)
@@ -103,7 +110,7 @@ def read_stokes(
         units, scaled = [], []
         for stokes, k in zip("IQU"[: len(chosen)], chosen, strict=True):
             found = (table.columns[k].unit or "").strip()
-            found = None if found.lower() in _NO_UNIT else found
+            found = None if found.lower() in NO_UNIT else found
             if found and unit and factor_to_uk_cmb(found, frequency) != factor_to_uk_cmb(unit, frequency):
                 raise MapError(
                     f"{path}: column {stokes} is in {found!r} in the file but declared as {unit!r}"
@@ -163,6 +170,9 @@ def read_mask(
         Coordinates where the file has none and none are declared: those of the maps.
     """
     path = Path(path)
+    if is_image(path):
+        _refuse_words(path, ordering=ordering, column=column)
+        return read_car_mask(path, name=name, coord=coord)
     with open_table(path, hdu) as table:
         headers = Headers.of(path, hdu)
         order, order_source = headers.ordering(ordering)
@@ -171,12 +181,7 @@ def read_mask(
         values = np.asarray(table.data.field(k))
         name_of_column = table.columns.names[k]
         weights = Grid.of(table, headers, ordering, k).spread(values, headers, "mask", empty=0.0)
-    if np.isnan(weights).any():
-        raise MapError(
-            f"{path}: mask with {int(np.isnan(weights).sum())} NaN or UNSEEN pixels, expected [0, 1]"
-        )
-    weights = np.where((weights > 1) & (weights <= 1 + _ROUNDING), 1.0, weights)
-    weights = np.where((weights < 0) & (weights >= -_ROUNDING), 0.0, weights)
+    weights = weights_of(weights, path)
     record = {
         "step": "read",
         "file": path.name,
@@ -188,6 +193,12 @@ def read_mask(
         "coord_source": system_source,
     }
     return Mask(weights, coord=system, name=name, history=(record,))
+
+
+def _refuse_words(path: Path, **said: Any) -> None:
+    """Raise :class:`MapError` where words for HEALPix tables are said of an image."""
+    if words := [word for word, value in said.items() if value is not None]:
+        raise MapError(f"{path} is a CAR image: {', '.join(words)} are for HEALPix tables")
 
 
 def _mask_column(table: fits.BinTableHDU, column: str | int | None, *, explicit: bool, path: Path) -> int:
@@ -213,11 +224,11 @@ def _mask_column(table: fits.BinTableHDU, column: str | int | None, *, explicit:
 def read_column(
     path: str | Path, column: str, *, ordering: str | None = None, hdu: int | str = 1
 ) -> tuple[Array, str]:
-    """Read one more column of a map file: hits, a variance.
+    """Read one more column of a map file, or image of a CAR file: hits, a variance.
 
     Returns
     -------
-    values : ndarray, shape (12 nside^2,)
+    values : ndarray, shape (npix,)
         RING, NaN where the file has UNSEEN, in the file's unit.
     unit : str
         TUNIT, empty when absent.
@@ -228,6 +239,9 @@ def read_column(
         When there is no such column.
     """
     path = Path(path)
+    if is_image(path):
+        _refuse_words(path, ordering=ordering)
+        return read_car_layer(path, column)[:2]
     with open_table(path, hdu) as table:
         names = [n.strip().upper() for n in table.columns.names]
         if column.upper() not in names:
@@ -240,22 +254,27 @@ def read_column(
 
 def coordinates_of(path: str | Path, hdu: int | str = 1) -> str:
     """Return "G", "C" or "E" of a file that says so."""
-    return Headers.of(path, hdu).coordinates(None)[0]
+    return grid_of(path, hdu)[1] or Headers.of(path, hdu).coordinates(None)[0]
 
 
-def grid_of(path: str | Path, hdu: int | str = 1) -> tuple[int, str | None]:
-    """Return nside of a map, and its coordinates (G, C, E) where it says them."""
+def grid_of(path: str | Path, hdu: int | str = 1) -> tuple[Pixelisation, str | None]:
+    """Return the grid of a map, and its coordinates (G, C, E) where it says them."""
+    if is_image(path):
+        with open_images(Path(path)) as images:
+            return images[0].grid, images[0].coord
     headers = Headers.of(path, hdu)
     if headers.is_explicit():
         nside = headers.nside()
     else:
         with open_table(path, hdu) as table:
             nside = headers.nside(int(np.asarray(table.data.field(0)).size))
-    return nside, headers.coordinates(None, "")[0] or None
+    return Healpix(nside), headers.coordinates(None, "")[0] or None
 
 
 def column_names(path: str | Path, hdu: int | str = 1) -> tuple[str, ...]:
-    """Return the names of a table's columns in upper case."""
+    """Return the names of a table's columns in upper case, those of its layers (HITS, IVAR, ...) of a CAR image."""
+    if is_image(path):
+        return layers_of(path)
     with open_table(path, hdu) as table:
         return tuple(n.strip().upper() for n in table.columns.names)
 
@@ -266,7 +285,21 @@ def _write(
     coord: str,
     history: Sequence[Record],
     fits_format: str = "D",
+    grid: Pixelisation | None = None,
 ) -> None:
+    if isinstance(grid, Car):
+        planes = {name: x for name, (x, _) in columns.items() if name != "WEIGHT"}
+        write_car(
+            path,
+            [np.where(x == UNSEEN, np.nan, x) for x in planes.values()],
+            grid,
+            coord,
+            history,
+            unit=next(iter(columns.values()))[1],
+            weight=columns["WEIGHT"][0] if "WEIGHT" in columns else None,
+            dtype="f4" if fits_format == "E" else "f8",
+        )
+        return
     npix = next(iter(columns.values()))[0].size
     table = fits.BinTableHDU.from_columns(
         [fits.Column(name=n, format=fits_format, unit=u or None, array=x) for n, (x, u) in columns.items()],
@@ -282,7 +315,7 @@ def _write(
         head["HISTORY"] = f"cmbfit: {record['step']}"
     text = [json.dumps(record, allow_nan=False) for record in history] or ["{}"]
     steps = fits.BinTableHDU.from_columns(
-        [fits.Column(name="JSON", format=f"{max(map(len, text))}A", array=np.array(text))], name=_STEPS
+        [fits.Column(name="JSON", format=f"{max(map(len, text))}A", array=np.array(text))], name=STEPS
     )
     hdus = fits.HDUList([fits.PrimaryHDU(), table, steps])
     for hdu in hdus:
@@ -292,7 +325,7 @@ def _write(
 
 
 def _read_steps(path: str | Path) -> tuple[Record, ...]:
-    with open_table(path, _STEPS) as table:
+    with open_table(path, STEPS) as table:
         return tuple(parse_json(x) for x in table.data["JSON"] if x != "{}")
 
 
@@ -303,12 +336,12 @@ def _columns_of(stokes: StokesMap) -> list[tuple[str, Array]]:
 def write_product(path: str | Path, stokes: StokesMap) -> None:
     """Publish a map atomically: uK_CMB, RING, COSMO, UNSEEN where it has no data, with its history.
 
-    The steps are HISTORY cards for a reader's eye and, as JSON, the table CMBFIT_STEPS.
+    The steps are HISTORY cards for a reader's eye and, as JSON, the table CMBFITSTEPS.
     """
     columns = {
         f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB") for key, x in _columns_of(stokes)
     }
-    _write(path, columns, stokes.coord, stokes.history)
+    _write(path, columns, stokes.coord, stokes.history, grid=stokes.grid)
 
 
 def write_split(path: str | Path, stokes: StokesMap, weight: Array) -> None:
@@ -323,7 +356,7 @@ def write_split(path: str | Path, stokes: StokesMap, weight: Array) -> None:
         f"{key}_STOKES": (np.where(np.isnan(x), UNSEEN, x), "uK_CMB") for key, x in _columns_of(stokes)
     }
     columns["WEIGHT"] = (np.asarray(weight, dtype=np.float64), "")
-    _write(path, columns, stokes.coord, stokes.history, fits_format="E")
+    _write(path, columns, stokes.coord, stokes.history, fits_format="E", grid=stokes.grid)
 
 
 def read_product(path: str | Path, name: str = "") -> StokesMap:
@@ -334,10 +367,10 @@ def read_product(path: str | Path, name: str = "") -> StokesMap:
 
 def write_mask(path: str | Path, mask: Mask) -> None:
     """Publish a mask atomically with its history."""
-    _write(path, {"MASK": (mask.weights, "")}, mask.coord, mask.history)
+    _write(path, {"MASK": (mask.weights, "")}, mask.coord, mask.history, grid=mask.grid)
 
 
 def read_mask_product(path: str | Path, name: str = "") -> Mask:
     """Read back what :func:`write_mask` wrote, history included."""
     mask = read_mask(path, name=name)
-    return Mask(mask.weights, coord=mask.coord, name=name, history=_read_steps(path))
+    return Mask(mask.weights, mask.coord, name, _read_steps(path), mask.grid)

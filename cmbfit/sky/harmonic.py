@@ -1,4 +1,4 @@
-"""Harmonic transforms on the HEALPix grid with ducc0: a_lm of I, Q, U and back, and their spectra.
+"""Harmonic transforms with ducc0: a_lm of I, Q, U and back, and their spectra.
 
 The one transform layer of the package: preparation of maps and estimation of spectra both stand on it.
 Signs follow HEALPix: (Q +- iU)(n) = -sum_lm (E_lm +- i B_lm) +-2Y_lm(n), U in the COSMO convention.
@@ -7,24 +7,15 @@ Coefficients are stored as healpy stores them: m-major, m >= 0, l from 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-import ducc0
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
-from cmbfit.sky.maps import Array, StokesMap, nside_of
-
-Alm = NDArray[np.complex128]
-
-
-@lru_cache(maxsize=8)
-def geometry(nside: int) -> dict[str, Any]:
-    """Return the HEALPix rings in the words of ducc0.sht."""
-    return ducc0.healpix.Healpix_Base(nside, "RING").sht_info()
+from cmbfit.sky.maps import Array, StokesMap
+from cmbfit.sky.pixelisation import Alm, Healpix, Pixelisation, nside_of
 
 
 def alm_size(lmax: int) -> int:
@@ -81,7 +72,9 @@ def alm2cl(a: Alm, b: Alm) -> Array:
     return (power[::2] + power[1::2]) / (2 * np.arange(lmax + 1) + 1)
 
 
-def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 1) -> Alm:
+def map2alm(
+    maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 1, grid: Pixelisation | None = None
+) -> Alm:
     """Return the coefficients of a spin-0 map, shape (1, npix), or of the pair (Q, U), shape (2, npix).
 
     Parameters
@@ -93,6 +86,8 @@ def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 
         Jacobi iterations a <- a + A (m - S a), as in HEALPix anafast. With 0 the transform is the plain
         pixel sum (4 pi / npix) sum_p m_p Y*_lm(p), for which the coupling matrix of the pixel-sum mask
         spectrum is exact: pseudo-spectra (:mod:`cmbfit.spectra`) are taken without iterations.
+    grid : Pixelisation, optional
+        HEALPix of this many pixels when omitted.
 
     Returns
     -------
@@ -107,51 +102,46 @@ def map2alm(maps: Array, lmax: int, spin: int, n_iter: int = 3, nthreads: int = 
     expected = 1 if spin == 0 else 2
     if maps.ndim != 2 or maps.shape[0] != expected:
         raise MapError(f"spin {spin}: expected maps of shape ({expected}, npix), found {maps.shape}")
-    nside = nside_of(maps.shape[1], "transform")
+    if grid is None:
+        grid = Healpix(nside_of(maps.shape[1], "transform"))
+    elif grid.npix != maps.shape[1]:
+        raise MapError(f"transform: {maps.shape[1]} pixels, {grid.name} has {grid.npix}")
     if not np.isfinite(maps).all():
         raise MapError(
             f"transform: {int((~np.isfinite(maps)).sum())} pixels without data; fill them or apply a mask first"
         )
-    top = 4 * nside if n_iter else 6 * nside - 2
+    top = grid.highest(n_iter)
     if not 0 <= lmax <= top:
-        raise MapError(
-            f"transform: lmax {lmax} at nside {nside} with {n_iter} iterations, expected 0 to {top}"
-        )
+        raise MapError(f"transform: lmax {lmax} at {grid.name} with {n_iter} iterations, expected 0 to {top}")
     values = np.ascontiguousarray(maps, dtype=np.float64)
-    area = 4 * np.pi / maps.shape[1]
 
     def analyse(x: Array) -> Alm:
         # ducc0 wants lmax >= spin
         top = max(lmax, spin)
-        alm = ducc0.sht.adjoint_synthesis(
-            map=x, lmax=top, spin=spin, nthreads=nthreads, **used_rings(x, geometry(nside))
-        )
-        alm *= area
+        alm = grid.analysis(x, top, spin, nthreads)
         return alm if top == lmax else change_lmax(alm, lmax)
 
     alm = analyse(values)
     for _ in range(n_iter):
-        residual = alm2map(alm, nside, spin, nthreads)
+        residual = alm2map(alm, grid, spin, nthreads)
         alm += analyse(np.subtract(values, residual, out=residual))
     return alm
 
 
-def used_rings(maps: Array, rings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rings on which a map is anything but zero: masked ones add nothing to a pixel sum, but cost as much."""
-    first = rings["ringstart"].astype(np.int64)
-    used = np.logical_or.reduceat((maps != 0).any(axis=0), first)
-    used[0] |= not used.any()  # ducc0 wants a ring
-    return {name: values[used] for name, values in rings.items()}
+def pixel_sum(maps: Array, grid: Pixelisation, lmax: int, spin: int, nthreads: int = 1) -> Alm:
+    """Return sum_p m_p Y*_lm(p), without areas: the scalar product with a band-limited sky that is a sum over its pixels."""
+    if isinstance(area := grid.pixel_area, float):
+        return map2alm(maps, lmax, spin, 0, nthreads, grid) * (maps.shape[1] / (4 * np.pi))
+    return map2alm(maps / area, lmax, spin, 0, nthreads, grid)
 
 
-def alm2map(alm: Alm, nside: int, spin: int, nthreads: int = 1) -> Array:
-    """Return the map(s) of coefficients of shape (1 or 2, n): shape (1 or 2, 12 nside^2)."""
+def alm2map(alm: Alm, nside: int | Pixelisation, spin: int, nthreads: int = 1) -> Array:
+    """Return the map(s) of coefficients of shape (1 or 2, n): shape (1 or 2, npix) of an nside or any other grid."""
     lmax = lmax_of(alm)
     if lmax < spin:
         alm, lmax = change_lmax(alm, spin), spin
-    return ducc0.sht.synthesis(
-        alm=np.ascontiguousarray(alm), lmax=lmax, spin=spin, nthreads=nthreads, **geometry(nside)
-    )
+    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
+    return grid.synthesis(np.ascontiguousarray(alm), lmax, spin, nthreads)
 
 
 def stokes2alm(iqu: Array, lmax: int, n_iter: int = 3, nthreads: int = 1) -> Alm:
@@ -161,7 +151,7 @@ def stokes2alm(iqu: Array, lmax: int, n_iter: int = 3, nthreads: int = 1) -> Alm
     )
 
 
-def alm2stokes(teb: Alm, nside: int, nthreads: int = 1) -> Array:
+def alm2stokes(teb: Alm, nside: int | Pixelisation, nthreads: int = 1) -> Array:
     """Return I, Q, U of (T, E, B) coefficients: inverse of :func:`stokes2alm`, shape (3, npix)."""
     return np.concatenate([alm2map(teb[:1], nside, 0, nthreads), alm2map(teb[1:], nside, 2, nthreads)])
 

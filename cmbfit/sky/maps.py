@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import healpy
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
+from cmbfit.sky.pixelisation import Array, Healpix, Pixelisation, nside_of
 
-Array = NDArray[np.float64]
 Record = Mapping[str, Any]
 
 PIECE = 1 << 20
@@ -21,12 +20,19 @@ PIECE = 1 << 20
 COORDINATES = {"G": "Galactic", "C": "celestial (equatorial)", "E": "ecliptic"}
 
 
-def nside_of(npix: int, what: str) -> int:
-    """Return the nside of `npix` pixels or raise :class:`MapError`."""
-    nside = round((npix / 12) ** 0.5)
-    if 12 * nside**2 != npix or nside == 0 or nside & (nside - 1):
-        raise MapError(f"{what}: expected 12 nside^2 pixels with nside a power of two, found {npix}")
-    return nside
+def _grid_for(npix: int, given: Pixelisation | None, what: str) -> Pixelisation:
+    """Return the grid of a map: the one that is given, or HEALPix, whose nside follows the number of pixels."""
+    if given is None or (isinstance(given, Healpix) and given.npix != npix):
+        return Healpix(nside_of(npix, what))
+    if given.npix != npix:
+        raise MapError(f"{what}: {npix} pixels, {given.name} has {given.npix}")
+    return given
+
+
+def _nside(grid: Pixelisation, what: str) -> int:
+    if not isinstance(grid, Healpix):
+        raise MapError(f"{what}: {grid.name}: this step is made for HEALPix maps and masks alone")
+    return grid.nside
 
 
 def _frozen(values: NDArray[Any]) -> Array:
@@ -41,11 +47,11 @@ def _frozen(values: NDArray[Any]) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class StokesMap:
-    """I, Q and U on a full HEALPix grid: uK_CMB, RING, COSMO.
+    """I, Q and U, on a full HEALPix grid unless another is given: uK_CMB, RING, COSMO.
 
     Attributes
     ----------
-    i, q, u : ndarray, shape (12 nside^2,)
+    i, q, u : ndarray, shape (npix,)
         Float64, read-only. A pixel without data is NaN.
     coord : str
         "G", "C" or "E".
@@ -55,6 +61,8 @@ class StokesMap:
         One JSON-able record for each step that led here, with the key "step".
     polarised : bool
         Whether the map has Q and U at all; where not, they are NaN everywhere.
+    pixelisation : Pixelisation, optional
+        HEALPix of this many pixels when omitted; `grid` is never None.
     """
 
     i: Array
@@ -64,12 +72,20 @@ class StokesMap:
     name: str = ""
     history: tuple[Record, ...] = field(default=(), repr=False)
     polarised: bool = True
+    pixelisation: Pixelisation | None = None
 
     @classmethod
-    def temperature(cls, i: Array, coord: str, name: str = "", history: tuple[Record, ...] = ()) -> StokesMap:
+    def temperature(
+        cls,
+        i: Array,
+        coord: str,
+        name: str = "",
+        history: tuple[Record, ...] = (),
+        pixelisation: Pixelisation | None = None,
+    ) -> StokesMap:
         """Return a map of I alone."""
         nothing = np.broadcast_to(np.nan, np.shape(i))
-        return cls(i, nothing, nothing, coord, name, history, polarised=False)
+        return cls(i, nothing, nothing, coord, name, history, polarised=False, pixelisation=pixelisation)
 
     def __post_init__(self) -> None:
         for key in "iqu":
@@ -77,7 +93,8 @@ class StokesMap:
         shapes = {key: getattr(self, key).shape for key in "iqu"}
         if len(set(shapes.values())) != 1 or self.i.ndim != 1:
             raise MapError(f"map {self.name!r}: I, Q and U need one shape, found {shapes}")
-        nside_of(self.i.size, f"map {self.name!r}")
+        grid = _grid_for(self.i.size, self.pixelisation, f"map {self.name!r}")
+        object.__setattr__(self, "pixelisation", grid)
         if self.coord not in COORDINATES:
             raise MapError(
                 f"map {self.name!r}: coordinates {self.coord!r}, expected one of {sorted(COORDINATES)}"
@@ -91,9 +108,15 @@ class StokesMap:
         return np.stack([self.i, self.q, self.u])
 
     @property
+    def grid(self) -> Pixelisation:
+        """The pixels."""
+        assert self.pixelisation is not None  # noqa: S101 (set when the object is made)
+        return self.pixelisation
+
+    @property
     def nside(self) -> int:
-        """HEALPix resolution."""
-        return nside_of(self.i.size, "map")
+        """HEALPix resolution; :class:`MapError` on another grid."""
+        return _nside(self.grid, f"map {self.name!r}")
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -110,23 +133,27 @@ class StokesMap:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Weights in [0, 1] on a full HEALPix grid, RING ordered.
+    """Weights in [0, 1], on a full HEALPix grid unless another is given, RING ordered.
 
     Attributes
     ----------
-    weights : ndarray, shape (12 nside^2,)
+    weights : ndarray, shape (npix,)
     coord : str
         "G", "C" or "E".
+    pixelisation : Pixelisation, optional
+        HEALPix of this many pixels when omitted; `grid` is never None.
     """
 
     weights: Array
     coord: str
     name: str = ""
     history: tuple[Record, ...] = field(default=(), repr=False)
+    pixelisation: Pixelisation | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", _frozen(self.weights))
-        nside_of(self.weights.size, f"mask {self.name!r}")
+        grid = _grid_for(self.weights.size, self.pixelisation, f"mask {self.name!r}")
+        object.__setattr__(self, "pixelisation", grid)
         if self.coord not in COORDINATES:
             raise MapError(
                 f"mask {self.name!r}: coordinates {self.coord!r}, expected one of {sorted(COORDINATES)}"
@@ -140,9 +167,15 @@ class Mask:
             raise MapError(f"mask {self.name!r}: no sky is left")
 
     @property
+    def grid(self) -> Pixelisation:
+        """The pixels."""
+        assert self.pixelisation is not None  # noqa: S101 (set when the object is made)
+        return self.pixelisation
+
+    @property
     def nside(self) -> int:
-        """HEALPix resolution."""
-        return nside_of(self.weights.size, "mask")
+        """HEALPix resolution; :class:`MapError` on another grid."""
+        return _nside(self.grid, f"mask {self.name!r}")
 
     @property
     def support(self) -> NDArray[np.bool_]:
@@ -151,7 +184,7 @@ class Mask:
 
     def moment(self, power: int) -> float:
         """Return <w^power> over the whole sphere."""
-        return float(np.mean(self.weights**power))
+        return self.grid.mean(self.weights**power)
 
     @property
     def fsky(self) -> float:
@@ -162,7 +195,8 @@ class Mask:
     def fsky_modes(self) -> float:
         """<w^2>^2 / <w^4>: the sky fraction that counts modes (Hivon et al. 2002, eq. 17)."""
         square = self.weights**2
-        return float(np.mean(square) ** 2 / np.mean(np.square(square, out=square)))
+        mean = self.grid.mean(square)
+        return mean**2 / self.grid.mean(np.square(square, out=square))
 
     def step(self, record: Record, **changes: Any) -> Mask:
         """Return a copy with `changes` and one more history record."""
@@ -170,11 +204,11 @@ class Mask:
 
 
 def check_together(stokes: StokesMap, mask: Mask) -> None:
-    """Raise :class:`MapError` unless map and mask share nside and coordinates."""
-    if stokes.nside != mask.nside:
+    """Raise :class:`MapError` unless map and mask share grid and coordinates."""
+    if stokes.grid != mask.grid:
         raise MapError(
-            f"map {stokes.name!r} has nside {stokes.nside} but mask {mask.name!r} has nside {mask.nside}: "
-            "bring both to one nside first"
+            f"map {stokes.name!r} has {stokes.grid.name} but mask {mask.name!r} has {mask.grid.name}: "
+            f"bring both to one {'nside' if isinstance(stokes.grid, Healpix) else 'grid'} first"
         )
     if stokes.coord != mask.coord:
         raise MapError(
@@ -185,18 +219,18 @@ def check_together(stokes: StokesMap, mask: Mask) -> None:
 
 def unit_vectors(nside: int) -> Array:
     """Return the pixel centres as unit vectors, RING, shape (npix, 3)."""
-    return np.stack(healpy.pix2vec(nside, np.arange(12 * nside**2)), axis=1)
+    return Healpix(nside).vectors()
 
 
-def projected(nside: int, vector: Array) -> Array:
+def projected(nside: int | Pixelisation, vector: Array) -> Array:
     """Return the scalar product of every pixel's direction with a vector, RING, shape (npix,).
 
     Piece by piece: the unit vectors of a whole nside 2048 map would fill a gigabyte.
     """
-    npix = 12 * nside**2
-    out = np.empty(npix)
-    for start in range(0, npix, PIECE):
-        pixels = np.arange(start, min(start + PIECE, npix))
-        x, y, z = healpy.pix2vec(nside, pixels)
+    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
+    out = np.empty(grid.npix)
+    for start in range(0, grid.npix, PIECE):
+        pixels = np.arange(start, min(start + PIECE, grid.npix))
+        x, y, z = grid.vectors(pixels).T
         out[pixels] = vector[0] * x + vector[1] * y + vector[2] * z
     return out

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import healpy
 import numpy as np
 from scipy.spatial import cKDTree
 
 from cmbfit.errors import MapError
 from cmbfit.sky.harmonic import alm2map, map2alm, scale_alm
-from cmbfit.sky.maps import Array, Mask, unit_vectors
+from cmbfit.sky.maps import Array, Mask
 
 
 def binary(mask: Mask, threshold: float = 0.5) -> Mask:
@@ -20,23 +19,26 @@ def binary(mask: Mask, threshold: float = 0.5) -> Mask:
 def distance_to_hole(mask: Mask, max_deg: float | None = None) -> Array:
     """Return the angle (radians) from each pixel centre to the nearest pixel centre of weight zero.
 
-    Infinite when the mask has no hole, and beyond `max_deg` when it is given. Shape (npix,).
+    Beyond the edge of a grid that is a part of the sky everything is a hole.
+    Infinite when there is none, and beyond `max_deg` when it is given. Shape (npix,).
 
     The nearest hole always lies on the rim of the holes (a hole surrounded by holes has a neighbour
     that is nearer), so only rim pixels enter the tree and only kept pixels ask it: at nside 512
     twenty times fewer points than all holes against all pixels.
     """
     out = np.full(mask.weights.size, np.inf)
-    holes = np.flatnonzero(~mask.support)
-    if holes.size == 0:
+    holes, outside = np.flatnonzero(~mask.support), mask.grid.outside()
+    if holes.size == 0 and len(outside) == 0:
         return out
     out[holes] = 0.0
-    neighbours = healpy.get_all_neighbours(mask.nside, holes)  # (8, n), -1 where a corner has none
+    neighbours = mask.grid.neighbours(holes)  # (8, n), -1 where there is none
     rim = holes[((neighbours >= 0) & mask.support[neighbours]).any(axis=0)]
-    vectors = unit_vectors(mask.nside)
+    vectors = mask.grid.vectors()
     kept = np.flatnonzero(mask.support)
     bound = np.inf if max_deg is None else 2 * np.sin(np.radians(min(max_deg, 180.0)) / 2) * (1 + 1e-12)
-    chord, _ = cKDTree(vectors[rim]).query(vectors[kept], distance_upper_bound=bound)
+    chord, _ = cKDTree(np.concatenate([vectors[rim], outside])).query(
+        vectors[kept], distance_upper_bound=bound
+    )
     near = np.isfinite(chord)
     out[kept[near]] = 2 * np.arcsin(np.clip(chord[near] / 2, 0, 1))
     return out
@@ -79,18 +81,20 @@ def grain_taper(theta: Array, theta_star: float, kind: str) -> Array:
 
 
 def _smooth_taper(mask: Mask, theta_star: float) -> Array:
-    pixel = np.sqrt(4 * np.pi / mask.weights.size)
+    grid = mask.grid
+    pixel = np.sqrt(np.mean(grid.pixel_area))
     if theta_star < 5 * pixel:
         raise MapError(
             f"smooth apodisation over {np.degrees(theta_star):g} deg: the Gaussian would be narrower than a pixel; "
-            f"expected at least {np.degrees(5 * pixel):.3g} deg at nside {mask.nside}, or C1, C2"
+            f"expected at least {np.degrees(5 * pixel):.3g} deg at {grid.name}, or C1, C2"
         )
     shrunk = (distance_to_hole(mask, np.degrees(theta_star)) > theta_star / 2).astype(np.float64)
     sigma = theta_star / 5
-    lmax = min(3 * mask.nside - 1, round(7 / sigma))  # exp(-7^2 / 2) = 2e-11
+    lmax = min(grid.lmax, round(7 / sigma))  # exp(-7^2 / 2) = 2e-11
     ell = np.arange(lmax + 1)
-    alm = scale_alm(map2alm(shrunk[None], lmax, 0, n_iter=1), np.exp(-0.5 * ell * (ell + 1) * sigma**2))
-    return np.clip(alm2map(alm, mask.nside, 0)[0], 0.0, 1.0)
+    found = map2alm(shrunk[None], lmax, 0, grid.refinements(1), grid=grid)
+    alm = scale_alm(found, np.exp(-0.5 * ell * (ell + 1) * sigma**2))
+    return np.clip(alm2map(alm, grid, 0)[0], 0.0, 1.0)
 
 
 def moments(mask: Mask, highest: int = 4) -> dict[str, float]:
@@ -100,4 +104,4 @@ def moments(mask: Mask, highest: int = 4) -> dict[str, float]:
     <w^2>^2 / <w^4>, the effective fraction for variances of power spectra (Hivon et al. 2002, eq. 17).
     """
     out = {f"w{k}": mask.moment(k) for k in range(1, highest + 1)}
-    return out | {"support": float(mask.support.mean()), "fsky_modes": mask.fsky_modes}
+    return out | {"support": mask.grid.mean(mask.support), "fsky_modes": mask.fsky_modes}

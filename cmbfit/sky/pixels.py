@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import healpy
@@ -17,6 +18,15 @@ from cmbfit.sky.maps import Array
 
 INDEX_COLUMNS = ("PIXEL", "PIXELS", "PIXEL_INDEX", "PIX", "IPIX", "HPX_INDEX")
 """Names of the column of pixels where INDXSCHM is EXPLICIT."""
+STOKES_NAMES = {
+    "I": {"I_STOKES", "TEMPERATURE", "INTENSITY", "I", "T", "SIGNAL", "TEMPERATUR"},
+    "Q": {"Q_STOKES", "Q_POLARISATION", "Q_POLARIZATION", "Q-POLARISATION", "Q-POLARIZATION", "Q"},
+    "U": {"U_STOKES", "U_POLARISATION", "U_POLARIZATION", "U-POLARISATION", "U-POLARIZATION", "U"},
+}
+NO_UNIT = {"", "unknown", "none"}
+"""TUNIT of programs that were not told."""
+_ROUNDING = 1e-5
+"""By how much a weight of a mask may leave [0, 1]: single precision, smoothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +98,13 @@ def is_bad(values: Array, markers: Sequence[float]) -> NDArray[np.bool_]:
             else np.isclose(values, marker, rtol=1e-6, atol=0)
         )
     return out
+
+
+def weights_of(values: Array, path: Path) -> Array:
+    """Return the weights of a mask, rounding outside [0, 1] taken off; :class:`MapError` where there are none."""
+    if np.isnan(values).any():
+        raise MapError(
+            f"{path}: mask with {int(np.isnan(values).sum())} NaN or UNSEEN pixels, expected [0, 1]"
+        )
+    values = np.where((values > 1) & (values <= 1 + _ROUNDING), 1.0, values)
+    return np.where((values < 0) & (values >= -_ROUNDING), 0.0, values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import healpy
 import numpy as np
 
 from cmbfit.errors import MapError
@@ -60,14 +59,14 @@ def fit_monopole_dipole(values: Array, mask: Mask) -> tuple[Array, Array]:
     keep = mask.support
     if keep.sum() <= 4:
         raise MapError(f"mask {mask.name!r}: {int(keep.sum())} pixels cannot fix a monopole and a dipole")
-    w, m = mask.weights[keep], values[keep]
+    w, m = mask.weights[keep] * mask.grid.relative_area(keep), values[keep]
     if not np.isfinite(m).all():
         raise MapError("monopole and dipole: non-finite pixels under the mask's support")
     pixels = np.flatnonzero(keep)
     pieces = [slice(k, k + PIECE) for k in range(0, pixels.size, PIECE)]
 
     def design(piece: slice) -> Array:
-        return np.column_stack([np.ones(pixels[piece].size), *healpy.pix2vec(mask.nside, pixels[piece])])
+        return np.column_stack([np.ones(pixels[piece].size), *mask.grid.vectors(pixels[piece]).T])
 
     normal, rhs, middle = np.zeros((4, 4)), np.zeros(4), np.zeros((4, 4))
     for piece in pieces:
@@ -102,4 +101,4 @@ def remove_monopole_dipole(stokes: StokesMap, mask: Mask) -> StokesMap:
         "monopole_error_uk": float(error[0]),
         "dipole_error_uk": error[1:].tolist(),
     }
-    return stokes.step(record, i=stokes.i - (c[0] + projected(stokes.nside, c[1:])))
+    return stokes.step(record, i=stokes.i - (c[0] + projected(stokes.grid, c[1:])))

@@ -75,7 +75,13 @@ def data_mask(
         limit = float(max_variance_uk2) if np.isfinite(max_variance_uk2) else None  # JSON knows no infinity
         record |= {f"bad_variance_{k}": int(wild.sum()), "max_variance_uk2": limit}
         good = good & ~wild
-    return Mask(good.astype(np.float64), coord=stokes.coord, name=f"data {stokes.name}", history=(record,))
+    return Mask(
+        good.astype(np.float64),
+        coord=stokes.coord,
+        name=f"data {stokes.name}",
+        history=(record,),
+        pixelisation=stokes.grid,
+    )
 
 
 def combine_masks(masks: Sequence[Mask], name: str = "", how: str = "product") -> Mask:
@@ -98,10 +104,10 @@ def combine_masks(masks: Sequence[Mask], name: str = "", how: str = "product") -
         raise MapError(f"combine masks by {how!r}: expected 'product' or 'min'")
     first = masks[0]
     for mask in masks[1:]:
-        if (mask.nside, mask.coord) != (first.nside, first.coord):
+        if (mask.grid, mask.coord) != (first.grid, first.coord):
             raise MapError(
-                f"combine masks: {first.name!r} is nside {first.nside}, {first.coord} but {mask.name!r} is nside "
-                f"{mask.nside}, {mask.coord}"
+                f"combine masks: {first.name!r} is {first.grid.name}, {first.coord} but {mask.name!r} is "
+                f"{mask.grid.name}, {mask.coord}"
             )
     weights = np.array(first.weights)
     for mask in masks[1:]:  # one by one: a stack of all would be large
@@ -113,7 +119,8 @@ def combine_masks(masks: Sequence[Mask], name: str = "", how: str = "product") -
         "fsky_each": [m.fsky for m in masks],
         "histories": [[dict(r) for r in m.history] for m in masks],
     }
-    return Mask(weights, coord=first.coord, name=name or "+".join(m.name for m in masks), history=(record,))
+    named = name or "+".join(m.name for m in masks)
+    return Mask(weights, coord=first.coord, name=named, history=(record,), pixelisation=first.grid)
 
 
 def fill_missing(stokes: StokesMap, max_fraction: float = 0.01, max_rounds: int = 50) -> StokesMap:

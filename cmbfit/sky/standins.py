@@ -23,9 +23,9 @@ from cmbfit.errors import MapError
 from cmbfit.io import atomic_buffer, atomic_file
 from cmbfit.sky.beams import Beam
 from cmbfit.sky.fits import UNSEEN
-from cmbfit.sky.harmonic import geometry
 from cmbfit.sky.maps import Array, Mask, projected
 from cmbfit.sky.masks import grain_taper
+from cmbfit.sky.pixelisation import geometry
 from cmbfit.sky.rotate import rotation_matrix
 
 FWHM_ARCMIN = {

@@ -111,6 +111,7 @@ class FieldCorrelations:
                     f"signal {name}: expected finite C_l up to l = {lmax}, found {cl.size - 1}"
                 )
         self.fields: Mapping[str, Field] = {f.name: f for f in fields}
+        self.grid = fields[0].mask.grid
         self.lmax = lmax
         self.signal = signal
         self._nthreads = nthreads
@@ -198,7 +199,9 @@ class FieldCorrelations:
 
     def _gradient(self, mask: int) -> Array:
         if mask not in self._gradients:
-            self._gradients[mask] = gradient(self._masks.masks[mask].weights, self.lmax, self._nthreads)
+            self._gradients[mask] = gradient(
+                self._masks.masks[mask].weights, self.grid, self.lmax, self._nthreads
+            )
         return self._gradients[mask]
 
     def _prepare(self, key: Weight) -> None:
@@ -207,14 +210,14 @@ class FieldCorrelations:
         kind, one, two = key
         if kind == "h":
             steep = self._masks.masks[one].weights * self._gradient(two)
-            self._alms[key] = potential(steep, 2 * self.lmax, self._nthreads)
+            self._alms[key] = potential(steep, self.grid, 2 * self.lmax, self._nthreads)
             return
         values = self.weight_map(key)
-        self._means[key] = float(values.mean())
+        self._means[key] = self.grid.mean(values)
         top = 2 * self.lmax
         if kind == "g":  # a product of two gradients reaches twice as far as each, and no further
-            top = min(top, 2 * gradient_lmax(self._masks.masks[one].nside, self.lmax))
-        self._alms[key] = map2alm(values[None], top, 0, 0, self._nthreads)[0]
+            top = min(top, 2 * gradient_lmax(self.grid, self.lmax))
+        self._alms[key] = map2alm(values[None], top, 0, 0, self._nthreads, self.grid)[0]
 
     def kernel(self, one: Weight, two: Weight) -> Coupling:
         """Return the coupling matrices of the cross-spectrum of two weights."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array, Mask, StokesMap
+from cmbfit.sky.pixelisation import Healpix
 from cmbfit.spectra.binning import Bins, dl_factor
 from cmbfit.spectra.covariance import multi_covariance
 from cmbfit.spectra.fields import Field, Noise, same_mask
@@ -192,7 +193,7 @@ def cross_spectra(
         Field("a", [map_a], mask, transfer_a, mask_p=mask_p, filters=filters_a, **how),
         Field("b", [map_b], of_b[0], transfer_b, mask_p=of_b[1], filters=filters_b, **how),
     ]
-    lmax = coupling_lmax(mask.nside, bins, lmax)
+    lmax = coupling_lmax(mask.grid, bins, lmax)
     signal = cl_from_dl({k: fiducial_dl[k] for k in ("tt", "te", "ee", "bb") if k in fiducial_dl}, lmax)
     plan = make_plan(fields, bins, lmax, nthreads=nthreads)
     alms = {f.name: field_alms(f, lmax, nthreads=nthreads) for f in fields}
@@ -218,7 +219,7 @@ def cross_spectra(
         "fsky_p": fields[0].mask_of("e").fsky,
         "w2": mask.moment(2),
         "fsky_modes": mask.fsky_modes,
-        "nside": mask.nside,
+        **({"nside": mask.grid.nside} if isinstance(mask.grid, Healpix) else {"grid": mask.grid.name}),
         "lmax_coupling": lmax,
         "edges": list(bins.edges),
         "weighting": bins.weighting,

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import healpy
 import numpy as np
 
 from cmbfit.errors import SpectrumError
@@ -33,7 +32,7 @@ class Noise:
     ----------
     t, p : ndarray, shape (> lmax,)
         N_l of T, and of E and B alike, in uK^2 from l = 0, as in the map (no beam divided out).
-    depth : ndarray, shape (12 nside^2,), optional
+    depth : ndarray, shape (npix,), optional
         Relative variance of each pixel; uniform when omitted.
     """
 
@@ -54,16 +53,16 @@ class Noise:
 def noise_from_hits(
     hits: Array, sigma0_t: float, sigma0_p: float, lmax: int, mask: Mask | None = None
 ) -> Noise:
-    """Return white noise of variance sigma0^2 / hits in each pixel: N_l = (4 pi / npix) sigma^2.
+    """Return white noise of variance sigma0^2 / hits in each pixel: N_l = (4 pi / npix) sigma^2, or the pixel's area times it.
 
     Parameters
     ----------
-    hits : ndarray, shape (12 nside^2,)
+    hits : ndarray, shape (npix,)
         Number of observations, RING.
     sigma0_t, sigma0_p : float
         Noise of one observation in I, and in Q and U, in uK.
     mask : Mask, optional
-        Pixels outside need no hits.
+        Pixels outside need no hits. Its grid is that of the hits; HEALPix when omitted.
 
     Raises
     ------
@@ -75,7 +74,14 @@ def noise_from_hits(
         raise SpectrumError("hits: expected one positive number for each pixel inside the mask")
     inverse = np.where(used, 1 / np.where(used, hits, 1.0), 0.0)
     mean = float(inverse[used].mean())
-    level = np.full(lmax + 1, mean * 4 * np.pi / hits.size)
+    if mask is not None and not isinstance(area := mask.grid.pixel_area, float):
+        inverse *= (
+            area  # white noise in pixels of unequal areas is white per area where variance goes as 1 / area
+        )
+        mean = float(inverse[used].mean())
+        level = np.full(lmax + 1, mean)
+    else:
+        level = np.full(lmax + 1, mean * 4 * np.pi / hits.size)
     return Noise(sigma0_t**2 * level, sigma0_p**2 * level, inverse / mean)
 
 
@@ -88,7 +94,7 @@ def require_apodised(mask: Mask, highest: float = 0.3) -> None:
     holes = np.flatnonzero(~mask.support)
     if holes.size == 0:
         return
-    neighbours = healpy.get_all_neighbours(mask.nside, holes)
+    neighbours = mask.grid.neighbours(holes)
     worst = float(mask.weights[neighbours[neighbours >= 0]].max())
     if worst > highest:
         raise SpectrumError(
@@ -234,8 +240,9 @@ def require_common_sky(one: Field, two: Field) -> None:
     the correlation of distant places and not the power at a multipole.
     """
     for first, second in itertools.product((one.mask, one.mask_of("e")), (two.mask, two.mask_of("e"))):
-        if first is not second and first.weights.shape == second.weights.shape:
-            share = np.mean(first.weights * second.weights) / np.sqrt(first.moment(2) * second.moment(2))
+        if first is not second and first.grid == second.grid:
+            both = first.grid.mean(first.weights * second.weights)
+            share = both / np.sqrt(first.moment(2) * second.moment(2))
             if share < _COMMON:
                 raise SpectrumError(
                     f"{one.name} x {two.name}: masks {first.name!r} and {second.name!r} have {share:.2g} of their sky in "
@@ -245,7 +252,7 @@ def require_common_sky(one: Field, two: Field) -> None:
 
 def same_mask(one: Mask, two: Mask) -> bool:
     """Return whether two masks have the same weights."""
-    return one is two or np.array_equal(one.weights, two.weights)
+    return one is two or (one.grid == two.grid and np.array_equal(one.weights, two.weights))
 
 
 def check_fields(fields: Sequence[Field]) -> None:
@@ -253,6 +260,8 @@ def check_fields(fields: Sequence[Field]) -> None:
     names = [f.name for f in fields]
     if not fields or len(set(names)) != len(names):
         raise SpectrumError(f"fields {names}: expected at least one, with different names")
-    grids = {(m.nside, m.coord) for f in fields for m in (f.mask, f.mask_of("e"))}
+    grids = {(m.grid.name, m.grid, m.coord) for f in fields for m in (f.mask, f.mask_of("e"))}
     if len(grids) != 1:
-        raise SpectrumError(f"fields of different nside or coordinates: {sorted(grids)}")
+        raise SpectrumError(
+            f"fields of different nside or coordinates: {sorted((name, coord) for name, _, coord in grids)}"
+        )

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from cmbfit.errors import SpectrumError
-from cmbfit.sky.harmonic import Alm, alm2cl, alm2map, alm_size, change_lmax, map2alm, scale_alm
+from cmbfit.sky.harmonic import Alm, alm2cl, alm2map, alm_size, change_lmax, map2alm, pixel_sum, scale_alm
 from cmbfit.sky.maps import Array
 from cmbfit.spectra.binning import dl_factor
 from cmbfit.spectra.fields import Field
@@ -71,8 +71,8 @@ class FilteredModes:
         g, u = [], []
         for f in templates.rows(letter):
             # g is transformed as the maps are; u is a scalar product with the sky, which plain sums over pixels are exact for
-            g.append(map2alm(mask.weights * f, lmax, spin, field.iterations, nthreads))
-            u.append(map2alm(weights * f, lmax, spin, 0, nthreads) * (mask.weights.size / (4 * np.pi)))
+            g.append(map2alm(mask.weights * f, lmax, spin, field.iterations, nthreads, mask.grid))
+            u.append(pixel_sum(weights * f, mask.grid, lmax, spin, nthreads))
         self.g = np.array(g)
         self.u = np.einsum("ij,jkl->ikl", templates.normal(letter), np.array(u))
 
@@ -149,16 +149,17 @@ class FilterResponse:
     def _kernel(self, side: int, letter: str, source: str, alm: Alm) -> Alm:
         """Return the coefficients of `letter` of the masked field that the sky's `source` makes."""
         spin, up, down = self._operator(side, letter)
-        weights, n_iter = self.fields[side].mask_of(letter).weights, self.fields[side].iterations
+        mask, n_iter = self.fields[side].mask_of(letter), self.fields[side].iterations
+        weights, grid = mask.weights, mask.grid
         if spin == 0:
             if source != letter:
                 return np.zeros_like(alm)
-            made = alm2map(scale_alm(alm, up)[None], self.fields[side].mask.nside, 0, self._nthreads)
-            return scale_alm(map2alm(weights * made, self.lmax, 0, n_iter, self._nthreads)[0], down)
+            made = alm2map(scale_alm(alm, up)[None], grid, 0, self._nthreads)
+            return scale_alm(map2alm(weights * made, self.lmax, 0, n_iter, self._nthreads, grid)[0], down)
         teb = np.zeros((2, alm.size), dtype=np.complex128)
         teb["eb".index(source)] = alm
-        made = alm2map(teb, self.fields[side].mask.nside, 2, self._nthreads)
-        return map2alm(weights * made, self.lmax, 2, n_iter, self._nthreads)["eb".index(letter)]
+        made = alm2map(teb, grid, 2, self._nthreads)
+        return map2alm(weights * made, self.lmax, 2, n_iter, self._nthreads, grid)["eb".index(letter)]
 
     def bias(self, name: str, cl: Spectra) -> Array:
         """Return what the fits add to the mean pseudo-spectrum `name` for C_l of the maps (beams included)."""
@@ -299,9 +300,11 @@ class FilterResponse:
                         target[b, : reach + 1] -= modes * alm2cl(u[k, n], found)
 
     def _grid(self, side: int, letter: str, l1: int, l2: int) -> Grid:
-        weights = self.fields[side].mask_of(letter).weights
+        mask = self.fields[side].mask_of(letter)
         top = min(l1 + l2, 2 * self.lmax)
-        return Grid(map2alm(weights[None], top, 0, 0, self._nthreads)[0], l1, l2, self._nthreads)
+        return Grid(
+            map2alm(mask.weights[None], top, 0, 0, self._nthreads, mask.grid)[0], l1, l2, self._nthreads
+        )
 
 
 def filter_response(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ducc0
 import numpy as np
 
-from cmbfit.sky.harmonic import Alm, alm2map, geometry, map2alm, scale_alm, used_rings
+from cmbfit.sky.harmonic import Alm, alm2map, map2alm, scale_alm
 from cmbfit.sky.maps import Array, Mask
+from cmbfit.sky.pixelisation import Pixelisation
 
 
 def eth_norm(lmax: int) -> Array:
@@ -15,24 +15,20 @@ def eth_norm(lmax: int) -> Array:
     return np.sqrt(np.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0))
 
 
-def gradient_lmax(nside: int, lmax: int) -> int:
+def gradient_lmax(grid: Pixelisation, lmax: int) -> int:
     """Return the band limit of a gradient: above 2 nside pixel sums alias, and a derivative amplifies that."""
-    return min(lmax, 2 * nside)
+    return min(lmax, grid.derivative_lmax)
 
 
-def gradient(weights: Array, lmax: int, nthreads: int = 1) -> Array:
+def gradient(weights: Array, grid: Pixelisation, lmax: int, nthreads: int = 1) -> Array:
     """Return (d/d theta, 1/sin(theta) d/d phi) of a mask, band-limited at lmax and 2 nside, shape (2, npix).
 
     One Jacobi iteration refines the pixel sum, since a gradient weighs the small scales of the map: the mean of its
     square is then good to 1e-6 (7e-5 without). Zero on rings where the mask is.
     """
-    nside = round((weights.size / 12) ** 0.5)
-    lmax = gradient_lmax(nside, lmax)
-    alm = map2alm(weights[None], lmax, 0, 1, nthreads)
-    out = np.zeros((2, weights.size))
-    rings = used_rings(weights[None], geometry(nside))
-    ducc0.sht.synthesis(alm=alm, lmax=lmax, spin=1, mode="DERIV1", map=out, nthreads=nthreads, **rings)
-    return out
+    lmax = gradient_lmax(grid, lmax)
+    alm = map2alm(weights[None], lmax, 0, grid.refinements(1), nthreads, grid)
+    return grid.synthesis_where(alm, lmax, weights, "DERIV1", nthreads)
 
 
 def gradient_product(one: Array, two: Array) -> Array:
@@ -42,7 +38,7 @@ def gradient_product(one: Array, two: Array) -> Array:
     return out
 
 
-def potential(vector: Array, lmax: int, nthreads: int = 1) -> Alm:
+def potential(vector: Array, grid: Pixelisation, lmax: int, nthreads: int = 1) -> Alm:
     """Return the coefficients of h whose gradient is the curl-free part of a vector field.
 
     Parameters
@@ -55,16 +51,10 @@ def potential(vector: Array, lmax: int, nthreads: int = 1) -> Alm:
     ndarray, shape ((lmax + 1)(lmax + 2) / 2,)
         Zero at l = 0.
     """
-    npix = vector.shape[1]
-    rings = used_rings(vector, geometry(round((npix / 12) ** 0.5)))
-    alm = ducc0.sht.adjoint_synthesis(
-        map=np.ascontiguousarray(vector), lmax=lmax, spin=1, mode="DERIV1", nthreads=nthreads, **rings
-    )[0]
+    alm = grid.analysis(np.ascontiguousarray(vector), lmax, 1, nthreads, mode="DERIV1")[0]
     ell = np.arange(lmax + 1.0)
     # the adjoint of grad is -div, of grad h it is l (l + 1) h
-    return scale_alm(
-        4 * np.pi / npix * alm, np.divide(1, ell * (ell + 1), out=np.zeros(lmax + 1), where=ell > 0)
-    )
+    return scale_alm(alm, np.divide(1, ell * (ell + 1), out=np.zeros(lmax + 1), where=ell > 0))
 
 
 def mask_derivatives(mask: Mask) -> tuple[Array, Array]:
@@ -73,11 +63,12 @@ def mask_derivatives(mask: Mask) -> tuple[Array, Array]:
     From the mask's coefficients up to l = 2 nside, refined by three Jacobi iterations: above, the
     pixel sums alias, and derivatives amplify that (at l = 3 nside - 1 the poles are off by 0.4).
     """
-    lmax = 2 * mask.nside
-    alm = map2alm(mask.weights[None], lmax, 0, n_iter=3)[0]
+    grid = mask.grid
+    lmax = grid.derivative_lmax
+    alm = map2alm(mask.weights[None], lmax, 0, grid.refinements(3), grid=grid)[0]
     ell = np.arange(lmax + 1.0)
     out = []
     for spin, factor in ((1, np.sqrt(ell * (ell + 1))), (2, eth_norm(lmax))):
         scaled = scale_alm(alm, factor)
-        out.append(alm2map(np.stack([scaled, np.zeros_like(scaled)]), mask.nside, spin))
+        out.append(alm2map(np.stack([scaled, np.zeros_like(scaled)]), grid, spin))
     return out[0], out[1]

@@ -89,8 +89,8 @@ def pure_leftover(
         for n in names:
             f = used[n]
             smooth = scale_alm(e, f.transfer.p)
-            q, u = alm2map(np.stack([smooth, np.zeros_like(smooth)]), f.mask.nside, 2, nthreads)
-            sky = StokesMap(np.zeros_like(q), q, u, coord=f.mask.coord, name=n)
+            q, u = alm2map(np.stack([smooth, np.zeros_like(smooth)]), f.mask.grid, 2, nthreads)
+            sky = StokesMap(np.zeros_like(q), q, u, coord=f.mask.coord, name=n, pixelisation=f.mask.grid)
             alms[n] = pure_alms(sky, f.mask, lmax, derivatives[n], nthreads, f.mask_p, f.iterations)
         for a, b in pairs:
             found[a, b][k] = plan.masters[a, b].operator("bb", "bb") @ mean_pseudo([alms[a]], [alms[b]])["bb"]

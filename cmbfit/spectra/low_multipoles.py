@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cmbfit.sky.harmonic import Alm, alm_size, lmax_of, map2alm
 from cmbfit.sky.maps import Array
+from cmbfit.sky.pixelisation import Pixelisation
 from cmbfit.spectra.binning import dl_factor
 from cmbfit.spectra.coincidences import coincidences
 from cmbfit.spectra.correlations import FieldCorrelations
@@ -159,8 +160,8 @@ class Kernels:
         Of E to E and B to B; of E's response to B, minus that of B to E.
     """
 
-    def __init__(self, weights: Array, l1: int, l2: int, nthreads: int = 1) -> None:
-        grid = Grid(map2alm(weights[None], l1 + l2, 0, 0, nthreads)[0], l1, l2, nthreads)
+    def __init__(self, weights: Array, pixels: Pixelisation, l1: int, l2: int, nthreads: int = 1) -> None:
+        grid = Grid(map2alm(weights[None], l1 + l2, 0, 0, nthreads, pixels)[0], l1, l2, nthreads)
         rows = complex_coefficients(np.eye((l1 + 1) ** 2), l1)
         made = [
             grid.apply(np.stack([row, np.zeros_like(row)]), 2, l2) for row in rows[4:]
@@ -215,7 +216,7 @@ class LowMultipoles:
 
     def _kernel(self, weights: Array, key: object, top: int) -> Kernels:
         if key not in self._kernels:
-            self._kernels[key] = Kernels(weights, self.lmax, top, self._nthreads)
+            self._kernels[key] = Kernels(weights, self._corr.grid, self.lmax, top, self._nthreads)
         return self._kernels[key]
 
     def _filtered(self, name: str, x: str) -> FilteredModes | None:
@@ -251,7 +252,12 @@ class LowMultipoles:
         label = self._corr.mask_label(mask)
         if label not in self._grids:
             alm = map2alm(
-                mask.weights[None], min(self._top + self.reach, 2 * self._corr.lmax), 0, 0, self._nthreads
+                mask.weights[None],
+                min(self._top + self.reach, 2 * self._corr.lmax),
+                0,
+                0,
+                self._nthreads,
+                mask.grid,
             )[0]
             self._grids[label] = Grid(alm, self._top, self.reach, self._nthreads)
         found = np.array([

@@ -42,7 +42,7 @@ class MaskCouplings:
             require_same_grid(self.masks[first], self.masks[second])
         # coefficients are large and not kept
         alms = {
-            k: map2alm(self.masks[k].weights[None], 2 * self.lmax, 0, 0, self.nthreads)[0]
+            k: map2alm(self.masks[k].weights[None], 2 * self.lmax, 0, 0, self.nthreads, self.masks[k].grid)[0]
             for k in sorted({k for key in wanted for k in key})
         }
         for first, second in wanted:

@@ -18,6 +18,7 @@ import numpy as np
 
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.maps import Array
+from cmbfit.sky.pixelisation import Pixelisation
 from cmbfit.spectra.binning import Bins
 from cmbfit.spectra.fields import (
     AUTO,
@@ -90,12 +91,12 @@ class Plan:
         return np.array([binned[e.a, e.b][e.spectrum] for e in self.entries])
 
 
-def coupling_lmax(nside: int, bins: Bins, lmax: int | None = None) -> int:
-    """Return the lmax of the mode coupling, 3 nside - 1 when omitted; raise where bins or pixels do not reach it."""
-    top = 3 * nside - 1
-    lmax = top if lmax is None else lmax
+def coupling_lmax(grid: Pixelisation, bins: Bins, lmax: int | None = None) -> int:
+    """Return the lmax of the mode coupling, when omitted that of the grid (3 nside - 1); raise where bins or pixels do not reach it."""
+    top = grid.lmax
+    lmax = grid.coupling_lmax(bins.lmax) if lmax is None else lmax
     if not bins.lmax <= lmax <= top:
-        raise SpectrumError(f"lmax {lmax}: expected from {bins.lmax} (bins) to {top} (3 nside - 1)")
+        raise SpectrumError(f"lmax {lmax}: expected from {bins.lmax} (bins) to {top} ({grid.lmax_in_words})")
     return lmax
 
 
@@ -121,7 +122,7 @@ def make_plan(
     """
     check_fields(fields)
     by_name = {f.name: f for f in fields}
-    lmax = coupling_lmax(fields[0].mask.nside, bins, lmax)
+    lmax = coupling_lmax(fields[0].mask.grid, bins, lmax)
     if pairs is None:
         every = itertools.combinations_with_replacement(fields, 2)
         pairs = [(f.name, g.name) for f, g in every if f is not g or f.n_splits > 1]
@@ -258,7 +259,7 @@ def split_noise(field: Field, alms: Sequence[FieldAlms], bins: Bins, depth: Arra
     level = {}
     for s in ("tt", "ee", "bb"):
         weights = field.mask_of(s[0]).weights ** 2
-        norm = float(np.mean(weights if depth is None else weights * depth))
+        norm = field.mask.grid.mean(weights if depth is None else weights * depth)
         found = bin_means(np.mean([a[s] for a in autos], axis=0) - cross[s], padded) / norm
         level[s] = interpolate(found, padded, alms[0].lmax)
     return Noise(level["tt"], 0.5 * (level["ee"] + level["bb"]), depth)

@@ -199,9 +199,10 @@ def noise_level_checks(field: Field, autos: dict[str, Array], lmin: int, lmax: i
     out = []
     for name in ("tt", "ee", "bb"):
         weights = field.mask_of(name[0]).weights ** 2 * (1.0 if noise.depth is None else noise.depth)
-        effective = np.mean(weights) ** 2 / np.mean(weights**2) * modes.sum()
+        mean = field.mask.grid.mean
+        effective = mean(weights) ** 2 / mean(weights**2) * modes.sum()
         error = float(np.sqrt(2 / effective))
-        expected = noise.of(name[0])[lmin : lmax + 1] * np.mean(weights)
+        expected = noise.of(name[0])[lmin : lmax + 1] * mean(weights)
         ratio = float(modes @ (autos[name][lmin : lmax + 1] / expected) / modes.sum())
         comment = f"Ratio of half-difference to model noise, l {lmin}-{lmax}: {ratio:.4f} +- {error:.4f}."
         out.append(

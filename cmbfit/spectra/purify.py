@@ -75,7 +75,7 @@ def pure_alms(
     ell = np.arange(lmax + 1.0)
     f0 = np.divide(1.0, norm, out=np.zeros(lmax + 1), where=norm > 0)
     f1 = f0 * np.sqrt(ell * (ell + 1))
-    spin1 = map2alm(times_conjugate(one), lmax, 1, n_iter, nthreads)[1]
-    spin0 = map2alm(times_conjugate(two)[1:], lmax, 0, n_iter, nthreads)[0]
+    spin1 = map2alm(times_conjugate(one), lmax, 1, n_iter, nthreads, mask_p.grid)[1]
+    spin0 = map2alm(times_conjugate(two)[1:], lmax, 0, n_iter, nthreads, mask_p.grid)[0]
     b = scale_alm(plain.b, (norm > 0).astype(np.float64)) - scale_alm(spin1, 2 * f1) + scale_alm(spin0, f0)
     return FieldAlms(plain.t, plain.e, b, lmax)

@@ -10,6 +10,7 @@ import numpy as np
 from cmbfit.errors import SpectrumError
 from cmbfit.sky.harmonic import Alm
 from cmbfit.sky.maps import Array, Mask, StokesMap, projected
+from cmbfit.sky.pixelisation import Pixelisation
 from cmbfit.sky.preprocess import MONOPOLE_DIPOLE, require_data
 
 _STEP = "deproject templates"
@@ -18,8 +19,8 @@ _STEP = "deproject templates"
 class _MonopoleDipole(Sequence[Array]):
     """The maps 1, x, y, z, each made when it is asked for: four at nside 2048 fill 1.6 GB."""
 
-    def __init__(self, nside: int) -> None:
-        self._nside = nside
+    def __init__(self, grid: Pixelisation) -> None:
+        self._grid = grid
 
     def __len__(self) -> int:
         return 4
@@ -28,8 +29,8 @@ class _MonopoleDipole(Sequence[Array]):
         if not 0 <= k < len(self):
             raise IndexError(k)
         if k == 0:
-            return np.ones(12 * self._nside**2)
-        return projected(self._nside, np.eye(3)[k - 1])
+            return np.ones(self._grid.npix)
+        return projected(self._grid, np.eye(3)[k - 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ class CleanedModes:
 
 def monopole_dipole(mask: Mask) -> Templates:
     """Return what :func:`cmbfit.sky.remove_monopole_dipole` takes from I under a mask."""
-    return Templates(t=_MonopoleDipole(mask.nside), weights_t=mask.weights)
+    return Templates(t=_MonopoleDipole(mask.grid), weights_t=mask.weights * mask.grid.relative_area())
 
 
 def deproject(stokes: StokesMap, templates: Templates, mask: Mask) -> StokesMap:

@@ -49,12 +49,13 @@ def masked_alms(
     mask_p = mask if mask_p is None else mask_p
     require_data(stokes, mask)
     i = _times(stokes.i, mask)[None]
-    t = map2alm(i, lmax, 0, n_iter, nthreads)
+    t = map2alm(i, lmax, 0, n_iter, nthreads, mask.grid)
     if not stokes.polarised:
         return FieldAlms(t[0], np.zeros_like(t[0]), np.zeros_like(t[0]), lmax, polarised=False)
     if mask_p is not mask:
         require_data(stokes, mask_p)
-    e, b = map2alm(np.stack([_times(stokes.q, mask_p), _times(stokes.u, mask_p)]), lmax, 2, n_iter, nthreads)
+    qu = np.stack([_times(stokes.q, mask_p), _times(stokes.u, mask_p)])
+    e, b = map2alm(qu, lmax, 2, n_iter, nthreads, mask.grid)
     return FieldAlms(t[0], e, b, lmax)
 
 
@@ -72,7 +73,7 @@ def pseudo_spectra(a: FieldAlms, b: FieldAlms) -> Mapping[str, Array]:
 
 def mask_spectrum(mask: Mask, lmax: int, power: int = 1, nthreads: int = 1) -> Array:
     """Return the pseudo-spectrum of weights^power, from pixel sums; shape (lmax + 1,)."""
-    alm = map2alm(mask.weights[None] ** power, lmax, 0, 0, nthreads)[0]
+    alm = map2alm(mask.weights[None] ** power, lmax, 0, 0, nthreads, mask.grid)[0]
     return alm2cl(alm, alm)
 
 
@@ -81,14 +82,14 @@ def mask_cross_spectrum(a: Mask, b: Mask | None, lmax: int, nthreads: int = 1) -
     if b is None or b is a:
         return mask_spectrum(a, lmax, nthreads=nthreads)
     require_same_grid(a, b)
-    first, second = (map2alm(m.weights[None], lmax, 0, 0, nthreads)[0] for m in (a, b))
+    first, second = (map2alm(m.weights[None], lmax, 0, 0, nthreads, m.grid)[0] for m in (a, b))
     return alm2cl(first, second)
 
 
 def require_same_grid(a: Mask, b: Mask) -> None:
-    """Raise :class:`SpectrumError` where two masks differ in nside or coordinates."""
-    if a.nside != b.nside or a.coord != b.coord:
+    """Raise :class:`SpectrumError` where two masks differ in grid or coordinates."""
+    if a.grid != b.grid or a.coord != b.coord:
         raise SpectrumError(
-            f"masks {a.name!r} (nside {a.nside}, {a.coord}) and {b.name!r} (nside {b.nside}, {b.coord}) "
+            f"masks {a.name!r} ({a.grid.name}, {a.coord}) and {b.name!r} ({b.grid.name}, {b.coord}) "
             "must share nside and coordinates"
         )

@@ -90,8 +90,8 @@ def cleaning_noise(plan: Plan, fields: Sequence[SurveyField]) -> Array:
 def _taken_noise(f: Field, modes: FilteredModes, lmax: int) -> dict[str, Array]:
     """Return what the fits of a field's cleaning add to the mean pseudo-spectra of its noise, splits crossed."""
     noise = np.mean([f.noise_of(s).p[: lmax + 1] for s in range(f.n_splits)], axis=0) / f.n_splits
-    weights = f.mask_of("e").weights
-    seen = [map2alm(weights * alm2map(scale_alm(u, noise), f.mask.nside, 2), lmax, 2, 0) for u in modes.u]
+    weights, grid = f.mask_of("e").weights, f.mask.grid
+    seen = [map2alm(weights * alm2map(scale_alm(u, noise), grid, 2), lmax, 2, 0, grid=grid) for u in modes.u]
     shared = sum(
         modes.power("u", x, modes, x) @ ((2 * np.arange(lmax + 1) + 1) * noise) for x in modes.letters
     )

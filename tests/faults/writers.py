@@ -26,6 +26,7 @@ from cmbfit.likelihood.lite_files import write_lite
 from cmbfit.sky import fits as sky_fits
 from cmbfit.sky import standins
 from cmbfit.sky.beams import Beam
+from cmbfit.sky.car import Car
 from cmbfit.sky.maps import StokesMap
 from cmbfit.spectra import text
 from cmbfit.spectra.binning import Bins
@@ -69,6 +70,12 @@ def _samples() -> products.Samples:
 
 def _stokes() -> StokesMap:
     return StokesMap(*RNG.normal(size=(3, 768)), coord="G", name="V", history=({"step": "simulated"},))
+
+
+def _car() -> StokesMap:
+    grid = Car(circle=72, rows=9, columns=20, top=4, left=0)
+    values = RNG.normal(size=(3, grid.npix))
+    return StokesMap(*values, coord="C", name="p", history=({"step": "simulated"},), pixelisation=grid)
 
 
 def _content() -> standins.Content:
@@ -239,6 +246,7 @@ WRITERS: dict[str, Write] = {
         d / "x.tar.gz", {"a": "100", "b": "143"}, 600
     ),
     "cmbfit.sky.fits:_write": lambda d: sky_fits.write_product(d / "x.fits", _stokes()),
+    "cmbfit.sky.car_fits:write_car": lambda d: sky_fits.write_product(d / "x.fits", _car()),
     "cmbfit.figures.style:save_figure": _figure,
     "cmbfit.inference.products:write_chain": lambda d: products.write_chain(
         d / "x.h5", make_chain(RNG), {"seed": 1}
