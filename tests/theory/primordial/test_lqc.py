@@ -82,7 +82,7 @@ def test_a_field_of_a_planck_mass_at_the_bounce_gives_the_efolds_of_the_literatu
 def test_masses_at_the_bounce_differ_in_sign(run: BounceBackground) -> None:
     """-8 pi G rho_c and +(8 pi G/3) rho_c (Elizaga Navascues et al. 2018), and general relativity's in inflation: -2/eta^2 for h."""
     bounce = int(run.knots.abs().argmin())
-    dressed, hybrid = (torch.stack(pump(run.potential, run.state[:, bounce], a, RHO_C)) for a in APPROACHES)
+    dressed, hybrid = (torch.stack(pump(run.potential, run.state[:, bounce : bounce + 1], a, RHO_C)) for a in APPROACHES)
     share = run.state[0, bounce, 1].item() ** 2 / 2 / RHO_C  # the knot nearest to the bounce
     a = share ** (-1 / 6)
     assert (dressed / RHO_C).numpy() == pytest.approx((1 / a**4 - 4 / a**10) / 3, rel=1e-6)
