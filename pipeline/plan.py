@@ -154,6 +154,7 @@ class Plan:
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
         self.foreground_fits = [n for n, f in self.fits.items() if has_foregrounds(f.data)]
         self.learned_fits = [n for n in self.primordial_fits if learned(self.fits[n].primordial)]
+        self.bounce_fits = [n for n in self.primordial_fits if bounces(self.fits[n].primordial)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
@@ -376,6 +377,7 @@ class Plan:
             *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
             *(f"learned_{fit}" for fit in self.learned_fits),
+            *(f"bounce_{fit}" for fit in self.bounce_fits),
             *(f"power_{fit}" for fit in self.power_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
@@ -390,6 +392,11 @@ class Plan:
 def learned(model: str | None) -> bool:
     """Return whether a fit evaluates a network in place of a solver: the page then shows both beside each other."""
     return model in PRIMORDIAL_MODELS and get_model(str(model)).trained is not None
+
+
+def bounces(model: str | None) -> bool:
+    """Return whether a fit's inflation follows a bounce that is solved: the page then shows it."""
+    return model in PRIMORDIAL_MODELS and get_model(str(model)).history is not None
 
 
 def watchable(path: str) -> str:
