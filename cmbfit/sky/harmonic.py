@@ -165,11 +165,17 @@ def require_full_sky(stokes: StokesMap, what: str) -> None:
         )
 
 
-def common_nside(maps: Sequence[StokesMap], what: str) -> int:
-    """Return the nside that all maps share, or raise :class:`MapError`; coordinates must agree too."""
+def common_grid(maps: Sequence[StokesMap], what: str) -> Pixelisation:
+    """Return the grid that all maps share, or raise :class:`MapError`; coordinates must agree too."""
     if not maps:
         raise MapError(f"{what}: no map given")
-    found = {(m.nside, m.coord) for m in maps}
-    if len(found) != 1:
-        raise MapError(f"{what}: maps must share nside and coordinates, found {sorted(found)}")
+    if len({(m.grid, m.coord) for m in maps}) != 1:
+        found = sorted({(m.grid.name.removeprefix("nside "), m.coord) for m in maps})
+        raise MapError(f"{what}: maps must share nside and coordinates, found {found}")
+    return maps[0].grid
+
+
+def common_nside(maps: Sequence[StokesMap], what: str) -> int:
+    """Return the nside that all maps share, or raise :class:`MapError`; coordinates must agree too."""
+    common_grid(maps, what)
     return maps[0].nside
