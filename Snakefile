@@ -3,6 +3,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from cmbfit.blinded import mark_folder
 from cmbfit.checkpoint import discard
 from cmbfit.config import load_config
 from cmbfit.config.load import parse_overrides
@@ -67,6 +68,7 @@ HASHES = SECTIONS.path("code", CODE)
 onstart:
     PLAN.require_pinned()
     SECTIONS.write()
+    mark_folder(PLAN.folder, PLAN.blinding)
 
 
 # whoever takes a product in removes what it was made of, but has nothing to do where it is the same product as before

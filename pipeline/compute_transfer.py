@@ -40,8 +40,8 @@ def compute_transfer(
     """
     trained = read_json(emulator)["settings"]["trained_on"]["camb"]
     expansion = plan_from_config(read_json(plan), trained)
-    identity = {**expansion.record(), "centre_sha256": centre and sha256_file(centre), "code": code}
-    store = own_checkpoint(checkpoint, identity)
+    made_of = {**expansion.record(), "centre_sha256": centre and sha256_file(centre)}
+    store = own_checkpoint(checkpoint, {**made_of, "code": code})
     if centre is None:
         arrays = kept(store, "centre", expansion.compute_centre)
     else:
@@ -50,4 +50,4 @@ def compute_transfer(
             run = kept(store, f"point_{i}", partial(expansion.compute_point, i, begun))
             arrays |= {f"{i}.{name}": x for name, x in run.items()}
             print(f"point {i} of {expansion.n_points}", flush=True)
-    write_arrays(output, arrays)
+    write_arrays(output, arrays, made_of)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cmbfit.checkpoint import discard
-from cmbfit.io import read_json
+from cmbfit.checkpoint import discard, require_made_of
+from cmbfit.io import read_json, sha256_file
 from cmbfit.theory.transfer import TENSORS
 from cmbfit.theory.transfer.plan import Run, plan_from_config
-from cmbfit.theory.transfer.store import read_arrays, write_transfer
+from cmbfit.theory.transfer.store import read_arrays, read_made_of, write_transfer
 
 
 def join_transfer(
@@ -19,7 +19,7 @@ def join_transfer(
     checkpoints: list[Path],
     tensors: bool = False,
 ) -> None:
-    """Join the runs of a transfer expansion and publish it.
+    """Join the runs of a transfer expansion and publish it; refuses runs of another plan or centre.
 
     Parameters
     ----------
@@ -39,8 +39,11 @@ def join_transfer(
         Also compute the tensors of the centre.
     """
     expansion = plan_from_config(read_json(plan), read_json(emulator)["settings"]["trained_on"]["camb"])
+    require_made_of(centre, read_made_of(centre), {**expansion.record(), "centre_sha256": None})
+    of_centre = {**expansion.record(), "centre_sha256": sha256_file(centre)}
     points: dict[int, Run] = {}
     for path in parts:
+        require_made_of(path, read_made_of(path), of_centre)
         for key, x in read_arrays(path).items():
             index, _, name = key.partition(".")
             points.setdefault(int(index), {})[name] = x

@@ -25,6 +25,7 @@ from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.survey.config import Maps
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.primordial.knots import number_of_knots
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS, get_model
 
 _ACCURACY = ("lmax", "lens_potential_accuracy", "accuracy_boost", "l_accuracy_boost")
@@ -62,6 +63,7 @@ class Plan:
         self._plan_emulator()
         self.run = complete_run(config)
         self.fits: Mapping[str, Fit] = self.run.fits
+        self.blinding = self.run.blinding
         self._uses: dict[str, str] = {}
         self._plan_transfer()
         self._plan_comparison()
@@ -183,6 +185,12 @@ class Plan:
             found.append(self._uses[key])
         return found[0] if len(found) == 1 else sha256_json(found)[:16]
 
+    @property
+    def hidden(self) -> str:
+        """What the code's hash of figures, summary and report carries while the run is blinded: they say so."""
+        hidden = self.blinding is not None and self.blinding["opened"] is None
+        return f".blinded.{self.blinding['commitment'][:12]}" if self.blinding is not None and hidden else ""
+
     def evidence_code(self) -> str:
         """Return the hash of the evidence method's code."""
         place = EVIDENCE.where(str(self.evidence_method))
@@ -235,6 +243,7 @@ class Plan:
         self.compared = [group for group in groups if len(group) > 1]
         names = [model.name for group in self.compared for model in group]
         self.compared_fits = [name for name in names if name in self.fits]
+        self._plan_freeform()
         self.pairs: dict[str, TensionRequest] = tension_requests(self.run)
         for name, pair in self.pairs.items():
             for key, items in (("a", pair.a), ("b", pair.b)):
@@ -244,6 +253,30 @@ class Plan:
         asked = self.comparison["evidence"] or {}
         self.evidence_method = asked.get("method")
         self.evidences = [f"{self.folder}/evidence/{name}.json" for name in names] if asked else []
+
+    def _plan_freeform(self) -> None:
+        """Find what can be averaged over the number of knots: fits of the same data, with evidences."""
+        asked = self.comparison["evidence"]
+        found = [[m for m in group if number_of_knots(m.fit.primordial)] for group in self.compared]
+        free = [[m for m in group if not m.fixed] for group in found]
+        self.freeform = [group for group in free if len(group) > 1] if asked else []
+
+    def freeform_groups(self) -> list[dict[str, Any]]:
+        """Return the products that average_freeform joins."""
+        return [
+            {
+                "data": group[0].fit.data,
+                "fits": [
+                    {
+                        "fit": m.fit.describe(),
+                        "samples": self.fitted(m.name)[m.name]["samples"],
+                        "evidence": f"{self.folder}/evidence/{m.name}.json",
+                    }
+                    for m in group
+                ],
+            }
+            for group in self.freeform
+        ]
 
     def tension_uses(self) -> str:
         """Return the hash of what the pairs of data sets use."""
@@ -267,6 +300,7 @@ class Plan:
         asked = {
             "comparison/models": self.compared,
             "comparison/predictive": self.predictive,
+            "comparison/freeform": self.freeform,
             "comparison/tension": self.pairs,
             "features/look_elsewhere": self.look,
             "features/birefringence": self.rotation,
@@ -308,6 +342,7 @@ class Plan:
         names = [
             *(["models"] if self.compared else []),
             *(f"predictive_{fit}" for fit in self.fits if self.predictive),
+            *(["freeform"] if self.freeform else []),
             *(["tension"] if self.pairs else []),
             *(["together"] if self.several_data else []),
             *("maps", "mask", "spectra"),
@@ -334,7 +369,13 @@ class Plan:
         """Return the products that write_summary joins."""
         fits = self.fitted(*self.fits)
         products, registered = self.products, self.map_files
-        return {"fits": fits, "checks": self.checks, "products": products, "registered": registered}
+        return {
+            "fits": fits,
+            "checks": self.checks,
+            "products": products,
+            "registered": registered,
+            "blinding": self.blinding,
+        }
 
 
 def learned(model: str | None) -> bool:

@@ -13,6 +13,8 @@ from cmbfit.fit import Fit, build_likelihoods, build_theory
 from cmbfit.inference.products import read_samples
 from cmbfit.io import read_json
 from cmbfit.likelihood import GaussianBandpowers
+from cmbfit.likelihood.priors import prior_from_config
+from cmbfit.theory.primordial.knots import is_freeform
 from cmbfit.theory.primordial_theory import PrimordialTheory
 
 _DRAWS = 2000
@@ -44,5 +46,14 @@ def plot_primordial(*, samples: Path, summary: Path, fit: Path, output: Path) ->
     likelihoods = [x for x in build_likelihoods(described) if isinstance(x, GaussianBandpowers)]
     nuisance = {n: torch.tensor([x], dtype=torch.float64) for n, x in best.items()}
     point = np.array([best[p] for p in theory.parameters])
-    table = reconstruction(theory, theta, point, likelihoods, nuisance)
+    table = reconstruction(theory, theta, point, likelihoods, nuisance, _prior_of(described, theory))
     save_figure(plot_reconstruction(table, described.title), output.with_suffix(""), table)
+
+
+def _prior_of(fit: Fit, theory: PrimordialTheory) -> np.ndarray | None:
+    """Return draws of a free-form spectrum's prior, whose own bands belong beside the posterior's; None for other models."""
+    if not is_freeform(theory.model):
+        return None
+    rng = np.random.default_rng(0)
+    columns = [prior_from_config(p, fit.priors[p]).sample(rng, _DRAWS) for p in theory.model.parameter_names]
+    return np.stack(columns, 1)

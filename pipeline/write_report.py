@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cmbfit.blinded import is_blinded
 from cmbfit.io import read_json, write_text
 from cmbfit.report.costs import read_costs
 from cmbfit.report.latex import latex_table
@@ -25,5 +26,5 @@ def write_report(*, summary: Path, figures: Path, benchmarks: Path, output: Path
     """
     run = read_json(summary)
     write_text(output, render(run, read_json(figures), read_costs(benchmarks)))
-    write_text(output.with_name("parameters.tex"), latex_table(run["fits"]))
+    write_text(output.with_name("parameters.tex"), latex_table(run["fits"], blinded=is_blinded(run)))
     write_readme(output.parent.parent, run)

@@ -18,8 +18,8 @@ def write_summary(*, config: Path, files: Path, rules: Path, emulator: Path, out
     config
         JSON: the run's configuration.
     files
-        JSON: `fits` (summary and reweight of each), `checks`, `products` by section of the page, and the `registered`
-        files that the run used.
+        JSON: `fits` (summary and reweight of each), `checks`, `products` by section of the page, the `registered`
+        files that the run used, and its `blinding` (null for none).
     rules
         JSON: outputs, log and benchmark by rule.
     emulator
@@ -79,5 +79,6 @@ def write_summary(*, config: Path, files: Path, rules: Path, emulator: Path, out
             "products": products,
             "rules": read_json(rules),
             "provenance": record,
+            **({} if given["blinding"] is None else {"blinding": given["blinding"]}),
         },
     )

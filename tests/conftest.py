@@ -28,6 +28,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # what the user of this machine has trusted is none of the tests' business
 os.environ["CMBFIT_LOCK"] = "/nonexistent/cmbfit-lock.yaml"
 
+
+@pytest.fixture(autouse=True, scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Secrets of blinded runs that tests load are not made among the user's."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 LONGEST = (
     "workflow/test_products.py",  # of the one whole run: who else needs it waits, and so comes later
     "faults/test_harness.py",

@@ -64,7 +64,7 @@ def test_names_are_known_and_found_without_importing_them() -> None:
 
 
 def test_the_table_of_primordial_models_names_each_as_it_names_itself() -> None:
-    assert len(MODELS) == 21
+    assert len(MODELS) == 35
     assert all(MODELS[name].name == name for name in MODELS)
     with pytest.raises(ParameterError, match="did you mean 'kink'"):
         get_model("kinkk")

@@ -31,6 +31,7 @@ COMMANDS = {
     "primordial": "primordial:app",
     "firas": "firas:firas",
     "hawking": "hawking:hawking",
+    "unblind": "unblind:unblind",
     "reproduce": "provenance:reproduce",
     "cite": "provenance:cite",
     "trust": "trust:trust",

@@ -51,7 +51,8 @@ def check(
     if any(text.startswith(_NEEDED) and "unknown key" not in text for text in problems):
         _stop(["the fits are looked at when this is right"], note=True)
     found, lines = _fits(settings, [n for n in settings["run"]["fits"] if not _about(n, problems)])
-    later = [*_map_problems(settings), *_comparison_problems(settings), *found] if not problems else found
+    others = (_map_problems, _comparison_problems, _blind_problems)
+    later = found if problems else [*(text for of in others for text in of(settings)), *found]
     if problems or later:
         _stop(later)
     for line in [f"run {settings['run']['name']}: results/{settings['run']['name']}", *lines]:
@@ -99,6 +100,20 @@ def _map_problems(settings: Mapping[str, Any]) -> list[str]:
 
     try:
         Maps(settings)
+    except CmbfitError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _blind_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with ``run.blind``; no secret is made."""
+    if settings["run"].get("blind") is None:
+        return []
+    from cmbfit.fit.blind import planned_blind  # noqa: PLC0415 (torch)
+    from cmbfit.fit.run import emulator_of_run  # noqa: PLC0415
+
+    try:
+        planned_blind(settings, emulator_of_run(settings)[1])
     except CmbfitError as error:
         return str(error).splitlines()
     return []

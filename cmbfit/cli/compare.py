@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cmbfit.blinded import mark_folder
 from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption, say
 from cmbfit.errors import ConfigError, DataError
 from cmbfit.io import provenance, read_json, write_json
@@ -88,6 +89,7 @@ def compare(
         candidates = [_candidate(m, posteriors[m.name], folder, asked, seed) for m in group]
         tables.append(compare_models(candidates, np.random.default_rng([seed, i]), starts=section["starts"]))
         say(text_table(tables[-1]))
+    mark_folder(output, run.blinding)
     write_json(
         output / "models.json", {"tables": tables, "provenance": provenance(inputs=[config_path(config)])}
     )

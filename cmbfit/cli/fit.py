@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmbfit.blinded import mark_folder
 from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption, say
 from cmbfit.errors import ConfigError
 from cmbfit.io import write_json
@@ -48,9 +49,14 @@ def fit(
     run, chosen = read_fit(config, changes, fit, sampler=sampler, transfer=transfer)
     folder, where = output or Path("fits") / chosen.name, device or run.device
     say(_first_line(config, chosen))
+    if chosen.blind is not None:
+        say("BLINDED: the parameters are shifted by a hidden amount")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if quick:
         result = _quick(chosen, where, run.seed)
+        mark_folder(folder, run.blinding)
+        if run.blinding is not None:
+            result["blinding"] = dict(run.blinding)
         write_json(folder / "quick.json", result)
         for parameter, row in result["parameters"].items():
             say(f"{parameter:12s} {row['best']:.6g} +- {row['sigma']:.2g}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cmbfit.blinded import mark_folder
 from cmbfit.cli.words import AllowCodeOption, ConfigOption, TransferOption, say
 from cmbfit.io import write_json
 
@@ -83,6 +84,7 @@ def profile(
                 f"{level}% by Feldman and Cousins, {skies} skies a value: {_words(confidence.interval(level))}"
             )
     record["marginal"] = _marginal(posterior, parameter, run.seed)
+    mark_folder(output, run.blinding)
     stem = output / f"profile_{parameter}"
     about = {"fit": chosen.name, "priors": {p: x.describe() for p, x in posterior.priors.items()}}
     write_json(

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from cmbfit.blinded import mark_folder
 from cmbfit.cli.words import say
 from cmbfit.errors import DataError, unknown_name
-from cmbfit.io import write_json, write_text
+from cmbfit.io import read_json, write_json, write_text
 
 _CORNER = 7
 """Parameters of the triangle where none are named."""
@@ -41,6 +42,7 @@ def report(
     from cmbfit.report.compared import differences, page, read_columns, shifts  # noqa: PLC0415
 
     columns = read_columns(runs, fit or ())
+    mark_folder(output, read_json(columns[0].folder / "summary.json").get("blinding"))
     samples = {c.label: c.samples for c in columns}
     known = list(dict.fromkeys(p for s in samples.values() for p in s.names))
     common = [p for p in known if all(p in s.names for s in samples.values())]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from cmbfit.blinded import mark_folder
 from cmbfit.checkpoint import discard
 from cmbfit.cli.words import say
 from cmbfit.errors import KilledError, WriteError
@@ -53,6 +54,7 @@ def sample_fit(run: Run, fit: Fit, device: str, folder: Path) -> list[str]:
     place = Products(folder, "chains/*.products.json", f"chains/{fit.name}.products.json")
     getdist = f"chains/getdist/{fit.name}"
     place.refuse_foreign(["", "chains", "chains/getdist", getdist, "figures", "report"], _names_of(fit.name))
+    mark_folder(folder, run.blinding)
     work = folder / "checkpoints"
     new, checkpoints = (
         work / f"{fit.name}.new",

@@ -18,6 +18,7 @@ _ONE_THING = (
     ("comparison", "fixed", "*", "values"),
     ("comparison", "nests", "*"),
     ("comparison", "tension", "*"),
+    ("run", "blind"),
     ("spectra", "likelihood"),
     ("theory", "emulator", "train"),
 )

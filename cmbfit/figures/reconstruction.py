@@ -25,6 +25,7 @@ def reconstruction(
     best: np.ndarray,  # shape: (n_parameters,)
     likelihoods: Sequence[GaussianBandpowers],
     nuisance: Mapping[str, torch.Tensor],
+    prior: np.ndarray | None = None,  # shape: (n, n_parameters of the model)
 ) -> dict[str, np.ndarray]:
     """Return the numbers of the figure as one table: bands of P(k), imprints by multipole, data.
 
@@ -39,11 +40,13 @@ def reconstruction(
         Their data are shown minus the power law of the best fit.
     nuisance : mapping of str to torch.Tensor
         Of the best fit, each of shape (1,).
+    prior : numpy.ndarray, shape (n, n_parameters of the model), optional
+        Draws of the model's own parameters from the prior: bands of P(k) without data.
 
     Returns
     -------
     dict
-        Columns ``what`` (P, imprint_PAIR, best_PAIR or data_PAIR), ``x`` (k [1/Mpc] or multipole), ``value`` and
+        Columns ``what`` (P, prior, imprint_PAIR, best_PAIR or data_PAIR), ``x`` (k [1/Mpc] or multipole), ``value`` and
         the quantiles ``q2.5`` to ``q97.5``; P as 10^9 P, imprints and data in units of the power law's
         D_l; data with ``error``.
     """
@@ -66,6 +69,11 @@ def reconstruction(
             rows.setdefault(name, []).append(column)
 
     add("P", k.numpy(), best_power, np.percentile(power, QUANTILES, axis=0), np.full(len(k), np.nan))
+    if prior is not None:
+        with torch.no_grad():
+            alone = 1e9 * theory.model.power(k, torch.from_numpy(np.ascontiguousarray(prior))).numpy()
+        bands = np.percentile(alone, QUANTILES, axis=0)
+        add("prior", k.numpy(), bands[2], bands, np.full(len(k), np.nan))
     ell = np.arange(2, theory.lmax + 1)
     scale = _level({p: (spectra.dl[p] - imprint[p])[0].numpy() for p in ("tt", "te", "ee")})
     for pair in ("tt", "te", "ee"):
@@ -126,6 +134,11 @@ def plot_reconstruction(table: Mapping[str, np.ndarray], title: str) -> Figure:
         for ax, kind in zip(axes, ("P", "tt", "te", "ee"), strict=True):
             rows = table["what"] == ("P" if kind == "P" else f"imprint_{kind}")
             x, bands = table["x"][rows], [table[f"q{q:g}"][rows] for q in QUANTILES]
+            alone = table["what"] == "prior"
+            if kind == "P" and alone.any():
+                q = {x: table[f"q{x:g}"][alone] for x in QUANTILES}
+                ax.fill_between(table["x"][alone], q[2.5], q[97.5], color="0.55", alpha=0.2, lw=0, label="prior, 95%")
+                ax.fill_between(table["x"][alone], q[16.0], q[84.0], color="0.55", alpha=0.3, lw=0, label="prior, 68%")
             ax.fill_between(x, bands[0], bands[4], color=THEORY, alpha=0.2, lw=0, label="95%")
             ax.fill_between(x, bands[1], bands[3], color=THEORY, alpha=0.4, lw=0, label="68%")
             ax.plot(x, table["value"][rows], color=SECOND, lw=1.0, label="best fit")
@@ -133,8 +146,11 @@ def plot_reconstruction(table: Mapping[str, np.ndarray], title: str) -> Figure:
             if kind == "P":
                 ax.set(yscale="log", xlabel="k [1/Mpc]", ylabel=r"$10^9\,\mathcal{P}(k)$")
                 best = table["value"][rows]
-                top = max(bands[4].max(), best.max())
-                ax.set_ylim(max(min(bands[0].min(), best.min()) * 0.8, 0.02), top * 1.25)
+                outer = [best, bands[0], bands[4]]
+                if alone.any():
+                    outer += [table["q2.5"][alone], table["q97.5"][alone]]
+                low, high = min(x.min() for x in outer), max(x.max() for x in outer)
+                ax.set_ylim(max(low * 0.8, 0.02), high * 1.25)
                 ax.legend(fontsize=8)
                 continue
             use = table["what"] == f"data_{kind}"

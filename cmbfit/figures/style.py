@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from cmbfit.blinded import MARK, in_blinded_folder
 from cmbfit.errors import DataError
 from cmbfit.io import atomic_file, reading
 
@@ -68,7 +69,7 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLike]) -> None:
     """Publish `fig` as stem.png (150 dpi), stem.pdf and stem.csv: all three or none.
 
-    Without date and software stamps, so equal figures are equal files.
+    Without date and software stamps, so equal figures are equal files. In a folder of blinded results with BLINDED across it.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLik
             suffix: together.enter_context(atomic_file(stem.with_name(f"{stem.name}.{suffix}")))
             for suffix in (*formats, "csv")
         }
-        with style():
+        with style(), _watermark(fig, in_blinded_folder(stem)):
             for suffix, metadata in formats.items():
                 image = io.BytesIO()
                 fig.savefig(image, format=suffix, metadata=metadata)
@@ -100,6 +101,33 @@ def save_figure(fig: Figure, path_stem: str | Path, table: Mapping[str, ArrayLik
         files["csv"].write(text.getvalue().encode())
         for file in files.values():
             file.flush()
+
+
+@contextmanager
+def _watermark(fig: Figure, blinded: bool) -> Iterator[None]:
+    """Write BLINDED across a figure while it is saved; the figure itself stays as it was drawn."""
+    if not blinded:
+        yield
+        return
+    width, height = fig.get_size_inches()
+    text = fig.text(
+        0.5,
+        0.5,
+        MARK,
+        fontsize=72 * float(np.hypot(width, height)) / 7.5,
+        rotation=float(np.degrees(np.arctan2(height, width))),
+        color="#b00020",
+        alpha=0.22,
+        ha="center",
+        va="center",
+        weight="bold",
+        zorder=1000,
+    )
+    text.set_in_layout(False)
+    try:
+        yield
+    finally:
+        text.remove()
 
 
 def read_table(path: str | Path) -> dict[str, np.ndarray]:

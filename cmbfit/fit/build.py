@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmbfit.device import pick_device
 from cmbfit.errors import ConfigError, LikelihoodError
+from cmbfit.fit.blind import blind_likelihoods
 from cmbfit.fit.defaults import default_start
 from cmbfit.fit.description import Fit
 from cmbfit.fit.theory import class_theory
@@ -113,7 +114,7 @@ def primordial_theory(section: Mapping[str, Any]) -> PrimordialTheory:
 
 
 def build_likelihoods(fit: Fit) -> list[Likelihood]:
-    """Return a fit's data sets, in the order of ``data``.
+    """Return a fit's data sets, in the order of ``data``; of a blinded run as :mod:`cmbfit.fit.blind` shifts them.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def build_likelihoods(fit: Fit) -> list[Likelihood]:
     likelihoods = load_data(fit.data, fit.own_spectra)
     infos = [like.info for like in likelihoods]
     _refuse_tau_twice(infos, fit.priors)
-    return likelihoods
+    return blind_likelihoods(fit, likelihoods)
 
 
 def load_data(items: Sequence[Any], own_spectra: Mapping[str, Any] | None = None) -> list[Likelihood]:

@@ -28,6 +28,7 @@ def complete_fit(
     transfer: str | None = None,
     transfer_box: Box | None = None,
     own_spectra: Mapping[str, Any] | None = None,
+    blind: Mapping[str, Any] | None = None,
     run_code: bool = True,
 ) -> Fit:
     """Complete and check a fit's section of a configuration.
@@ -52,6 +53,8 @@ def complete_fit(
         Their range.
     own_spectra : mapping, optional
         See :class:`~cmbfit.fit.description.Fit`.
+    blind : mapping, optional
+        As well. A blinded fit has neither a reference nor published words: beside them its numbers would be read.
     run_code : bool
         False completes without running a user's own model, whose parameters stay unknown: to look, not to fit.
 
@@ -105,10 +108,11 @@ def complete_fit(
         sampler=sampler,
         ensembles=section.get("ensembles", 2),
         show=show,
-        reference=reference,
+        reference=None if blind else reference,
         gate=gate,
-        published=section.get("published", ""),
+        published="" if blind else section.get("published", ""),
         own_spectra=dict(own_spectra) if own_spectra and any(s.name == OWN for s in selections) else None,
+        blind=blind,
     )
 
 

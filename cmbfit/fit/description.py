@@ -94,6 +94,8 @@ class Fit:
         What others found, for the table of models.
     own_spectra : mapping or None
         Where the run's own spectra lie (``path``), ``survey``, ``pairs`` and ``ranges``, for the data set of that name.
+    blind : mapping or None
+        Of a blinded run: name and sha256 (``commitment``) of the secret, largest ``shift`` by parameter, ``reference``.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Fit:
     gate: Gate = field(default_factory=Gate)
     published: str = ""
     own_spectra: Mapping[str, Any] | None = None
+    blind: Mapping[str, Any] | None = None
 
     @property
     def primordial(self) -> str | None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from cmbfit.config import load_config
 from cmbfit.errors import ConfigError, at, unknown_name
+from cmbfit.fit.blind import blind_of_fits, complete_blind
 from cmbfit.fit.complete import complete_fit
+from cmbfit.fit.defaults import Box
 from cmbfit.fit.description import Fit
 from cmbfit.fit.theory import emulator_box
 from cmbfit.theory.transfer.region import planned_box
@@ -25,10 +27,13 @@ class Run:
         From :func:`cmbfit.config.load_config`.
     fits : mapping of str to Fit
         The completed fits of ``run.fits``, in their order.
+    blinding : mapping or None
+        Of a run with ``run.blind``: see :func:`cmbfit.fit.blind.complete_blind`.
     """
 
     config: Mapping[str, Any]
     fits: Mapping[str, Fit]
+    blinding: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -81,7 +86,7 @@ def complete_run(
         if name not in config["fits"]:
             raise ConfigError(f"run.fits: {unknown_name('fit', name, config['fits'])}")
     _check_evidence(config)
-    run = Run(config, {})
+    run = Run(config, {}, complete_blind(config, emulator_of_run(config)[1]))
     return replace(run, fits={name: fit_of_run(run, name, transfer) for name in names})
 
 
@@ -93,14 +98,10 @@ def _check_evidence(config: Mapping[str, Any]) -> None:
 
 def fit_of_run(run: Run, name: str, transfer: str | Path | None = None, *, run_code: bool = True) -> Fit:
     """Return a completed fit of a run's configuration, whether or not the run has it in ``run.fits``."""
-    section, theory = run.config["fits"][name], run.config["theory"]
+    section, made = run.config["fits"][name], run.config["theory"].get("transfer")
     if transfer is not None and "primordial" in section.get("theory", {}):
         section = {**section, "theory": {**section["theory"], "transfer": str(transfer)}}
-    train = theory["emulator"].get("train")
-    emulator = f"{run.folder}/theory/emulator" if train else theory["emulator"]["bundle"]
-    made = theory.get("transfer")
-    with at("theory.emulator.bundle"):
-        box = train["design"]["box"] if train else emulator_box(emulator)
+    emulator, box = emulator_of_run(run.config)
     fit = complete_fit(
         name,
         section,
@@ -109,10 +110,21 @@ def fit_of_run(run: Run, name: str, transfer: str | Path | None = None, *, run_c
         transfer=None if made is None else f"{run.folder}/theory/transfer",
         transfer_box=None if made is None else planned_box(made),
         own_spectra=own_spectra_of(run),
+        blind=blind_of_fits(run.blinding),
         run_code=run_code,
     )
-    _enough_draws(fit, theory["emulator"]["check"]["draws"])
+    _enough_draws(fit, run.config["theory"]["emulator"]["check"]["draws"])
     return fit
+
+
+def emulator_of_run(config: Mapping[str, Any]) -> tuple[str, Box]:
+    """Return the shipped name or folder of a run's emulator, and its range; of one that is to be trained the planned one."""
+    section = config["theory"]["emulator"]
+    if train := section.get("train"):
+        box = {p: (float(x[0]), float(x[1])) for p, x in train["design"]["box"].items()}
+        return f"results/{config['run']['name']}/theory/emulator", box
+    with at("theory.emulator.bundle"):
+        return section["bundle"], emulator_box(section["bundle"])
 
 
 def own_spectra_of(run: Run) -> dict[str, Any] | None:

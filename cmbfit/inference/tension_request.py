@@ -79,5 +79,6 @@ def tension_requests(run: Run) -> dict[str, TensionRequest]:
             what = unknown_name("fit", spec["fit"], run.config["fits"])
             raise ConfigError(f"comparison.tension.{name}.fit: {what}")
         fit = run.fits.get(spec["fit"]) or fit_of_run(run, spec["fit"])
-        out[name] = TensionRequest(fit=fit, **{k: x for k, x in spec.items() if k != "fit"})
+        hidden = {"fit", "published"} if fit.blind else {"fit"}
+        out[name] = TensionRequest(fit=fit, **{k: x for k, x in spec.items() if k not in hidden})
     return out

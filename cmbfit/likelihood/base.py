@@ -96,7 +96,9 @@ def described(like: Likelihood) -> dict[str, Any]:
     """Return what a data set is, JSON-able: its settings, and which multipoles of it are used."""
     sky = {survey: {p: list(r) for p, r in pairs.items()} for survey, pairs in like.info.sky.items()}
     redshifts = {sample: list(r) for sample, r in like.info.redshifts.items()}
-    counted = {"sky": sky} | ({"redshifts": redshifts} if redshifts else {})
+    counted: dict[str, Any] = {"sky": sky} | ({"redshifts": redshifts} if redshifts else {})
+    if (mark := getattr(like, "blinded", None)) is not None:  # other data than those of the files
+        counted["blinded"] = mark
     return {**like.settings(), **counted, "n_data": like.info.n_data}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -169,6 +170,13 @@ class GaussianBandpowers(OnDevice):
     ) -> torch.Tensor:  # shape: (batch,)
         """Return -chi2 / 2."""
         return -0.5 * self.chi2(spectra, nuisance)
+
+    def shifted(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> Self:
+        """Return the same likelihood of the data plus the second model's bandpowers less the first one's."""
+        before, after = self.bandpowers(spectra, nuisance)
+        out = copy.copy(self)
+        out._data = self._data + (after - before)
+        return out
 
     def _white(self, x: torch.Tensor) -> torch.Tensor:
         """Return L^-1 x of columns, each (n_bins,)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -125,6 +126,13 @@ class MultiFrequencyBandpowers(OnDevice):
         if self.beam is not None:
             return self.beam.chi2_and_log_det(model, residual)
         return self.whitening(residual).square().sum(0), residual.new_zeros(())
+
+    def shifted(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> Self:
+        """Return the same likelihood of the data plus the second model's bandpowers less the first one's."""
+        before, after = self.bandpowers(spectra, nuisance)
+        out = copy.copy(self)
+        out._data = self._data + (after - before)
+        return out
 
     @property
     def sections(self) -> dict[str, slice]:

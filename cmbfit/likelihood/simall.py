@@ -5,8 +5,9 @@ Planck Collaboration V (2020), A&A 641, A5, section 2.2.6 (SimAll, EE at l = 2-2
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -83,6 +84,23 @@ class TabulatedSpectrum(OnDevice):
         nuisance = nuisance_values(self.info, nuisance, spectra.batch)
         dl = spectra.dl[self.pairs[0]][:, self.lmin : self.lmax + 1]
         return self.log_prob_of_rows(dl.T, nuisance)
+
+    def shifted(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> Self:  # noqa: ARG002 (units)
+        """Return the table as if the sky had the second model's power for the first one's: ln L(D_l) -> ln L(D_l D1/D2).
+
+        The distribution of D_l at given data is nearly one of their ratio, and its support, D_l > 0, stays. Between rows it is
+        interpolated as everywhere; where the old table ends, its last two rows are continued.
+        """
+        spectra.require(self.pairs, self.lmax)
+        before, after = spectra.dl[self.pairs[0]][:, self.lmin : self.lmax + 1]
+        last = self._table.shape[1] - 1
+        rows = torch.arange(last + 1, dtype=self._table.dtype, device=self._table.device)
+        position = (rows + 0.5) * (before / after)[:, None] - 0.5  # shape: (n_multipoles, n_rows)
+        index = position.to(torch.int64).clamp_(0, last - 1)
+        out = copy.copy(self)
+        out._table = self._table.gather(1, index) + self._rise.gather(1, index) * (position - index)
+        out._rise = out._table.diff()
+        return out
 
     def log_prob_of_rows(
         self,

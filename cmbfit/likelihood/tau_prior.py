@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -39,8 +40,17 @@ class ParameterGaussian(OnDevice):
         self.lmax = 0
 
     def settings(self) -> dict[str, Any]:
-        """Return parameter, mean and standard deviation."""
-        return {"kind": "parameter", "parameter": self.parameter, "gaussian": [self.mean, self.std]}
+        """Return parameter, mean and standard deviation; of a blinded mean, which the published one would give away, nothing."""
+        mean = None if hasattr(self, "blinded") else self.mean
+        return {"kind": "parameter", "parameter": self.parameter, "gaussian": [mean, self.std]}
+
+    def shifted(self, spectra: Spectra, nuisance: Mapping[str, torch.Tensor]) -> Self:
+        """Return the same measurement, its mean moved from the first model's value to the second one's."""
+        self.log_prob(spectra, nuisance)  # that the parameter is there
+        before, after = spectra.parameters[self.parameter]
+        out = copy.copy(self)
+        out.mean = self.mean + float(after - before)
+        return out
 
     def log_prob_of_parameter(
         self,

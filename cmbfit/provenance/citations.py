@@ -163,6 +163,7 @@ USED_WHEN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     # comparisons and searches
     "lange2023": _nested,
     "handley2019": _shows("tension"),
+    "muir2020": lambda s: "blinding" in s,
     "gross2010": _shows("look_elsewhere"),
     "minami2019": _shows("birefringence"),
     # foundations

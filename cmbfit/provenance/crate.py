@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cmbfit.errors import DataError
-from cmbfit.io import sha256_file, write_json
+from cmbfit.io import read_json, sha256_file, write_json
 from cmbfit.provenance.citations import citations, plain_text, references
 from cmbfit.provenance.graph import Graph
 
@@ -187,6 +187,66 @@ def _add_citations(crate: ROCrate, summary: Mapping[str, Any]) -> list[Entity]:
     return out
 
 
+def _committed(crate: ROCrate, blinding: Mapping[str, Any]) -> Entity:
+    """Return the commitment to a blinded run's secret: whoever opens it later must show what has this sha256."""
+    from rocrate.model import ContextEntity  # noqa: PLC0415
+
+    frozen = blinding["frozen"]
+    properties = {
+        "@type": "PropertyValue",
+        "name": "blinding",
+        "description": "sha256 of the secret by which the data were moved, and of what was frozen with it",
+        "value": blinding["commitment"],
+        "identifier": f"sha256 {frozen['sha256']} of shift, reference and criteria, frozen {frozen['time']}",
+    }
+    return crate.add(ContextEntity(crate, "#blinding", properties=properties))
+
+
+def unblinding_entity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an unblinding as an entity of a crate: time, reason, criteria and the secret.
+
+    Parameters
+    ----------
+    record : mapping
+        As :func:`cmbfit.provenance.unblind.unblind` makes it.
+    """
+    met = [
+        f"{row['criterion']}: {'met' if row['met'] else 'NOT met'} ({row['found']})"
+        for row in record["criteria"]
+    ]
+    return {
+        "@id": "#unblinding",
+        "@type": "ActivateAction",
+        "name": "unblinding" + (", forced with criteria unmet" if record["forced"] else ""),
+        "endTime": record["time"],
+        "description": record["reason"],
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+        "object": {"@id": "./"},
+        "identifier": f"secret {record['secret']}, of sha256 {record['commitment']}",
+        "result": _single(met),
+    }
+
+
+def add_unblinding(folder: str | Path, record: Mapping[str, Any]) -> bool:
+    """Add an unblinding to the crate of a blinded run that stands; return whether there is one.
+
+    What the run makes afterwards is another crate, which says it again.
+    """
+    path = Path(folder) / METADATA
+    if not path.is_file():
+        return False
+    value = read_json(path)
+    entity = unblinding_entity(record)
+    graph = [x for x in value["@graph"] if x["@id"] != entity["@id"]]
+    for x in graph:
+        if x["@id"] == "./":
+            mentions = x.get("mentions", [])
+            mentions = mentions if isinstance(mentions, list) else [mentions]
+            x["mentions"] = [m for m in mentions if m["@id"] != entity["@id"]] + [{"@id": entity["@id"]}]
+    write_json(path, {**value, "@graph": [*graph, entity]})
+    return True
+
+
 def _operator(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return who answers for the run: a group or institute, as configured."""
     name = (
@@ -274,6 +334,13 @@ def write_crate(folder: str | Path, summary: Mapping[str, Any], *, started: str,
     action["agent"] = operator
     crate.root_dataset["author"] = crate.root_dataset["publisher"] = operator
     crate.root_dataset["citation"] = _add_citations(crate, summary)
+    if blinding := summary.get("blinding"):
+        crate.root_dataset.append_to("about", _committed(crate, blinding))
+        if blinding["opened"] is not None:
+            opened = unblinding_entity(blinding["opened"])
+            crate.root_dataset.append_to(
+                "mentions", crate.add(ContextEntity(crate, opened.pop("@id"), properties=opened))
+            )
     profiles = [
         crate.add(
             ContextEntity(crate, uri, properties={"@type": "CreativeWork", "name": name, "version": version})

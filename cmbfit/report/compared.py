@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cmbfit.blinded import in_blinded_folder, is_blinded
 from cmbfit.errors import DataError, unknown_name
 from cmbfit.inference.products import Samples, read_samples
 from cmbfit.inference.shifts import PARTLY, SAME, Shift, relation, shift_of
@@ -68,6 +69,7 @@ def read_columns(folders: Sequence[Path], fits: Sequence[str] = ()) -> list[Colu
     if unknown := [name for name in fits if name not in {row[2] for row in found}]:
         raise DataError(unknown_name("fit", unknown[0], sorted({row[2] for row in found})))
     found = [row for row in found if not fits or row[2] in fits]
+    _refuse_to_show_a_shift({row[1] for row in found})
     if len(found) < 2:
         raise DataError(f"{len(found)} fit in {', '.join(map(str, folders))}: give at least two to compare")
     labels = _labels([(row[0], row[1], row[2]) for row in found])
@@ -75,6 +77,20 @@ def read_columns(folders: Sequence[Path], fits: Sequence[str] = ()) -> list[Colu
         Column(label, folder, name, fit, record, read_samples(folder / "chains" / f"{name}.samples.h5"))
         for label, (_, folder, name, fit, record) in zip(labels, found, strict=True)
     ]
+
+
+def _refuse_to_show_a_shift(folders: Iterable[Path]) -> None:
+    """Refuse runs that are not blinded alike: their difference is the hidden shift."""
+    marks = {}
+    for folder in folders:
+        whole = read_json(folder / "summary.json")
+        marks[folder] = whole["blinding"]["commitment"] if is_blinded(whole) else ""
+    if len(set(marks.values())) > 1:
+        hidden = sorted(str(folder) for folder, mark in marks.items() if mark)
+        raise DataError(
+            f"{', '.join(hidden)}: blinded, the others not or with another secret: side by side they would show the hidden "
+            "shift; compare runs of one secret, or `cmbfit unblind` first"
+        )
 
 
 def _labels(rows: Sequence[tuple[str, Path, str]]) -> list[str]:
@@ -171,6 +187,7 @@ def page(columns: Sequence[Column], names: Sequence[str], figures: Sequence[Path
             data_names=[*data_names, "total"],
             differences=differences(columns),
             figures=[read_figure(path) for path in figures],
+            blinded=any(in_blinded_folder(path) for path in figures),
             created=record["created"],
             version=record["cmbfit"],
             SAME=SAME,

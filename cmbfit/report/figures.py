@@ -61,6 +61,8 @@ CAPTIONS = {
     "and at points of this chain; right: its error against the number of evolved points that it learned from.",
     "models": "Models fitted to the same data against the first of them: negative differences and positive ln B speak for "
     "a model. Inside the grey bands the data do not decide; every Bayes factor depends on the priors in the table.",
+    "freeform": "Free-form P(k), averaged over the number of knots by evidence: 68% and 95% at each k by itself, grey: what the priors alone "
+    "say. Below: the same about the power law, and the evidence by number of knots. Where blue is as wide as grey, data say nothing.",
     "tension": "Parameters from each data set alone and from both, about the joint mean in units of the joint error. Points "
     "of both colours should scatter as their errors say.",
     "predictive": "Bandpowers among replicas drawn from the posterior, and chi2 of data and replicas: the blue chi2 should lie "
@@ -99,6 +101,7 @@ TITLES = {
     "primordial": "Primordial spectrum and its imprint",
     "learned": "Learned against evolved spectra",
     "models": "Models compared",
+    "freeform": "Free-form primordial spectrum",
     "tension": "Data sets against each other",
     "predictive": "Data among their replicas",
     "compared_corner": "Posteriors over each other",
@@ -122,6 +125,7 @@ PLACES = {
         "emulator",
     ),
     "models": ("models",),
+    "freeform": ("freeform",),
     "tension": ("tension",),
     "predictive": ("predictive",),
     "sky": ("together", "maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),

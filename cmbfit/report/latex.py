@@ -26,13 +26,15 @@ def latex_text(text: str) -> str:
     return re.sub(r"[\\~^&%$#_{}]", lambda found: _SPECIAL[found[0]], text)
 
 
-def latex_table(fits: Mapping[str, Mapping[str, Any]]) -> str:
+def latex_table(fits: Mapping[str, Mapping[str, Any]], *, blinded: bool = False) -> str:
     """Return a ``tabular`` of all fits side by side: mean ± standard deviation of each parameter, best fit chi2 below.
 
     Parameters
     ----------
     fits : mapping of str to mapping
         Summaries by name, as in the run's summary.json.
+    blinded : bool
+        Say in the table's first row that the values are shifted.
     """
     names = list(dict.fromkeys(p for fit in fits.values() for p in fit["parameters"]))
     columns = "l" + "c" * len(fits)
@@ -41,6 +43,7 @@ def latex_table(fits: Mapping[str, Mapping[str, Any]]) -> str:
         "% mean and standard deviation of the marginal posterior",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\hline",
+        *([rf"\multicolumn{{{len(fits) + 1}}}{{c}}{{BLINDED: shifted values}} \\"] if blinded else []),
         " & ".join(["Parameter", *(latex_text(name) for name in fits)]) + r" \\",
         r"\hline",
     ]

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
+from cmbfit.blinded import is_blinded
 from cmbfit.data import load_registry
 from cmbfit.figures.chains import plot_traces, trace_table
 from cmbfit.figures.distances import distance_table, drawable, plot_distances
@@ -189,8 +190,9 @@ def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence
         "products": {},
         "rules": {},
         "provenance": record,
+        **({} if run.blinding is None else {"blinding": dict(run.blinding)}),
     }
     write_json(folder / "summary.json", whole)
     write_text(folder / "report" / "index.html", render(whole, figures, []))
-    write_text(folder / "report" / "parameters.tex", latex_table(whole["fits"]))
+    write_text(folder / "report" / "parameters.tex", latex_table(whole["fits"], blinded=is_blinded(whole)))
     write_text(folder / "citations.bib", bibtex(whole))

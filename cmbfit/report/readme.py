@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cmbfit.blinded import MARK, is_blinded
 from cmbfit.errors import one_line
 from cmbfit.io import write_text
 from cmbfit.report.finding import run_title
@@ -14,6 +15,8 @@ from cmbfit.report.finding import run_title
 _NAME = r"([^/]+)"
 FILES: tuple[tuple[str, str], ...] = (
     (r"summary\.json", "all numbers of the report: fits, checks, products, provenance"),
+    (MARK, "says that the results are blinded"),
+    (r"unblinding\.json", "when, why and by which criteria the run was unblinded, and the secret"),
     (r"citations\.bib", "the papers that this run owes, BibTeX"),
     (r"ro-crate-metadata\.json", "the record of the run as a Workflow Run RO-Crate"),
     (r"report/index\.html", "the report: open it in a browser, no network needed"),
@@ -90,6 +93,8 @@ def readme(folder: Path, run: Mapping[str, Any]) -> str:
     """Return the README of a run's folder (Markdown)."""
     name = str(run["provenance"]["settings"]["run"]["name"])
     lines = [f"# {one_line(run_title(run['fits'], name))}", "", "Start with `report/index.html`.", ""]
+    if is_blinded(run):
+        lines[2:2] = ["**BLINDED**: parameters are shifted by a hidden amount.", ""]
     paths = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     for place in dict.fromkeys(p.rpartition("/")[0].split("/")[0] for p in paths):
         own = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from cmbfit.blinded import is_blinded
 from cmbfit.provenance.citations import Cited, citations
 from cmbfit.provenance.graph import Graph, Origin
 from cmbfit.report.figures import PageFigure
@@ -82,6 +83,16 @@ class Run:
             if (group := entry["name"].split("/")[0]) not in groups:
                 groups.append(group)
         return list(found.items())
+
+    @property
+    def blinding(self) -> Mapping[str, Any] | None:
+        """Return what a run with ``run.blind`` hides or hid, and the record of its opening; None for others."""
+        return self.summary.get("blinding")
+
+    @property
+    def blinded(self) -> bool:
+        """Return whether the parameters are hidden."""
+        return is_blinded(self.summary)
 
     @property
     def n_failed(self) -> int:

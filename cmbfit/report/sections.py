@@ -45,6 +45,7 @@ SECTIONS = (
     Section("checks", "Checks"),
     Section("fit", "Fit", repeats=True),
     Section("models", "Models compared", product="models"),
+    Section("freeform", "Free-form primordial spectrum", product="freeform"),
     Section("tension", "Data sets against each other", product="tension"),
     Section("predictive", "Posterior predictive checks", product="predictive"),
     Section("sky", "Sky and spectra"),

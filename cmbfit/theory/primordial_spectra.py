@@ -13,8 +13,8 @@ import torch
 from cmbfit.errors import ParameterError, SpectrumError
 from cmbfit.theory.base import point_from_values
 from cmbfit.theory.primordial import get_model
-from cmbfit.theory.primordial.model import NS, PIVOT, PrimordialModel
-from cmbfit.theory.primordial_theory import DISTANCE, PrimordialTheory, pivot_tilt, seen
+from cmbfit.theory.primordial.model import PIVOT, PrimordialModel
+from cmbfit.theory.primordial_theory import DISTANCE, PrimordialTheory, nearest_power_law, seen
 from cmbfit.theory.spectra import Spectra
 
 
@@ -86,9 +86,9 @@ def departure_by_camb(
     k = torch.from_numpy(np.geomspace(*TABLE))
     model.require_valid(k, theta, seen(k, DISTANCE, lmax))
     power = model.power(k, theta)[0].clamp_min(0.0)
-    tilt = own.get(NS.name, pivot_tilt(model, theta).item())
+    log_a, tilt = nearest_power_law(model, theta)[0].tolist()
     lcdm = CambTheory(settings)
-    start = point_from_values(lcdm, {**background, "logA": own["logA"], "ns": tilt})
+    start = point_from_values(lcdm, {**background, "logA": log_a, "ns": tilt})
     point = dict(zip(lcdm.parameters, start[0].tolist(), strict=True))
     smooth_power = math.exp(point["logA"]) * 1e-10 * (k.numpy() / PIVOT) ** (tilt - 1)
     both = []

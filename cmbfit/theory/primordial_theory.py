@@ -44,6 +44,11 @@ DISTANCE = 13_870.0
 
 _STEP = 0.05  # in ln k, for the tilt at the pivot of a model that has no n_s of its own
 
+_NEAREST = (2e-3, 0.2, 24)
+"""Range [1/Mpc] and number of wavenumbers at which a power law is fitted to a model without an amplitude: l of 30 to 2800."""
+
+_LEAST = 1e-30  # of P where a logarithm is taken: a formula may say anything where it is refused
+
 
 def seen(
     k: torch.Tensor,  # shape: (n_k,)
@@ -68,6 +73,28 @@ def pivot_tilt(
     return 1 + torch.log(power[:, 1] / power[:, 0]) / (2 * _STEP)
 
 
+def nearest_power_law(
+    model: PrimordialModel,
+    own: torch.Tensor,  # shape: (batch, n_parameters of the model)
+) -> torch.Tensor:  # shape: (batch, 2)
+    """Return ln(10^10 A_s) and n_s of the power law nearest to a model, which departs from it.
+
+    The model's own amplitude where it has one, with its n_s or its slope at the pivot; else least squares in ln P over the
+    wavenumbers that data see best.
+    """
+    column = model.parameter_names.index
+    if "logA" in model.parameter_names:
+        tilt = own[:, column(NS.name)] if NS.name in model.parameter_names else pivot_tilt(model, own)
+        return torch.stack([own[:, column("logA")], tilt], 1)
+    low, high, n = _NEAREST
+    log_k = torch.linspace(math.log(low / PIVOT), math.log(high / PIVOT), n, dtype=torch.float64)
+    log_k = log_k.to(own.device)
+    log_p = torch.log(1e10 * model.power(PIVOT * torch.exp(log_k), own).clamp_min(_LEAST))
+    middle = log_k.mean()
+    slope = log_p @ (log_k - middle) / (log_k - middle).square().sum()
+    return torch.stack([log_p.mean(1) - slope * middle, 1 + slope], 1)
+
+
 class PrimordialTheory(OnDevice):
     """Lensed spectra of a cosmology whose primordial spectrum is a registered model.
 
@@ -84,14 +111,15 @@ class PrimordialTheory(OnDevice):
     Attributes
     ----------
     parameters : tuple of str
-        ombh2, omch2, theta_mc and tau, then the model's own, ln A_s and n_s among them, then the tensors'.
+        ombh2, omch2, theta_mc and tau, then the model's own, then the tensors'. A model without ln A_s and n_s lends the emulator
+        those of the nearest power law (:func:`nearest_power_law`).
     box : dict
         Ranges of the emulator, the expansion and the model's priors, whichever is narrower.
 
     Raises
     ------
     ParameterError
-        For a tensor model, or one without an amplitude logA.
+        For a tensor model.
     SpectrumError
         If the expansion lacks a spectrum or is too short.
     """
@@ -103,10 +131,11 @@ class PrimordialTheory(OnDevice):
         expansion: TransferExpansion,
         tensors: TensorSpectra | None = None,
     ) -> None:
-        if model.kind != "scalar" or "logA" not in model.parameter_names:
+        if model.kind != "scalar":
+            raise ParameterError(f"{model.name}: expected a model of scalars, found one of {model.kind}s")
+        if NS.name in model.parameter_names and "logA" not in model.parameter_names:
             raise ParameterError(
-                f"{model.name}: expected a model of scalars with the amplitude logA, found one of {model.kind}s with "
-                f"{', '.join(model.parameter_names)}"
+                f"{model.name}: {NS.name} is the tilt of the power law of amplitude logA, which the model lacks: name it otherwise"
             )
         if missing := [p for p in ("tt", "te", "ee", "pp") if p not in expansion.pairs]:
             raise SpectrumError(f"the transfer expansion lacks {', '.join(missing)}: compute one of scalars")
@@ -136,7 +165,9 @@ class PrimordialTheory(OnDevice):
             self.parameters.index(p) if p in self.parameters else -1 for p in emulator.parameters
         ]
         if bad := [
-            p for p, i in zip(emulator.parameters, self._columns, strict=True) if i < 0 and p != NS.name
+            p
+            for p, i in zip(emulator.parameters, self._columns, strict=True)
+            if i < 0 and p not in ("logA", NS.name)
         ]:
             raise ParameterError(f"{model.name}: the emulator's {', '.join(bad)} is nowhere given")
 
@@ -206,13 +237,17 @@ class PrimordialTheory(OnDevice):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the background's columns, the model's, and the emulator's of the same points."""
         background, own = theta[:, : self._n], theta[:, self._n : self._n + len(self.model.parameters)]
-        tilt = None if NS.name in self.parameters else self._tilt(own)
-        columns = [tilt if i < 0 else theta[:, i] for i in self._columns]
-        return background, own, torch.stack([x for x in columns if x is not None], 1)
+        lent = {} if min(self._columns) >= 0 else self._lent(own)
+        columns = [
+            lent[p] if i < 0 else theta[:, i]
+            for p, i in zip(self.emulator.parameters, self._columns, strict=True)
+        ]
+        return background, own, torch.stack(columns, 1)
 
-    def _tilt(self, own: torch.Tensor) -> torch.Tensor:  # shape: (batch,)
-        """Slope of ln P at the pivot, kept within the emulator: W carries what is left of P."""
-        return pivot_tilt(self.model, own).clamp(*self.emulator.box[NS.name])
+    def _lent(self, own: torch.Tensor) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
+        """ln A_s and n_s of the nearest power law, kept within the emulator: W carries what is left of P."""
+        found = nearest_power_law(self.model, own)
+        return {p: found[:, i].clamp(*self.emulator.box[p]) for i, p in enumerate(("logA", NS.name))}
 
     def power(
         self,

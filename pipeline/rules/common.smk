@@ -50,7 +50,9 @@ CODE = (
 
 def code(stage, of_fits=False):
     """The hash of everything `python -m pipeline STAGE` may run; what fits choose themselves counts with them."""
-    return record_code(stage, [f"pipeline.{stage}"], registered=not of_fits)
+    value = record_code(stage, [f"pipeline.{stage}"], registered=not of_fits)
+    # figures say BLINDED while a run is: they are drawn again when it is opened, whatever else they show
+    return value + PLAN.hidden if stage.startswith("plot_") else value
 
 
 def record_code(name, modules, registered=False):
@@ -183,9 +185,11 @@ def band_map(band):
 
 
 def chain_of(wildcards):
-    """The chain around which an evidence is taken, if it is."""
+    """The chain around which an evidence is taken, or whose own runs measured it, if it is."""
     model = PLAN.models[wildcards.model]
-    around = PLAN.evidence_method == "chain" and not model.fixed
+    kind = model.fit.sampler.get("kind")
+    own = kind == PLAN.evidence_method and kind in ("nested", "tempered")
+    around = (PLAN.evidence_method == "chain" or own) and not model.fixed
     return [f"{PLAN.folder}/chains/{model.fit.name}.samples.h5"] if around else []
 
 

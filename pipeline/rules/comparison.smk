@@ -109,6 +109,48 @@ if PLAN.compared:
             "python -m pipeline plot_models --models={input:q} --output={output.png:q} > {log:q} 2>&1"
 
 
+if PLAN.freeform:
+    FREEFORM = PLAN.freeform_groups()
+
+    rule average_freeform:
+        input:
+            samples=[part["samples"] for group in FREEFORM for part in group["fits"]],
+            evidence=[part["evidence"] for group in FREEFORM for part in group["fits"]],
+        output:
+            "<results>/comparison/freeform.json",
+        log:
+            "<logs>/average_freeform.log",
+        benchmark:
+            "<benchmarks>/average_freeform.jsonl"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=1500,
+        params:
+            groups=SECTIONS.path("freeform", FREEFORM),
+            seed=PLAN.seed,
+            code=code("average_freeform", of_fits=True),
+        shell:
+            "python -m pipeline average_freeform --groups={params.groups:q} --seed={params.seed:q} --output={output:q}"
+            " > {log:q} 2>&1"
+
+    rule plot_freeform:
+        input:
+            "<results>/comparison/freeform.json",
+        output:
+            **figure("freeform", "freeform", "Models", "free-form primordial spectrum"),
+        log:
+            "<logs>/plot_freeform.log",
+        priority: 10
+        conda:
+            ENVIRONMENT
+        params:
+            code=code("plot_freeform"),
+        shell:
+            "python -m pipeline plot_freeform --average={input:q} --output={output.png:q} > {log:q} 2>&1"
+
+
 if PLAN.predictive:
     PREDICTIVE = [
         f"{PLAN.folder}/comparison/predictive_{fit}.json" for fit in PLAN.fits

@@ -33,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_python_block_of_the_page_is_a_file() -> None:
     files = {b.file for b in blocks() if b.kind == "py" and b.where.startswith(PAGE)}
-    assert files == {"step.py", "mylike.py", "mysampler.py"}
+    assert files == {"step.py", "dip.py", "mylike.py", "mysampler.py"}
 
 
 def test_a_trusted_model_is_its_formula(home: Path) -> None:
@@ -51,6 +51,15 @@ def test_a_trusted_model_is_its_formula(home: Path) -> None:
         f.write("\n")
     with pytest.raises(CodeNotAllowedError):
         get_model("./step.py")
+
+
+def test_a_plain_function_is_its_formula(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMBFIT_ALLOW_CODE", "1")
+    model, k = get_model("./dip.py:dip"), np.geomspace(1e-4, 0.1, 50)
+    theta = torch.tensor([[2.0, -0.03, 0.3]], dtype=torch.float64)
+    bell = np.exp(-0.5 * (np.log(k / 0.002) / 0.3) ** 2)
+    expected = 2e-9 * (k / 0.05) ** -0.03 * (1 - 0.3 * bell)
+    np.testing.assert_allclose(model.power(torch.from_numpy(k), theta)[0].numpy(), expected, rtol=1e-12)
 
 
 def test_the_data_sets_have_the_likelihood_that_they_say(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_a_fit_needs_its_data_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["default", "ground", "evaporation", "early_universe", "simulated", "tiny", "wmap9"]
+    "name", ["default", "ground", "evaporation", "early_universe", "freeform", "simulated", "tiny", "wmap9"]
 )
 def test_the_fits_of_shipped_configurations_survive_their_own_json(name: str) -> None:
     for fit in load_run([name]).fits.values():

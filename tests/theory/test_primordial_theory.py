@@ -33,6 +33,7 @@ from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.lensing import Lensing
 from cmbfit.theory.lensing_response import LensingResponse
 from cmbfit.theory.primordial import MODELS, get_model
+from cmbfit.theory.primordial.knots import RANGE
 from cmbfit.theory.primordial_theory import PrimordialTheory
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.nodes import NodeSettings
@@ -177,6 +178,24 @@ def test_few_wavenumbers_serve_a_smooth_model(cutoff: PrimordialTheory) -> None:
         cutoff.emulator, replace(cutoff.model, resolution=(130.0, 130.0)), cutoff.expansion
     )
     assert len(fast.coarse().k) > len(coarse.k)
+
+
+def test_two_knots_are_the_emulators_power_law(emulator: LinearEmulator, expansion: TransferExpansion) -> None:
+    """A model without an amplitude lends its nearest power law: of two knots, itself; beyond the ends no multipole here looks."""
+    theory = PrimordialTheory(emulator, get_model("knots_2"), expansion)
+    assert theory.parameters == ("ombh2", "omch2", "theta_mc", "tau", "lnP1", "lnP2")
+    theta = points(theory, 2)
+    _, own, of_emulator = theory.split(theta)
+    (low, high), slope = RANGE, (own[:, 1] - own[:, 0]) / np.log(RANGE[1] / RANGE[0])
+    assert low < 0.05 < high
+    torch.testing.assert_close(of_emulator[:, 4], own[:, 0] + slope * np.log(0.05 / low))
+    torch.testing.assert_close(of_emulator[:, 5], 1 + slope)
+    torch.testing.assert_close(
+        theory.spectra(theta).dl["tt"],
+        emulator.spectra(of_emulator).dl["tt"][:, : theory.lmax + 1],
+        rtol=1e-6,
+        atol=1e-6,
+    )
 
 
 def test_a_model_that_predicts_its_tilt(emulator: LinearEmulator, expansion: TransferExpansion) -> None:

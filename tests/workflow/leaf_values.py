@@ -20,6 +20,16 @@ REFUSED = {
 """Leaves of definitions that are shared by several sections and that the schema itself takes out of this one."""
 
 
+FROZEN = {
+    "run.blind.form": "parameters is not offered",
+    "run.blind.shift.*": "is not what was frozen",
+    "run.blind.reference.*": "is not what was frozen",
+    "run.blind.criteria.checks": "is not what was frozen",
+    "run.blind.criteria.goodness": "is not what was frozen",
+}
+"""Leaves that stay as they were when a run's secret was made, and what is said of a change."""
+
+
 # what no shipped configuration says, so that there is something to change
 _DECLARED = {"coord": "G", "ordering": "NESTED", "unit": "mK", "polcconv": "COSMO"}
 _CALIBRATION = {"gain": 1.01, "efficiency": 0.99, "angle_deg": 0.1}
@@ -89,6 +99,21 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {"theory": {"emulator": {"train": {"network": _NETWORK | {"seed": 1}}}}},
         ("training", "extensions"),
     ),
+    "blinded": (
+        "default",
+        {
+            "run": {
+                "blind": {
+                    "form": "data",
+                    "shift": {"ns": 0.01},
+                    "reference": {"ns": 0.965},
+                    "secret": "walk",
+                    "criteria": {"checks": ["chains_*"], "goodness": 0.01},
+                }
+            }
+        },
+        (),
+    ),
     "ground": ("ground", {"run": {"fits": ["lcdm_act_dr6"]}}, ()),
     "early": ("early_universe", {"run": {"fits": ["power_law", "tensors"]}}, ()),
     "holes": ("evaporation", {"run": {"fits": ["pbh_1e14"]}}, ()),
@@ -111,6 +136,7 @@ HFI = "planck_pr3/maps/HFI_SkyMap_{detector}_2048_R3.01_halfmission-2.fits"
 VALUES: dict[str, tuple[str, str, Any]] = {
     "run.fits": ("early", "run.fits", ["power_law"]),
     "run.author": ("default", "run.author", "The Example Collaboration"),
+    "run.blind.criteria.checks": ("blinded", "run.blind.criteria.checks", ["*"]),
     "maps.mask": ("default", "maps.mask", V7.format("V")),
     "maps.mask_column": ("default", "maps.mask_column", 1),
     "maps.bands.*.bandpass": ("default", "maps.bands.V.bandpass", V7.format("V")),
@@ -226,6 +252,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
 
 # the rules that take a value themselves, of which a change must move every one that the configuration has
 REACHES: dict[str, set[str]] = {
+    "run.blind.secret": {"sample_posterior", "plot_maps", "write_summary"},
     "maps.mask": {"prepare_mask"},
     "maps.declare.coord": {"prepare_mask", "prepare_maps"},
     "maps.declare.ordering": {"prepare_mask", "prepare_maps"},

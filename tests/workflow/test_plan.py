@@ -71,6 +71,22 @@ def test_primordial_fits_share_the_runs_transfer_functions() -> None:
     assert len(plan.primordial_fits) == len(plan.fits) - 1
 
 
+def test_knots_of_equal_data_are_averaged() -> None:
+    given = config("freeform")
+    plan = Plan(given)
+    (group,) = plan.freeform_groups()
+    names = given["run"]["fits"]
+    assert [part["evidence"] for part in group["fits"]] == [f"{plan.folder}/evidence/{n}.json" for n in names]
+    assert f"{plan.folder}/figures/freeform.png" in plan.figures
+    assert plan.products["freeform"] == f"{plan.folder}/comparison/freeform.json"
+    # one number of knots is no average, and without evidences there are no weights
+    for change in ({"run": {**given["run"], "fits": ["knots_2"]}}, {"comparison": {**given["comparison"], "evidence": None}}):
+        plan = Plan({**given, **change})
+        assert plan.freeform == []
+        assert "freeform" not in plan.products
+        assert f"{plan.folder}/figures/freeform.png" not in plan.figures
+
+
 def test_learned_models_show_what_they_learned() -> None:
     given = config("early_universe")
     given["run"]["fits"] = ["power_law", "cutoff_kinetic", "attractor"]

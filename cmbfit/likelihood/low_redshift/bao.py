@@ -6,8 +6,9 @@ distances: for instance D_V = (z D_M^2 D_H)^(1/3) (Eisenstein et al. 2005, astro
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch
 from cmbfit.errors import DataError, LikelihoodError, unknown_name
 from cmbfit.likelihood.base import DataSetInfo, sources
 from cmbfit.likelihood.low_redshift.measured import DistanceLikelihood, Seen, factor_of
+from cmbfit.theory.spectra import Spectra
 from cmbfit.units import SPEED_OF_LIGHT
 
 
@@ -153,6 +155,18 @@ class BaoGaussian(DistanceLikelihood):
         """Return the quantities of a model."""
         log = torch.addmm(self._constant, self._matrix, torch.cat([seen.dm, seen.dh]))
         return torch.exp(log if seen.horizon is None else torch.addcmul(log, self._horizon, seen.horizon))
+
+    def shifted(
+        self,
+        spectra: Spectra,
+        nuisance: Mapping[str, torch.Tensor],  # noqa: ARG002 (none)
+    ) -> Self:
+        """Return the same likelihood of the values plus the second model's less the first one's."""
+        before, after = self.predicted(self.seen(spectra.parameters)).unbind(1)
+        out = copy.copy(self)
+        out._data = self._data + (after - before)
+        out._target = (self._white @ out._data)[:, None]
+        return out
 
     def log_prob_of(
         self,

@@ -12,9 +12,10 @@ directions as there are nodes. Everything orthogonal to them no expansion histor
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from numpy.polynomial import legendre
 from cmbfit.errors import DataError, LikelihoodError
 from cmbfit.likelihood.base import DataSetInfo, sources
 from cmbfit.likelihood.low_redshift.measured import DistanceLikelihood, Seen, factor_of
+from cmbfit.theory.spectra import Spectra
 
 _MAGNITUDES = 5 / math.log(10)
 """Magnitudes for each unit of ln of distance."""
@@ -123,6 +125,17 @@ class Supernovae(DistanceLikelihood):
     def moduli(self, seen: Seen) -> torch.Tensor:  # shape: (n, batch)
         """Return the distance moduli of a model."""
         return torch.add(self._fixed[:, None], seen.dm, alpha=_MAGNITUDES)
+
+    def shifted(
+        self,
+        spectra: Spectra,
+        nuisance: Mapping[str, torch.Tensor],  # noqa: ARG002 (the same offset in both)
+    ) -> Self:
+        """Return the same likelihood of the magnitudes plus the second model's moduli less the first one's."""
+        before, after = self.moduli(self.seen(spectra.parameters)).unbind(1)
+        out = copy.copy(self)
+        out._magnitudes = self._magnitudes + (after - before)
+        return out
 
     def log_prob_of(
         self, seen: Seen, nuisance: Mapping[str, torch.Tensor]

@@ -99,6 +99,8 @@ class PrimordialModel:
     resolution : (float, float)
         Fastest features: largest w of cos(w ln k) and of cos(w k/k*) that a fit must resolve. A spectrum that is
         smooth in ln k needs few wavenumbers and is fitted many times faster.
+    positive : bool
+        Whether power is positive and finite wherever the priors are, so that :meth:`valid` need not compute it.
     solved : callable, optional
         What `function` has learned, evolved: slow, without gradients, for final numbers. See :attr:`exact`.
     trained : callable, optional
@@ -124,6 +126,7 @@ class PrimordialModel:
     null: Mapping[str, float | Literal["low", "high"]] = field(default_factory=dict, hash=False)
     note: str = ""
     resolution: tuple[float, float] = (130.0, 130.0)
+    positive: bool = False
     solved: Power | None = None
     trained: Callable[[], Any] | None = None
 
@@ -211,9 +214,12 @@ class PrimordialModel:
         """
         values = self._values(k, theta)
         with torch.no_grad():
-            power = self.function(k, values)
-            positive = power > 0 if seen is None else (power > 0) | ~seen
-            good = (torch.isfinite(power) & positive).all(1)
+            if self.positive:
+                good = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
+            else:
+                power = self.function(k, values)
+                positive = power > 0 if seen is None else (power > 0) | ~seen
+                good = (torch.isfinite(power) & positive).all(1)
             for parameter in self.parameters:
                 x = values[parameter.name][:, 0]
                 good &= (x >= parameter.prior.low) & (x <= parameter.prior.high)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
 
 from cmbfit.errors import FormulaError, InflationError
+from cmbfit.theory.primordial.dual import value_and_slope
 from cmbfit.theory.primordial.formula import Formula
 
 
@@ -60,6 +62,11 @@ class Potential:
     def value(self, phi: torch.Tensor) -> torch.Tensor:
         """Return V; phi of shape (batch, n)."""
         return self.formula({"phi": phi, **self.parameters}).expand(phi.shape)
+
+    @functools.cached_property
+    def with_slope(self) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+        """From phi, shape (batch, n), to V and dV/dphi, also where V = 0; differentiable."""
+        return value_and_slope(self.formula, "phi", self.parameters)
 
     def log_slopes(self, phi: torch.Tensor, order: int = 1) -> tuple[torch.Tensor, ...]:
         """Return V and the first `order` derivatives of ln V; each of phi's shape (batch, n).

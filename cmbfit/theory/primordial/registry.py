@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import FunctionType
 
 from cmbfit.errors import ParameterError
 from cmbfit.registry import Registry
 from cmbfit.theory.primordial.model import PrimordialModel
+from cmbfit.theory.primordial.plain import from_function
 
 PRIMORDIAL_MODELS: Registry[PrimordialModel] = Registry(
     "primordial model",
@@ -28,11 +30,21 @@ PRIMORDIAL_MODELS: Registry[PrimordialModel] = Registry(
         "bounce_lqc": "cmbfit.theory.primordial.bounce_lqc:MODEL",
         "starobinsky": "cmbfit.theory.primordial.starobinsky:MODEL",
         "attractor": "cmbfit.theory.primordial.attractor:MODEL",
+        **{f"knots_{n}": f"cmbfit.theory.primordial.knots:KNOTS_{n}" for n in range(1, 9)},
+        **{f"knots_{n}_cubic": f"cmbfit.theory.primordial.knots:CUBIC_{n}" for n in range(3, 9)},
+        "lqc_quadratic": "cmbfit.theory.primordial.lqc.model:QUADRATIC",
+        "lqc_starobinsky": "cmbfit.theory.primordial.lqc.model:STAROBINSKY",
+        "lqc_quadratic_hybrid": "cmbfit.theory.primordial.lqc.model:QUADRATIC_HYBRID",
+        "lqc_starobinsky_hybrid": "cmbfit.theory.primordial.lqc.model:STAROBINSKY_HYBRID",
         "tensor_consistency": "cmbfit.theory.primordial.tensors:SINGLE_FIELD",
         "tensor_string_gas": "cmbfit.theory.primordial.tensors:STRING_GAS",
         "tensor_free": "cmbfit.theory.primordial.tensors:FREE",
         "tensor_starobinsky": "cmbfit.theory.primordial.starobinsky:TENSOR",
         "tensor_attractor": "cmbfit.theory.primordial.attractor:TENSOR",
+        "tensor_lqc_quadratic": "cmbfit.theory.primordial.lqc.model:TENSOR_QUADRATIC",
+        "tensor_lqc_starobinsky": "cmbfit.theory.primordial.lqc.model:TENSOR_STAROBINSKY",
+        "tensor_lqc_quadratic_hybrid": "cmbfit.theory.primordial.lqc.model:TENSOR_QUADRATIC_HYBRID",
+        "tensor_lqc_starobinsky_hybrid": "cmbfit.theory.primordial.lqc.model:TENSOR_STAROBINSKY_HYBRID",
     },
     attribute="MODEL",
     error=ParameterError,
@@ -64,6 +76,8 @@ MODELS: Mapping[str, PrimordialModel] = _Models()
 def get_model(name: str) -> PrimordialModel:
     """Return a model by name, import path ``package.module:NAME`` or Python file (``./mymodel.py``, its `MODEL`).
 
+    A plain function, ``./mine.py:power``, is taken too: :func:`~cmbfit.theory.primordial.plain.from_function`.
+
     Raises
     ------
     ParameterError
@@ -72,9 +86,11 @@ def get_model(name: str) -> PrimordialModel:
         If it is the user's own code and nobody allowed it to run.
     """
     model = PRIMORDIAL_MODELS.get(name)
+    if isinstance(model, FunctionType):
+        return from_function(model)
     if not isinstance(model, PrimordialModel):
         raise ParameterError(
-            f"primordial model {name!r}: expected a cmbfit.theory.primordial.PrimordialModel, found "
+            f"primordial model {name!r}: expected a cmbfit.theory.primordial.PrimordialModel or a function, found "
             f"{type(model).__name__}"
         )
     return model

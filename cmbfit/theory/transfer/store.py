@@ -6,17 +6,19 @@ reading, as for emulator bundles.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 import cmbfit
 from cmbfit.errors import DataError
-from cmbfit.io import read_json, reading, require_sha256, sha256_file, write_bytes, write_json
+from cmbfit.io import parse_json, read_json, reading, require_sha256, sha256_file, write_bytes, write_json
 from cmbfit.theory.transfer.expansion import ExpansionArrays, TransferExpansion
 from cmbfit.theory.transfer.operator import TransferOperator
 
@@ -27,15 +29,25 @@ _FORMATS = {TransferOperator: "cmbfit-transfer-operator", TransferExpansion: "cm
 _REFERENCE_TOLERANCE = {TransferOperator: 1e-9, TransferExpansion: 3e-6}
 
 
-def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Publish arrays as safetensors."""
-    write_bytes(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}))
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, np.ndarray], made_of: Mapping[str, Any] | None = None
+) -> None:
+    """Publish arrays as safetensors, with what they are made of (JSON-able) in the header."""
+    record = None if made_of is None else {"made_of": json.dumps(dict(made_of), sort_keys=True)}
+    write_bytes(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}, record))
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Read what :func:`write_arrays` wrote."""
     with reading(path, "arrays as safetensors (damaged: compute them again)"):
         return load_file(path)
+
+
+def read_made_of(path: str | Path) -> dict[str, Any]:
+    """Return what :func:`write_arrays` was told its arrays are made of; empty for arrays without a record."""
+    with reading(path, "arrays as safetensors (damaged: compute them again)"), safe_open(path, "numpy") as f:
+        record = parse_json((f.metadata() or {}).get("made_of", "{}"))
+        return dict(record)
 
 
 def write_transfer(folder: str | Path, product: TransferOperator | TransferExpansion) -> None:
