@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import Array, StokesMap
-from cmbfit.sky.pixelisation import Alm, Healpix, Pixelisation, nside_of
+from cmbfit.sky.pixelisation import Alm, Healpix, Pixelisation, grid_of_nside, nside_of
 
 
 def alm_size(lmax: int) -> int:
@@ -140,8 +140,7 @@ def alm2map(alm: Alm, nside: int | Pixelisation, spin: int, nthreads: int = 1) -
     lmax = lmax_of(alm)
     if lmax < spin:
         alm, lmax = change_lmax(alm, spin), spin
-    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
-    return grid.synthesis(np.ascontiguousarray(alm), lmax, spin, nthreads)
+    return grid_of_nside(nside).synthesis(np.ascontiguousarray(alm), lmax, spin, nthreads)
 
 
 def stokes2alm(iqu: Array, lmax: int, n_iter: int = 3, nthreads: int = 1) -> Alm:

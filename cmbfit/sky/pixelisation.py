@@ -142,6 +142,11 @@ class Pixelisation(ABC):
         return (area if pixels is None else area[pixels]) / area.mean()
 
 
+def grid_of_nside(nside: int | Pixelisation) -> Pixelisation:
+    """Return the HEALPix grid of an nside, any other grid as it is."""
+    return nside if isinstance(nside, Pixelisation) else Healpix(int(nside))
+
+
 @dataclass(frozen=True)
 class Healpix(Pixelisation):
     """The whole sky in HEALPix pixels, RING."""
