@@ -53,6 +53,7 @@ DARK_ENERGY = (HalfSpace({"w": 1.0, "wa": 1.0}, 0.0),)
 METHODS = ("quadratic", "polynomial", "scratch", "last_layer", "low_rank", "all_weights")
 _RIDGES = tuple(10.0**k for k in range(-10, 0))
 _FOLDS = 5
+_NOTHING = 3e-4  # sigma_CV, rms over runs, norm over all multipoles: a term that carries less is left out
 _HELIUM_DEGREE = 4  # of ombh2: within 1e-5 of the table, about the scatter of its last digits
 
 
@@ -77,8 +78,8 @@ class FineTuneSettings:
 
     method: str = "polynomial"
     more_components: int = 12
-    degree: float = 5.0
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75)
+    degree: float = 6.0
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.5, 1.5, 1.0, 0.6)
     focus_weight: float = 10.0
     network: NetworkSettings = NetworkSettings(width=96, depth=2, steps=1200)  # noqa: RUF009 (frozen)
     validation: float = 0.15
@@ -209,12 +210,16 @@ def _polynomial(
     features = Features(made)(problem.theta).T.numpy()
     weight = np.where(focus_rows(runs), settings.focus_weight, 1.0)
     heads, decays = {}, {}
+    size = np.sqrt(np.square(features).mean(0))
+    carries = np.zeros(len(size), dtype=bool)
     for name, where in problem.edges.items():
         fit = fit_smooth(features, made.degrees, problem.y[:, where], runs.background, weight)
+        carries |= size * np.linalg.norm(fit.head, axis=1) > _NOTHING
         heads[name] = (fit.head * problem.unit[name]).astype(np.float32)
         decays[name] = [round(float(x), 4) for x in fit.decay]
         log.info("%s: %.3g sigma_CV left (rms, norm over multipoles)", name, fit.loss**0.5)
-    return replace(made, heads=heads), decays
+    kept = {name: head[carries] for name, head in heads.items()}
+    return replace(made, degrees=made.degrees[carries], heads=kept), decays
 
 
 def fine_tune(
