@@ -42,6 +42,12 @@ def is_blinded(summary: Mapping[str, Any]) -> bool:
     return blinding is not None and blinding["opened"] is None
 
 
+def hidden_mark(blinding: Mapping[str, Any] | None) -> str:
+    """Return what the hash of the code of figures carries while a run is blinded, which they say; empty otherwise."""
+    hidden = blinding is not None and blinding["opened"] is None
+    return f".blinded.{blinding['commitment'][:12]}" if blinding is not None and hidden else ""
+
+
 def in_blinded_folder(path: str | Path) -> bool:
     """Return whether a file lies in blinded results."""
     return any((folder / MARK).is_file() for folder in list(Path(path).absolute().parents)[:_LEVELS])

@@ -137,8 +137,12 @@ def plot_reconstruction(table: Mapping[str, np.ndarray], title: str) -> Figure:
             alone = table["what"] == "prior"
             if kind == "P" and alone.any():
                 q = {x: table[f"q{x:g}"][alone] for x in QUANTILES}
-                ax.fill_between(table["x"][alone], q[2.5], q[97.5], color="0.55", alpha=0.2, lw=0, label="prior, 95%")
-                ax.fill_between(table["x"][alone], q[16.0], q[84.0], color="0.55", alpha=0.3, lw=0, label="prior, 68%")
+                ax.fill_between(
+                    table["x"][alone], q[2.5], q[97.5], color="0.55", alpha=0.2, lw=0, label="prior, 95%"
+                )
+                ax.fill_between(
+                    table["x"][alone], q[16.0], q[84.0], color="0.55", alpha=0.3, lw=0, label="prior, 68%"
+                )
             ax.fill_between(x, bands[0], bands[4], color=THEORY, alpha=0.2, lw=0, label="95%")
             ax.fill_between(x, bands[1], bands[3], color=THEORY, alpha=0.4, lw=0, label="68%")
             ax.plot(x, table["value"][rows], color=SECOND, lw=1.0, label="best fit")

@@ -110,13 +110,13 @@ def average(members: Sequence[Member], rng: np.random.Generator) -> dict[str, An
 
 def _words(members: Sequence[Member]) -> str:
     """Return the priors of heights and places in words."""
-    heights = {str(m.priors[p]) for m in members for p in m.model.parameter_names if p.startswith("lnP")}
+    heights = {str(m.priors[p]) for m in members for p in m.model.parameter_names if p.startswith("d")}
     places = {str(m.priors[p]) for m in members for p in m.model.parameter_names if p.startswith("u")}
     low, high = RANGE
     uniform = places <= {str({"uniform": [0.0, 1.0]})}
     where = "ordered, uniform in ln k" if uniform else f"ordered, of u with {' or '.join(sorted(places))},"
     return (
-        f"ln(10^10 P) of each knot {' or '.join(sorted(heights))}; places {where} between {low:g} and {high:.3g} /Mpc, where the "
+        f"ln(P/P_0) of each knot {' or '.join(sorted(heights))}; places {where} between {low:g} and {high:.3g} /Mpc, where the "
         "first and the last knot stand"
     )
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cmbfit.errors import ConfigError, LikelihoodError, unknown_name
+from cmbfit.fit.complete import with_data
 from cmbfit.fit.description import Fit
 from cmbfit.fit.run import Run, fit_of_run
 from cmbfit.inference.tension_request import SHIFTED
@@ -85,6 +86,11 @@ class SubsetRequest:
     def names(self) -> list[str]:
         """Names of all parts, in their order."""
         return [*(name for name, *_ in self._axes()), *self.parts]
+
+    @property
+    def fits(self) -> list[Fit]:
+        """The whole's fit, and those of the listed parts: what a run's hash must know."""
+        return [self.fit, *(with_data(self.fit, items) for items in self.parts.values())]
 
     def _axes(self) -> Iterator[tuple[str, Sequence[str] | None, Sequence[int] | None, str | None]]:
         """Yield name, pairs, multipoles and survey of the parts that axes make; None for an axis that is whole."""

@@ -5,7 +5,8 @@ Jasra 2006, J. R. Stat. Soc. B 68, 411). Each rise of beta leaves half of the pa
 their weights, a mixture of t distributions is fitted to them, and Metropolis moves follow, by turns independent draws from
 that mixture and local steps of its covariance. All particles are evaluated in one batch. At beta = 1 a mixture is fitted
 twice more, to draws from the one before, and the last one's draws, weighted by w = L pi / q, give Z = <w>, whose error the
-weights themselves know. The tempering's own ln Z, which lacks one, is not used.
+weights themselves know. Where no mixture has the posterior's shape the tempering's own ln Z is left: the product over levels of the
+mean weight that a rise of beta gives, with the error of independent particles at each, which independent runs must confirm.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _WANTED = 0.25
 """Acceptance of local steps, to which their length is tuned."""
 
 _LEVELS = 400
+_SETTLING = 3  # rounds of moves at beta = 1, of particles that are the samples themselves
 _TRIES = 200  # batches of the prior in which particles of non-zero likelihood are looked for
 
 _SAVING = 0.05
@@ -59,6 +61,8 @@ class Cloud:
         Share of its independent draws that were accepted.
     step : float
         Length of local steps in units of the mixture's widths.
+    log_z, variance : float
+        The tempering's own ln Z so far, and its variance if the particles of each level were independent.
     """
 
     theta: np.ndarray
@@ -69,6 +73,8 @@ class Cloud:
     components: int = 1
     accepted: float = 0.0
     step: float = 0.0
+    log_z: float = 0.0
+    variance: float = 0.0
 
 
 def temper(
@@ -112,6 +118,29 @@ def temper(
             saved = time.perf_counter()
             cost = saved - now
     return cloud
+
+
+def settle(posterior: Posterior, cloud: Cloud, moves: int, most: int, seed: int) -> WeightedSamples:
+    """Return the particles at beta = 1 as samples of equal weight, moved on, with the tempering's own ln Z.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    cloud : Cloud
+        At beta = 1.
+    moves : int
+        Of each particle, :data:`_SETTLING` times: those that shared a place part.
+    most : int
+        Components of the mixture that proposes, at most.
+    seed : int
+    """
+    for i in range(_SETTLING):
+        _climb(posterior, cloud, moves, most, np.random.default_rng([seed, _LEVELS + 2 + i]))
+    n = len(cloud.theta)
+    even, error = np.full(n, 1 / n), math.sqrt(cloud.variance)
+    return WeightedSamples(
+        posterior.parameters, cloud.theta, cloud.log_like, even, cloud.log_z, error, None, n
+    )
 
 
 def weigh_draws(posterior: Posterior, cloud: Cloud, draws: int, most: int, seed: int) -> WeightedSamples:
@@ -176,7 +205,10 @@ def _from_prior(
 def _climb(posterior: Posterior, cloud: Cloud, moves: int, most: int, rng: np.random.Generator) -> None:
     """Raise beta by one level and move the particles there."""
     rise = _rise(cloud.log_like, 1 - cloud.beta)
-    w = np.exp(rise * (cloud.log_like - cloud.log_like.max()))
+    top = float(cloud.log_like.max())
+    w = np.exp(rise * (cloud.log_like - top))
+    cloud.log_z += rise * top + math.log(w.mean())
+    cloud.variance += float(w.var() / w.mean() ** 2 / len(w))
     rows = _systematic(w / w.sum(), len(w), rng)
     theta, log_like, log_prior = cloud.theta[rows], cloud.log_like[rows], cloud.log_prior[rows]
     cloud.beta = 1.0 if rise == 1 - cloud.beta else cloud.beta + rise

@@ -59,6 +59,9 @@ CAPTIONS = {
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
     "learned": "What the network that was fitted learned of ln P(k), minus what the solver evolves: at points that did not train it, "
     "and at points of this chain; right: its error against the number of evolved points that it learned from.",
+    "bounce": "From the bounce to inflation at the best fit: energies over the critical density, and power over that of inflation alone, for each "
+    "mass and vacuum of perturbations (lines, averaged) and with every turn of this model's interference (points), which no data resolve. Strong "
+    "bounces are excluded by Planck's bispectrum (van Tent et al. 2023, arXiv:2212.05977).",
     "models": "Models fitted to the same data against the first of them: negative differences and positive ln B speak for "
     "a model. Inside the grey bands the data do not decide; every Bayes factor depends on the priors in the table.",
     "freeform": "Free-form P(k), averaged over the number of knots by evidence: 68% and 95% at each k by itself, grey: what the priors alone "
@@ -102,6 +105,7 @@ TITLES = {
     "amplitudes": "Foreground amplitudes",
     "primordial": "Primordial spectrum and its imprint",
     "learned": "Learned against evolved spectra",
+    "bounce": "The bounce before inflation",
     "models": "Models compared",
     "freeform": "Free-form primordial spectrum",
     "tension": "Data sets against each other",
@@ -123,6 +127,7 @@ PLACES = {
         "amplitudes",
         "primordial",
         "learned",
+        "bounce",
         "traces",
         "reweight",
         "emulator",
@@ -145,7 +150,7 @@ PLACES = {
 _OVERSAMPLED = 1.5
 """Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
 
-SOMETIMES = ("distances", "foregrounds", "amplitudes", "power", "primordial", "learned")
+SOMETIMES = ("distances", "foregrounds", "amplitudes", "power", "primordial", "learned", "bounce")
 """Kinds of the section ``fit`` that not every fit has."""
 
 

@@ -245,7 +245,7 @@ class PrimordialTheory(OnDevice):
         return background, own, torch.stack(columns, 1)
 
     def _lent(self, own: torch.Tensor) -> dict[str, torch.Tensor]:  # name -> shape (batch,)
-        """ln A_s and n_s of the nearest power law, kept within the emulator: W carries what is left of P."""
+        """Ln A_s and n_s of the nearest power law, kept within the emulator: W carries what is left of P."""
         found = nearest_power_law(self.model, own)
         return {p: found[:, i].clamp(*self.emulator.box[p]) for i, p in enumerate(("logA", NS.name))}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 from snakemake.exceptions import WorkflowError
 
+from cmbfit.blinded import hidden_mark
 from cmbfit.data import load_registry
 from cmbfit.errors import CmbfitError, printable
 from cmbfit.provenance.codehash import code_hash
@@ -52,7 +53,7 @@ def code(stage, of_fits=False):
     """The hash of everything `python -m pipeline STAGE` may run; what fits choose themselves counts with them."""
     value = record_code(stage, [f"pipeline.{stage}"], registered=not of_fits)
     # figures say BLINDED while a run is: they are drawn again when it is opened, whatever else they show
-    return value + PLAN.hidden if stage.startswith("plot_") else value
+    return value + hidden_mark(PLAN.blinding) if stage.startswith("plot_") else value
 
 
 def record_code(name, modules, registered=False):

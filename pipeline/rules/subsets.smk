@@ -31,7 +31,7 @@ rule measure_subsets:
     threads: 1
     params:
         request=lambda wc: SUBSETS[wc.subset],
-        uses=lambda wc: PLAN.subset_uses(wc.subset),
+        uses=lambda wc: PLAN.uses(*PLAN.subsets[wc.subset].fits),
         seed=PLAN.seed,
         code=code("measure_subsets", of_fits=True),
     shell:

@@ -19,7 +19,12 @@ from cmbfit.theory.primordial import get_model
 def member(n: int, own: np.ndarray, log_z: float | None) -> Member:
     model = get_model(f"knots_{n}")
     priors = {p: x.describe() for p, x in model.priors.items()}
-    evidence = {"log_z": log_z, "log_z_error": None if log_z is None else 0.03, "method": "m", "why_not": "too rough"}
+    evidence = {
+        "log_z": log_z,
+        "log_z_error": None if log_z is None else 0.03,
+        "method": "m",
+        "why_not": "too rough",
+    }
     return Member(f"knots_{n}", f"{n} knots", n, model, priors, own, evidence)
 
 

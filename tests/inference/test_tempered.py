@@ -39,6 +39,13 @@ def test_the_truth_lies_within_the_stated_error(name: str) -> None:
     assert np.square(found).sum() < 23.5
 
 
+@pytest.mark.parametrize("name", ["a banana", "two modes"])
+def test_particles_alone_know_ln_z_where_no_mixture_has_the_shape(name: str) -> None:
+    """Four runs as above; the stated error is of independent particles, which moved ones nearly are."""
+    found = pulls(PROBLEMS[name](), TemperedSettings(particles=400, moves=6, mixture=False), 4)
+    assert np.square(found).sum() < 23.5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_stated_errors_cover(name: str) -> None:

@@ -43,6 +43,10 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def expansion() -> TransferExpansion:
+    return real_expansion()
+
+
+def real_expansion() -> TransferExpansion:
     """Every step of the real one at a third of its multipoles (two minutes of CAMB), or a run's product."""
     if stored := os.environ.get("CMBFIT_TEST_TRANSFER"):
         product = read_transfer(stored)

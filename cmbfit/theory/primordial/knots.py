@@ -25,8 +25,9 @@ from cmbfit.theory.primordial.model import LOG_A, NS, PIVOT, Flat, Parameter, Pr
 RANGE = (1e-4, 10**-0.3)
 """k_min and k_max [1/Mpc]: multipoles of 1.4 to 7000, beyond what the CMB sees on both sides."""
 
-HEIGHTS = (2.0, 4.0)
-"""Range of ln(10^10 P): that of Planck 2018 X (table 9)."""
+HEIGHTS = (-1.0, 1.0)
+"""Range of ln(P_i/P_0(k_i)), P_0 the power law of the defaults of A_s and n_s: as wide as the 2 < ln(10^10 P) < 4 of Planck 2018 X (table 9),
+and tilted with the data. A height alone, of which the likeliest value is another wherever its knot stands, is a bent ridge to samplers."""
 
 MOST = 8
 """Knots of the largest model in the registry; :func:`knots` makes any."""
@@ -126,10 +127,20 @@ def _power(
     between: tuple[float, float],
     smooth: bool,
 ) -> torch.Tensor:
-    heights = torch.cat([values[f"lnP{i}"] for i in range(1, n + 1)], 1)
     places = knot_places(values, n, between)
-    shape = (cubic if smooth else linear)(torch.log(k), places, heights)
+    shape = (cubic if smooth else linear)(torch.log(k), places, knot_heights(values, places))
     return 1e-10 * torch.exp(shape)
+
+
+def knot_heights(
+    values: Values,
+    places: torch.Tensor,  # shape: (batch, N)
+) -> torch.Tensor:  # shape: (batch, N)
+    """Return ln(10^10 P) at the knots, whose ln k are `places`; a single one is that of k*."""
+    n = places.shape[1]
+    above = torch.cat([values[f"d{i}"] for i in range(1, n + 1)], 1)
+    tilt = 0.0 if n == 1 else (NS.default - 1) * (places - math.log(PIVOT))
+    return LOG_A.default + tilt + above
 
 
 def knot_places(
@@ -137,7 +148,7 @@ def knot_places(
 ) -> torch.Tensor:  # shape: (batch, N)
     """Return ln k [1/Mpc] of all knots of a model of `n`, ascending."""
     low, high = map(math.log, between)
-    ends = values["lnP1"].new_tensor([[low, high]]).expand(len(values["lnP1"]), 2)
+    ends = values["d1"].new_tensor([[low, high]]).expand(len(values["d1"]), 2)
     if n < 3:
         return ends[:, :n]
     t = ordered(torch.cat([values[f"u{i}"] for i in range(2, n)], 1))
@@ -162,7 +173,7 @@ def knots(
     between : (float, float)
         k_min and k_max [1/Mpc], the places of the first and the last knot.
     heights : (float, float)
-        Ends of the flat prior of each ln(10^10 P_i).
+        Ends of the flat prior of each ln(P_i/P_0).
 
     Raises
     ------
@@ -172,23 +183,23 @@ def knots(
     Examples
     --------
     >>> knots(4).parameter_names
-    ('lnP1', 'lnP2', 'lnP3', 'lnP4', 'u2', 'u3')
+    ('d1', 'd2', 'd3', 'd4', 'u2', 'u3')
     """
     if n < 1 or not 0 < between[0] < between[1] or not heights[0] < heights[1]:
         raise ParameterError(
             f"knots: expected at least one, 0 < k_min < k_max and heights in a range, found {n}, {between}, {heights}"
         )
-    span = math.log(between[1] / between[0])
-    places = [i / max(n - 1, 1) for i in range(n)] if n > 1 else [math.log(PIVOT / between[0]) / span]
-    tilted = [
-        LOG_A.default + (NS.default - 1) * (math.log(between[0] / PIVOT) + span * t) for t in places
-    ]
-    u = unordered(torch.tensor([places[1:-1]], dtype=torch.float64))[0].tolist() if n > 2 else []
+    places = torch.tensor([[i / max(n - 1, 1) for i in range(1, n - 1)]], dtype=torch.float64)
+    u = unordered(places)[0].tolist() if n > 2 else []
     own = [
-        Parameter(f"lnP{i}", min(max(y, heights[0]), heights[1]), Flat(*heights), "", f"ln(10^10 P) at knot {i}")
-        for i, y in enumerate(tilted, 1)
+        Parameter(
+            f"d{i}", min(max(0.0, heights[0]), heights[1]), Flat(*heights), "", f"ln(P/P_0) at knot {i}"
+        )
+        for i in range(1, n + 1)
     ] + [
-        Parameter(f"u{i}", x, Flat(0.0, 1.0), "", f"place of knot {i} among those that the knots before leave")
+        Parameter(
+            f"u{i}", x, Flat(0.0, 1.0), "", f"place of knot {i} among those that the knots before leave"
+        )
         for i, x in enumerate(u, 2)
     ]
     shape = "a monotone cubic" if smooth else "linear"
@@ -197,7 +208,7 @@ def knots(
         name=f"knots_{n}{'_cubic' if smooth else ''}",
         title=f"free-form P(k): {what}" if n > 2 else what,
         formula=f"ln P {shape} in ln k between {n} knots ({between[0]:g} to {between[1]:.3g} /Mpc), constant beyond; "
-        "places ordered, uniform in ln k",
+        f"places ordered, uniform in ln k; d_i = ln(P_i/P_0), P_0 of ln(10^10 A_s) = {LOG_A.default}, n_s = {NS.default}",
         parameters=tuple(own),
         citations=CITATIONS,
         function=functools.partial(_power, n=n, between=between, smooth=smooth),

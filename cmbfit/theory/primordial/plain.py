@@ -39,7 +39,9 @@ def from_function(function: FunctionType) -> PrimordialModel:
     """
     first, *others = inspect.signature(function).parameters.values()
     if first.default is not first.empty or not others:
-        raise ParameterError(f"{function.__name__}: expected k without a default, then parameters, found {first}")
+        raise ParameterError(
+            f"{function.__name__}: expected k without a default, then parameters, found {first}"
+        )
     own = tuple(_parameter(function.__name__, p.name, p.default) for p in others)
     title = (inspect.getdoc(function) or f"P(k) of {function.__name__}").partition("\n")[0]
     return PrimordialModel(
@@ -54,7 +56,12 @@ def from_function(function: FunctionType) -> PrimordialModel:
 
 def _parameter(function: str, name: str, given: Any) -> Parameter:
     numbers = isinstance(given, tuple) and len(given) == 3 and all(isinstance(x, int | float) for x in given)
-    if not numbers or not all(map(math.isfinite, given)) or not given[1] <= given[0] <= given[2] or given[1] == given[2]:
+    if (
+        not numbers
+        or not all(map(math.isfinite, given))
+        or not given[1] <= given[0] <= given[2]
+        or given[1] == given[2]
+    ):
         raise ParameterError(
             f"{function}: {name}: expected {name}=(start, low, high), the ends of its flat prior around the start, found {given!r}"
         )
