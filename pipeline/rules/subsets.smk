@@ -4,7 +4,9 @@ SUBSETS = {
     name: SECTIONS.path(f"subset.{name}", request.describe())
     for name, request in PLAN.subsets.items()
 }
-SUBSET_FILES = {name: f"{PLAN.folder}/comparison/subsets_{name}.json" for name in SUBSETS}
+SUBSET_FILES = {
+    name: f"{PLAN.folder}/comparison/subsets_{name}.json" for name in SUBSETS
+}
 
 
 rule measure_subsets:
