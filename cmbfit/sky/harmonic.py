@@ -157,7 +157,8 @@ def alm2stokes(teb: Alm, nside: int | Pixelisation, nthreads: int = 1) -> Array:
 
 
 def require_full_sky(stokes: StokesMap, what: str) -> None:
-    """Raise :class:`MapError` when a harmonic step meets a map with missing pixels."""
+    """Raise :class:`MapError` when a harmonic step of HEALPix maps meets missing pixels or another grid."""
+    common_nside([stokes], what)
     if stokes.missing.any():
         raise MapError(
             f"map {stokes.name!r}: {what} works on a_lm and needs every pixel, {int(stokes.missing.sum())} have no "
