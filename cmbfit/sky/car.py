@@ -209,7 +209,9 @@ class Car(Pixelisation):
     def analysis(self, maps: Array, lmax: int, spin: int, nthreads: int = 1, mode: str = "STANDARD") -> Alm:
         """Return sum_p Omega_p m_p Y*_lm(p)."""
         cube = maps.reshape(len(maps), self.rows, self.columns)
-        used = (cube != 0).any(axis=(0, 2))
+        used: NDArray[np.bool_] = np.asarray(cube[:, :, self.columns // 2].any(axis=0))
+        rest = np.flatnonzero(~used)  # most rings are known by one pixel
+        used[rest] = [cube[:, row].any() for row in rest]
         used[0] |= not used.any()  # ducc0 wants a ring
         rows = np.flatnonzero(used)
         theta, factor = np.radians(90 - self.latitudes), self.ring_weights

@@ -13,7 +13,7 @@ import numpy as np
 
 from cmbfit.errors import MapError
 from cmbfit.sky.beams import LEAKS, Beam
-from cmbfit.sky.harmonic import Alm, lmax_of, scale_alm, stokes2alm
+from cmbfit.sky.harmonic import Alm, common_nside, lmax_of, scale_alm, stokes2alm
 from cmbfit.sky.maps import Array, StokesMap
 from cmbfit.sky.quality import fill_missing
 
@@ -65,6 +65,7 @@ def channel_alm(stokes: StokesMap, transfer: Beam, lmax: int, n_iter: int = 1) -
         Of the analysis. One leaves less than 1e-6 of the power at any l up to 1.3 nside.
     """
     beam = transfer.cut(lmax)
+    common_nside([stokes], "channels")  # HEALPix alone
     teb = stokes2alm(fill_missing(stokes).iqu, lmax, n_iter)
     seen = np.abs(beam.t) > _FLOOR
     for key, leak in beam.leaks.items():

@@ -106,7 +106,8 @@ def map2alm(
         grid = Healpix(nside_of(maps.shape[1], "transform"))
     elif grid.npix != maps.shape[1]:
         raise MapError(f"transform: {maps.shape[1]} pixels, {grid.name} has {grid.npix}")
-    if not np.isfinite(maps).all():
+    # a sum is finite where all its terms are, and takes no map's memory
+    if not np.isfinite(maps.sum()) and not np.isfinite(maps).all():
         raise MapError(
             f"transform: {int((~np.isfinite(maps)).sum())} pixels without data; fill them or apply a mask first"
         )
@@ -156,7 +157,8 @@ def alm2stokes(teb: Alm, nside: int | Pixelisation, nthreads: int = 1) -> Array:
 
 
 def require_full_sky(stokes: StokesMap, what: str) -> None:
-    """Raise :class:`MapError` when a harmonic step meets a map with missing pixels."""
+    """Raise :class:`MapError` when a harmonic step of HEALPix maps meets missing pixels or another grid."""
+    common_nside([stokes], what)
     if stokes.missing.any():
         raise MapError(
             f"map {stokes.name!r}: {what} works on a_lm and needs every pixel, {int(stokes.missing.sum())} have no "

@@ -48,19 +48,20 @@ def masked_alms(
     """
     mask_p = mask if mask_p is None else mask_p
     require_data(stokes, mask)
-    i = _times(stokes.i, mask)[None]
-    t = map2alm(i, lmax, 0, n_iter, nthreads, mask.grid)
+    t = map2alm(_masked(mask, stokes.i), lmax, 0, n_iter, nthreads, mask.grid)
     if not stokes.polarised:
         return FieldAlms(t[0], np.zeros_like(t[0]), np.zeros_like(t[0]), lmax, polarised=False)
     if mask_p is not mask:
         require_data(stokes, mask_p)
-    qu = np.stack([_times(stokes.q, mask_p), _times(stokes.u, mask_p)])
-    e, b = map2alm(qu, lmax, 2, n_iter, nthreads, mask.grid)
+    e, b = map2alm(_masked(mask_p, stokes.q, stokes.u), lmax, 2, n_iter, nthreads, mask.grid)
     return FieldAlms(t[0], e, b, lmax)
 
 
-def _times(values: Array, mask: Mask) -> Array:
-    out: Array = np.multiply(values, mask.weights, out=np.zeros_like(mask.weights), where=mask.support)
+def _masked(mask: Mask, *maps: Array) -> Array:
+    """Return maps times the weights, zero outside, shape (maps, npix): no more memory than that."""
+    out, support = np.zeros((len(maps), mask.weights.size)), mask.support
+    for row, values in zip(out, maps, strict=True):
+        np.multiply(values, mask.weights, out=row, where=support)
     return out
 
 

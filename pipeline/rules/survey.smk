@@ -90,11 +90,13 @@ def window_inputs(wildcards):
     return [data_file(file)] if file else [mask] if mask else []
 
 
-def window_words(wildcards, input):
+def window_words(wildcards):
     """The same as words."""
-    if SURVEY.window_file(wildcards.band):
-        return words(pixel_window=input.window[0])
-    return words(mask=input.window[0] if input.window else None)
+    file, mask = (f(wildcards.band) for f in (SURVEY.window_file, SURVEY.window_mask))
+    return words(
+        pixel_window=data_file(file) if file else None,
+        mask=PLAN.resolved(mask) if mask else None,
+    )
 
 
 def survey_memory(gigabytes):

@@ -13,18 +13,23 @@ from astropy.wcs import WCS
 from cmbfit.errors import MapError
 from cmbfit.figures.maps import mollweide_image
 from cmbfit.sky import (
+    Beam,
     Mask,
     StokesMap,
     apodise,
+    change_resolution,
+    harmonic_ilc,
     read_mask,
     read_product,
     read_stokes,
+    remove_kinematic,
     rotate,
     write_mask,
     write_product,
 )
 from cmbfit.sky.car import Car
 from cmbfit.sky.car_fits import read_grid
+from cmbfit.sky.channels import channel_alm
 from cmbfit.sky.fits import column_names, read_column, write_split
 from cmbfit.sky.harmonic import alm2map, alm_size, ell_of, map2alm
 from cmbfit.sky.masks import distance_to_hole
@@ -229,8 +234,15 @@ def test_a_file_as_act_writes_it(tmp_path) -> None:
     assert stokes.coord == "C"
     milli = read_stokes(image(tmp_path / "k.fits", values, BUNIT="mK", POLCCONV="COSMO"))
     np.testing.assert_allclose(milli.u, -1000 * stokes.u)
-    with pytest.raises(MapError, match="made for HEALPix maps"):
-        rotate(stokes, "G")
+    for step in (
+        lambda: rotate(stokes, "G", lmax=20),
+        lambda: change_resolution(stokes, 8, Beam.unit(24), Beam.unit(24)),
+        lambda: channel_alm(stokes, Beam.unit(24), 20),
+        lambda: remove_kinematic(stokes),
+        lambda: harmonic_ilc([stokes, stokes], [Beam.unit(24)] * 2, Beam.unit(24), [2, 20]),
+    ):
+        with pytest.raises(MapError, match="made for HEALPix maps"):
+            step()
 
 
 @pytest.mark.parametrize(
