@@ -6,7 +6,7 @@ export CORES N FIRST
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES" --rerun-incomplete --show-failed-logs
 
-.PHONY: env env-run run unlock test test-slow slurm fuzz faults audit docs build check format bench emulator lock clean
+.PHONY: env env-run run unlock test test-slow slurm fuzz faults audit docs build check check-types check-style format bench emulator lock clean
 
 INSTALL = test -x $(BIN)/python || $(PYTHON) -m venv .venv; $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -79,10 +79,15 @@ build: env
 	$(BIN)/python -m build
 	@ls dist
 
-check: env
+# two halves of equal length, which `make -j2 check` runs side by side
+check: check-types check-style
+
+check-types: env
+	$(BIN)/mypy
+
+check-style: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile pipeline/rules
 	$(BIN)/snakemake --lint
 	$(BIN)/codespell

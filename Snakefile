@@ -55,6 +55,13 @@ include: "pipeline/rules/exact.smk"
 include: "pipeline/rules/features.smk"
 include: "pipeline/rules/evaporation.smk"
 include: "pipeline/rules/comparison.smk"
+
+
+if PLAN.subsets:
+
+    include: "pipeline/rules/subsets.smk"
+
+
 include: "pipeline/rules/figures.smk"
 include: "pipeline/rules/report.smk"
 

@@ -7,7 +7,7 @@ Needs the optional dependency ``cobaya``. In a Cobaya input file::
       lowl_ee: {class: cmbfit.cobaya.DataSet, data: planck2018_lowl_ee}
     theory:
       camb: ...                            # or, a thousand times faster:
-      emulator: {class: cmbfit.cobaya.Emulator, bundle: lcdm_planck2018}
+      emulator: {class: cmbfit.cobaya.Emulator, bundle: lcdm_planck2018}    # extends: [mnu] with a parameter beyond LCDM
 
 or, ten times faster again, data and emulator folded into one likelihood of the emulator's parameters, without spectra and without
 a theory block::
@@ -248,18 +248,19 @@ class Folded(CobayaLikelihood):
     -------
     data : str, mapping or list
         As :class:`DataSet`'s.
-    bundle : str
+    bundle, extends : str, list of str
         As :class:`Emulator`'s. Points outside its box have zero probability.
     """
 
     data: Data
     bundle: str = "lcdm_planck2018"
+    extends: Sequence[str] = ()
 
     def initialize(self) -> None:
         """Load data and emulator and fold them; data that count the same sky are refused."""
         try:
             likelihoods = load_data(_items(self.data))
-            theory = extrapolate_to(load_emulator(self.bundle), max(like.lmax for like in likelihoods))
+            theory = extrapolate_to(_emulator(self), max(like.lmax for like in likelihoods))
             box = {p: Uniform(*theory.box[p]) for p in theory.parameters}
             self._posterior = compile_if_possible(Posterior(theory, likelihoods, box))
         except CmbfitError as error:
@@ -285,6 +286,10 @@ def _row(x: Any) -> torch.Tensor:  # shape: (1, n)
     return torch.from_numpy(np.atleast_1d(np.array(x, dtype=np.float64)))[None]
 
 
+def _emulator(owner: Any) -> Theory:
+    return load_emulator(owner.bundle, extends=owner.extends)
+
+
 class Emulator(CobayaTheory):
     """An emulator of cmbfit as a Cobaya theory: it takes the emulator's own parameters.
 
@@ -295,16 +300,19 @@ class Emulator(CobayaTheory):
     -------
     bundle : str
         Shipped name or a bundle's folder. Points outside its box have zero probability.
+    extends : list of str
+        Parameters beyond LCDM (mnu, ...): the shipped emulator that has them is taken.
     """
 
     bundle: str = "lcdm_planck2018"
+    extends: Sequence[str] = ()
     _z: np.ndarray | None = None
     _distances: Distances | None = None
 
     def initialize(self) -> None:
         """Load the emulator; it reproduces its own reference predictions or raises."""
         try:
-            self._theory: Theory = load_emulator(self.bundle)
+            self._theory: Theory = _emulator(self)
         except CmbfitError as error:
             raise LoggedError(self.log, "%s", error) from error
         centre = [(low + high) / 2 for low, high in self._theory.box.values()]

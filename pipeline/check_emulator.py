@@ -15,6 +15,7 @@ from cmbfit.report.checks import below, write_checks
 from cmbfit.theory.emulator.accuracy import measure, spectra_of
 from cmbfit.theory.emulator.bundle import read_arrays
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.emulator.stored_errors import errors_by_multipole
 from cmbfit.theory.extrapolation import LEAST_LMAX, extrapolate_spectra
 
 
@@ -90,13 +91,14 @@ def check_emulator(
             )
         )
     write_checks(output, checks)
+    box = errors_by_multipole(arrays, manifest["lmax"])
     write_json(
         errors,
         {
             "n_box": manifest["accuracy"]["n_points"],
             "n_posterior": accuracy.n_points,
             "mark": limits["posterior_95"],
-            "box": {p: arrays[f"accuracy.{p}"].tolist() for p in accuracy.per_ell},
+            "box": {p: box[p].tolist() for p in accuracy.per_ell},
             "posterior": {p: x.tolist() for p, x in accuracy.per_ell.items()},
         },
     )

@@ -17,6 +17,7 @@ from cmbfit.fit.run import complete_run, fit_of_run
 from cmbfit.inference.evidence import EVIDENCE
 from cmbfit.inference.model_config import Model, models_by_data
 from cmbfit.inference.samplers import settings_of
+from cmbfit.inference.subset_request import subset_requests
 from cmbfit.inference.tension_request import TensionRequest, tension_requests
 from cmbfit.io import read_json, sha256_json
 from cmbfit.likelihood.selection import has_foregrounds, measures_distances
@@ -24,6 +25,7 @@ from cmbfit.provenance.codehash import code_hash
 from cmbfit.provenance.uses import fit_uses
 from cmbfit.report.figures import PLACES, SOMETIMES
 from cmbfit.survey.config import Maps
+from cmbfit.theory.emulator.family import bundle_box
 from cmbfit.theory.emulator.manifest import bundle_folder
 from cmbfit.theory.primordial.knots import number_of_knots
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS, get_model
@@ -118,13 +120,19 @@ class Plan:
             backgrounds = design["n_backgrounds"] + design.get("n_focus", 0)
             self.n_chunks = -(-backgrounds // design["per_chunk"])
             self.manifest, self.box = f"{self.folder}/theory/emulator/manifest.json", design["box"]
-            self.extensions = self.train.get("extensions", {})
+            self.extensions, self.held_out = self.train.get("extensions", {}), self.train["held_out"]
+            if "extensions" in emulator:
+                raise ConfigError(
+                    "theory.emulator.extensions extend the emulator that `bundle` names, but this run trains its own: move them to "
+                    "theory.emulator.train.extensions"
+                )
         else:
-            self.n_chunks, self.extensions = 0, {}
+            self.n_chunks, self.extensions = 0, emulator.get("extensions", {})
+            self.held_out = emulator.get("held_out", 0.2)
             with at("theory.emulator.bundle"):
                 self.manifest = watchable(str(bundle_folder(emulator["bundle"]) / "manifest.json"))
             bundle = read_json(self.manifest)
-            self.box = bundle["box"]
+            self.box = bundle_box(bundle)
             self._refuse_other_physics(bundle["settings"]["trained_on"]["camb"])
 
     def _refuse_other_physics(self, trained: Mapping[str, Any]) -> None:
@@ -146,6 +154,7 @@ class Plan:
         self.primordial_fits = [n for n, f in self.fits.items() if f.primordial]
         self.foreground_fits = [n for n, f in self.fits.items() if has_foregrounds(f.data)]
         self.learned_fits = [n for n in self.primordial_fits if learned(self.fits[n].primordial)]
+        self.bounce_fits = [n for n in self.primordial_fits if bounces(self.fits[n].primordial)]
         self.tensors = any("tensors" in f.theory for f in self.fits.values())
         if self.look and not self.transfer:
             raise ConfigError(f"look_elsewhere needs transfer functions: {_TRANSFER}")
@@ -249,6 +258,7 @@ class Plan:
             for key, items in (("a", pair.a), ("b", pair.b)):
                 with at(f"comparison.tension.{name}.{key}"):
                     with_data(pair.fit, items)
+        self.subsets = subset_requests(self.run)
         self.predictive = self.comparison["predictive"]
         asked = self.comparison["evidence"] or {}
         self.evidence_method = asked.get("method")
@@ -282,6 +292,11 @@ class Plan:
         """Return the hash of what the pairs of data sets use."""
         return self.uses(*(with_data(r.fit, items) for r in self.pairs.values() for items in (r.a, r.b)))
 
+    def subset_uses(self, name: str) -> str:
+        """Return the hash of what the parts of a fit's data use."""
+        request = self.subsets[name]
+        return self.uses(request.fit, *(with_data(request.fit, x) for x in request.parts.values()))
+
     def comparison_files(self) -> dict[str, Any]:
         """Return the products that compare_fits joins."""
         closed = [self.products[key] for key in ("blackbody", "birefringence") if key in self.products]
@@ -302,6 +317,7 @@ class Plan:
             "comparison/predictive": self.predictive,
             "comparison/freeform": self.freeform,
             "comparison/tension": self.pairs,
+            "comparison/subsets": self.subsets,
             "features/look_elsewhere": self.look,
             "features/birefringence": self.rotation,
             "features/quantum_states": self.quantum,
@@ -344,6 +360,7 @@ class Plan:
             *(f"predictive_{fit}" for fit in self.fits if self.predictive),
             *(["freeform"] if self.freeform else []),
             *(["tension"] if self.pairs else []),
+            *(f"subsets_{name}" for name in self.subsets),
             *(["together"] if self.several_data else []),
             *("maps", "mask", "spectra"),
             *(["nulls"] if self.survey else []),
@@ -360,6 +377,7 @@ class Plan:
             *(f"distances_{fit}" for fit in self.distance_fits),
             *(f"primordial_{fit}" for fit in self.primordial_fits),
             *(f"learned_{fit}" for fit in self.learned_fits),
+            *(f"bounce_{fit}" for fit in self.bounce_fits),
             *(f"power_{fit}" for fit in self.power_fits),
         ]
         drawn = [[f"{self.folder}/figures/{n}.png" for n in part] for part in (names, late)]
@@ -367,20 +385,18 @@ class Plan:
 
     def summary_files(self) -> dict[str, Any]:
         """Return the products that write_summary joins."""
-        fits = self.fitted(*self.fits)
-        products, registered = self.products, self.map_files
-        return {
-            "fits": fits,
-            "checks": self.checks,
-            "products": products,
-            "registered": registered,
-            "blinding": self.blinding,
-        }
+        out = {"fits": self.fitted(*self.fits), "checks": self.checks, "products": self.products}
+        return {**out, "registered": self.map_files, "blinding": self.blinding}
 
 
 def learned(model: str | None) -> bool:
     """Return whether a fit evaluates a network in place of a solver: the page then shows both beside each other."""
     return model in PRIMORDIAL_MODELS and get_model(str(model)).trained is not None
+
+
+def bounces(model: str | None) -> bool:
+    """Return whether a fit's inflation follows a bounce that is solved: the page then shows it."""
+    return model in PRIMORDIAL_MODELS and get_model(str(model)).history is not None
 
 
 def watchable(path: str) -> str:

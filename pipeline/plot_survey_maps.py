@@ -7,8 +7,9 @@ import numpy as np
 from cmbfit.figures.maps import maps_table, plot_maps, plot_masks
 from cmbfit.figures.style import save_figure
 from cmbfit.io import read_json
-from cmbfit.sky import Mask, combine_masks, degrade_mask
-from cmbfit.survey.display import smoothed_map
+from cmbfit.sky import Mask, combine_masks
+from cmbfit.sky.pixelisation import Healpix
+from cmbfit.survey.display import shown_mask, smoothed_map
 from cmbfit.survey.fields import read_field
 from pipeline.estimate_survey import field_files
 
@@ -31,11 +32,12 @@ def plot_survey_maps(*, fields: Path, output: Path, mask_output: Path, nside: in
     masks: dict[str, Mask] = {}
     for files in field_files(read_json(fields)):
         one = read_field(files)
-        shown = min(nside, one.field.mask.nside)
+        grid = one.field.mask.grid
+        shown = min(nside, grid.nside) if isinstance(grid, Healpix) else nside
         maps.append(smoothed_map(one, shown))
         letters = {"": "t"} if one.field.mask_p is None else {" T": "t", " P": "e"}
         for label, letter in letters.items():
-            masks[one.field.name + label] = degrade_mask(one.field.mask_of(letter), shown, None)
+            masks[one.field.name + label] = shown_mask(one.field.mask_of(letter), shown)
     common = combine_masks(list(masks.values()), "all", how="min")
     save_figure(plot_maps(maps, common), output.with_suffix(""), maps_table(maps, common))
     table: dict[str, np.ndarray] = {"pixel": np.arange(common.weights.size)}

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from cmbfit.data.archive import extract_member
+from cmbfit.errors import ConfigError
 from cmbfit.io import publish_record, read_json, require_sha256
-from cmbfit.sky import Beam, read_beam
+from cmbfit.sky import Beam, read_beam, read_mask_product
 from cmbfit.sky.beams import LEAKS
+from cmbfit.sky.car import Car
 from cmbfit.survey.fields import write_beam_table
 
 
@@ -32,9 +34,10 @@ def prepare_beam(
     beams: list[Path],
     sha256: list[str],
     detectors: Path,
-    pixel_window: Path,
     lmax: int,
     output: Path,
+    pixel_window: Path | None = None,
+    mask: Path | None = None,
 ) -> None:
     """Read the beams of a field's detectors, average them, multiply by the pixel window, publish a text table.
 
@@ -46,12 +49,14 @@ def prepare_beam(
         What the beam files must be.
     detectors
         JSON: weight of each, and the archive's member, hdus and columns of its beam.
-    pixel_window
-        HEALPix pixel_window_n*.fits.
     lmax
         Highest multipole.
     output
         Where the table goes (text).
+    pixel_window
+        HEALPix pixel_window_n*.fits.
+    mask
+        Instead of it, the mask of I of a field on a CAR grid: its pixel window of order 0. With neither, none.
     """
     given, found = read_json(detectors), []
     for path, expected, spec in zip(beams, sha256, given, strict=True):
@@ -63,10 +68,24 @@ def prepare_beam(
     t, e, b, *leaks = np.average(functions, axis=0, weights=[x["weight"] for x in given])
     t_to_e, t_to_b = (leak if leak.any() else None for leak in leaks)
     mean = Beam(t, e, b, t_to_e, t_to_b)
-    write_beam_table(output, mean.times_pixel_window(pixel_window))
+    if pixel_window is not None and mask is not None:
+        raise ConfigError(
+            "prepare_beam: a pixel window of HEALPix and a mask of a CAR grid: expected one of them"
+        )
+    if pixel_window is not None:
+        mean = mean.times_pixel_window(pixel_window)
+    elif mask is not None:
+        sky = read_mask_product(mask)
+        if not isinstance(sky.grid, Car):
+            raise ConfigError(
+                f"pixel_window: car, but the maps have {sky.grid.name}: expected a registered pixel_window_n*.fits"
+            )
+        window = sky.grid.window(sky.weights, lmax)
+        mean = mean * Beam(window, window, window)
+    write_beam_table(output, mean)
     publish_record(
         output,
-        inputs=[*dict.fromkeys(beams), pixel_window],
+        inputs=[*dict.fromkeys(beams), *(p for p in (pixel_window, mask) if p)],
         settings={"detectors": given, "lmax": lmax},
         notes=sorted({note for b in found for note in b.notes}),
     )

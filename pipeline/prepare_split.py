@@ -9,14 +9,22 @@ from cmbfit.sky.splits import coadd, read_detector
 
 
 def prepare_split(
-    *, maps: list[Path], sha256: list[str], name: str, band: Path, frequency: str, output: Path
+    *,
+    maps: list[Path],
+    sha256: list[str],
+    name: str,
+    band: Path,
+    frequency: str,
+    output: Path,
+    weights: list[Path] | None = None,
+    weights_sha256: list[str] | None = None,
 ) -> None:
     """Read the maps of one split's detectors, calibrate and join them, and publish map and weight.
 
     Parameters
     ----------
     maps
-        HEALPix FITS with I, Q, U and hits.
+        HEALPix or CAR FITS with I, Q, U and hits.
     sha256
         What the map files must be.
     name
@@ -27,11 +35,18 @@ def prepare_split(
         For K_RJ and MJy/sr: GHz, or the file of a bandpass (FILE@GHZ, FILE[HDU]@GHZ).
     output
         Where the product goes (FITS).
+    weights
+        Of each map, where they are no part of it: inverse noise variances of I in 1/uK^2, or hits.
+    weights_sha256
+        What these files must be.
     """
     given = read_json(band)
-    field, found, weights = given["spec"], [], []
+    field, found, joint = given["spec"], [], []
     detectors = field["detectors"].items()
-    for path, expected, (detector, spec) in zip(maps, sha256, detectors, strict=True):
+    apart: list[Path | None] = [*weights] if weights else [None] * len(maps)
+    for path, expected in zip(weights or (), weights_sha256 or (), strict=True):
+        require_sha256(path, expected)
+    for path, expected, of_map, (detector, spec) in zip(maps, sha256, apart, detectors, strict=True):
         require_sha256(path, expected)
         stokes, weight = read_detector(
             path,
@@ -40,10 +55,13 @@ def prepare_split(
             max_variance_uk2=field.get("max_variance_uk2", 1e6),
             calibration={**field.get("calibration", {}), **spec.get("calibration", {})},
             frequency=read_frequency(frequency),
+            weights=of_map,
             **{k: v for k, v in given["declared"].items() if v is not None},
         )
         found.append(stokes)
-        weights.append(weight)
-    joined, total = coadd(found, weights, name)
+        joint.append(weight)
+    joined, total = coadd(found, joint, name)
     write_split(output, joined, total)
-    publish_record(output, inputs=maps, settings={**given, "name": name}, steps=list(joined.history))
+    publish_record(
+        output, inputs=[*maps, *(weights or ())], settings={**given, "name": name}, steps=list(joined.history)
+    )

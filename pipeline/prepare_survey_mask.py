@@ -6,7 +6,7 @@ import numpy as np
 
 from cmbfit.io import publish_record, read_json, require_sha256
 from cmbfit.sky import apodise, binary, combine_masks, full_sky, galactic_cut, moments, read_mask, write_mask
-from cmbfit.sky.fits import coordinates_of, read_column
+from cmbfit.sky.fits import coordinates_of, grid_of, read_column
 from cmbfit.sky.maps import Mask
 
 
@@ -24,7 +24,7 @@ def prepare_survey_mask(
     Parameters
     ----------
     masks
-        HEALPix FITS.
+        FITS on the grid of the splits.
     sha256
         What the mask files must be.
     splits
@@ -42,7 +42,8 @@ def prepare_survey_mask(
     for path in splits[1:]:
         seen &= read_column(path, "WEIGHT")[0] > 0
     coord = coordinates_of(splits[0])
-    data = Mask(seen.astype(np.float64), coord=coord, name="data in every split")
+    grid, _ = grid_of(splits[0])
+    data = Mask(seen.astype(np.float64), coord, "data in every split", pixelisation=grid)
     found = []
     for path, expected in zip(masks, sha256, strict=True):
         require_sha256(path, expected)
@@ -57,9 +58,9 @@ def prepare_survey_mask(
             )
         )
     if "latitude_deg" in spec:
-        found.append(galactic_cut(data.nside, spec["latitude_deg"], coord))
+        found.append(galactic_cut(grid, spec["latitude_deg"], coord))
     if not found:
-        found.append(full_sky(data.nside, coord))
+        found.append(full_sky(grid, coord))
     joined = combine_masks(found, name, how=spec.get("combine", "product"))
     apodisation = spec.get("apodisation", {"type": "C1", "degrees": 0.0})
     if apodisation["degrees"] > 0:

@@ -57,11 +57,7 @@ ELSEWHERE = {
         "tests/likelihood/test_lite.py::test_the_command_writes_the_published_lite_set"
     ),
     "cmbfit report": "tests/provenance/test_unblind.py::test_runs_that_are_not_blinded_alike_are_not_compared",
-    "cmbfit unblind": "tests/provenance/test_unblind.py::test_an_opened_run_is_what_a_plain_one_is_bit_for_bit",
     'cmbfit unblind results/mine --reason "all tests passed"': (
-        "tests/provenance/test_unblind.py::test_an_opened_run_is_what_a_plain_one_is_bit_for_bit"
-    ),
-    "cmbfit unblind RUN --reason WHY": (
         "tests/provenance/test_unblind.py::test_an_opened_run_is_what_a_plain_one_is_bit_for_bit"
     ),
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",

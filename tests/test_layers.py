@@ -12,7 +12,7 @@ import cmbfit
 PACKAGE = Path(cmbfit.__file__).parent
 LAYERS = (
     {"errors", "units", "_lazy", "_moved"},
-    {"io", "leftovers", "checkpoint", "folders", "device", "trust", "shipped", "fits_structure"},
+    {"io", "blinded", "leftovers", "checkpoint", "folders", "device", "trust", "shipped", "fits_structure"},
     {"registry", "config", "data"},
     {"theory", "sky", "spectra"},
     {"survey"},

@@ -17,6 +17,7 @@ COMMANDS = {
     "watch": "watch:watch",
     "fit": "fit:fit",
     "compare": "compare:compare",
+    "subsets": "subsets:subsets",
     "profile": "profile:profile",
     "forecast": "forecast:forecast",
     "report": "report:report",

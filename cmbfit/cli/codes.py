@@ -50,12 +50,12 @@ def compute_spectra(
     code: Code,
     values: Mapping[str, float],
     lmax: int,
-    emulator: str,
+    emulator: str | None,
     preset: str = "planck2018",
     *,
     lensed: bool = True,
 ) -> tuple[Spectra, dict[str, Any]]:
-    """Return spectra up to `lmax` and the settings behind them."""
+    """Return spectra up to `lmax` and the settings behind them; without an emulator's name, the one that has the parameters."""
     from cmbfit.theory.base import point_from_values  # noqa: PLC0415
     from cmbfit.theory.spectra import Spectra  # noqa: PLC0415
 
@@ -68,8 +68,10 @@ def compute_spectra(
         )
     else:
         from cmbfit.theory.emulator.bundle import load_emulator  # noqa: PLC0415
+        from cmbfit.theory.emulator.family import asked_for  # noqa: PLC0415
 
-        theory = load_emulator(emulator)
+        extends = asked_for(values) if emulator is None else ()
+        theory = load_emulator(emulator or "lcdm_planck2018", extends=extends)
     if not 2 <= lmax <= theory.lmax:
         raise SpectrumError(f"--lmax: expected 2..{theory.lmax} for {code.value}, found {lmax}")
     got = theory.spectra(point_from_values(theory, values))

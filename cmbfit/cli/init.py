@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cmbfit.cli.words import say
-from cmbfit.errors import CmbfitError, ConfigError, WriteError, unknown_name
+from cmbfit.errors import CmbfitError, ConfigError, WriteError
 from cmbfit.io import write_text
 
 _HEAD = """\
@@ -60,7 +60,7 @@ def init(
         typer.Option(help="A shipped emulator's name or a bundle's folder; default: one that reaches."),
     ] = None,
     extension: Annotated[
-        str | None, typer.Option(help="A parameter beyond LCDM (mnu, nnu, ...) that --emulator has.")
+        list[str] | None, typer.Option(help="A parameter beyond LCDM (mnu, nnu, ...); repeat for several.")
     ] = None,
     primordial: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A primordial model (`cmbfit primordial list`).")
@@ -79,7 +79,7 @@ def init(
     if path.exists():
         raise WriteError(f"{path}: is there already; choose another name (cmbfit init NAME) or remove it")
     text = configuration(
-        name, data or (), emulator=emulator, extension=extension, primordial=primordial, maps=maps
+        name, data or (), emulator=emulator, extensions=extension or (), primordial=primordial, maps=maps
     )
     write_text(path, text)
     say(f"wrote {path}; cmbfit check {path} says what it runs")
@@ -90,7 +90,7 @@ def configuration(
     data: list[str] | tuple[str, ...] = (),
     *,
     emulator: str | None = None,
-    extension: str | None = None,
+    extensions: list[str] | tuple[str, ...] = (),
     primordial: str | None = None,
     maps: bool = False,
 ) -> str:
@@ -99,14 +99,16 @@ def configuration(
     Raises
     ------
     ConfigError
-        For an unknown name, or an extension that the emulator does not have.
+        For an unknown name, or extensions that no emulator covers.
     """
     wanted = list(data) or (["own_spectra", "tau_lowe"] if maps else ["planck2018"])
     if primordial is not None:
+        if extensions:
+            raise ConfigError("cmbfit init: --primordial and --extension are two theories; give one of them")
         _require_model(primordial)
     emulator = emulator or _emulator_of(wanted)
-    if extension is not None:
-        _require_extension(extension, emulator)
+    if extensions:
+        _require_extensions(extensions, emulator)
     theory = "\ntheory:\n"
     if primordial is not None:
         theory += (
@@ -114,7 +116,13 @@ def configuration(
         )
     theory += f"  emulator: {{bundle: {emulator}}}\n"
     of_fit = f"    theory: {{primordial: {primordial}}}\n" if primordial else ""
-    fits = _FITS.format(fit=primordial or extension or "lcdm", data=", ".join(wanted), theory=of_fit)
+    if extensions:
+        of_fit = (
+            f"    theory: {{extends: [{', '.join(extensions)}]}}   # the shipped emulator that has them\n"
+        )
+    fits = _FITS.format(
+        fit=primordial or "_".join(extensions) or "lcdm", data=", ".join(wanted), theory=of_fit
+    )
     return _HEAD.format(name=name, file=f"{name}.yaml") + (_MAPS if maps else "") + theory + fits
 
 
@@ -140,15 +148,10 @@ def _require_model(name: str) -> None:
         raise ConfigError(f"--primordial: {error}") from error
 
 
-def _require_extension(name: str, emulator: str) -> None:
-    from cmbfit.fit.theory import emulator_box  # noqa: PLC0415
-    from cmbfit.theory.extensions import EXTENSIONS  # noqa: PLC0415
+def _require_extensions(names: list[str] | tuple[str, ...], emulator: str) -> None:
+    from cmbfit.theory.emulator.family import emulator_that_extends  # noqa: PLC0415
 
-    if name not in EXTENSIONS:
-        raise ConfigError(f"--extension: {unknown_name('parameter', name, EXTENSIONS)}")
-    if name not in (box := emulator_box(emulator)):
-        raise ConfigError(
-            f"--extension {name}: expected an emulator with {name}, found {emulator} with {', '.join(box)}; make one by "
-            f"`cmbfit run train -- results/train/theory/emulator_{name}/manifest.json` and name it: --emulator "
-            f"results/train/theory/emulator_{name}"
-        )
+    try:
+        emulator_that_extends(names, emulator)
+    except CmbfitError as error:
+        raise ConfigError(f"--extension: {error}") from error

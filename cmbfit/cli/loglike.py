@@ -12,7 +12,7 @@ import typer
 from cmbfit.cli.codes import Code, boltzmann_theory
 from cmbfit.cli.words import (
     AllowCodeOption,
-    EmulatorOption,
+    FamilyOption,
     PrimordialOption,
     SetOption,
     TransferOption,
@@ -46,7 +46,7 @@ def loglike(
         typer.Option(metavar="NAME=VALUE", help="Nuisance parameter; default: the mean of its prior."),
     ] = None,
     code: Annotated[Code, typer.Option(help="Where spectra come from with --set.")] = Code.emulator,
-    emulator: EmulatorOption = "lcdm_planck2018",
+    emulator: FamilyOption = None,
     primordial: PrimordialOption = None,
     transfer: TransferOption = None,
     evaporation: Annotated[
@@ -99,14 +99,19 @@ def loglike(
 
 
 def _by_fit(
-    items: Sequence[Any], theory: Mapping[str, Any], emulator: str, values: Mapping[str, float]
+    items: Sequence[Any], theory: Mapping[str, Any], emulator: str | None, values: Mapping[str, float]
 ) -> tuple[Spectra, list[Likelihood]]:
     """Return spectra and data of the fit that these words describe."""
     from cmbfit.fit.build import build_likelihoods, build_theory  # noqa: PLC0415
     from cmbfit.fit.complete import complete_fit  # noqa: PLC0415
     from cmbfit.theory.base import point_from_values  # noqa: PLC0415
+    from cmbfit.theory.emulator.family import asked_for  # noqa: PLC0415
 
-    fit = complete_fit("loglike", {"data": list(items), "theory": dict(theory)}, emulator)
+    if emulator is None and not theory and (extra := asked_for(values)):
+        theory = {"extends": list(extra)}
+    fit = complete_fit(
+        "loglike", {"data": list(items), "theory": dict(theory)}, emulator or "lcdm_planck2018"
+    )
     likelihoods = build_likelihoods(fit)
     made = build_theory(fit, lmax=max(like.lmax for like in likelihoods))
     if fit.primordial is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmbfit.cli.codes import Code, compute_spectra
-from cmbfit.cli.words import EmulatorOption, PrimordialOption, SetOption, TransferOption, assignments, say
+from cmbfit.cli.words import FamilyOption, PrimordialOption, SetOption, TransferOption, assignments, say
 from cmbfit.errors import ConfigError
 from cmbfit.io import publish_record
 
@@ -23,7 +23,7 @@ def theory(
     ] = Code.emulator,
     values: SetOption = None,
     lmax: Annotated[int, typer.Option(help="Largest multipole.")] = 2508,
-    emulator: EmulatorOption = "lcdm_planck2018",
+    emulator: FamilyOption = None,
     preset: Annotated[
         str, typer.Option(help="Pinned settings of the Boltzmann code: planck2018, or high for ACT and SPT.")
     ] = "planck2018",
@@ -42,7 +42,8 @@ def theory(
     The file's header names the columns (ell tt te ee bb pp); rows are D_l in uK^2 from l = 2. What a
     code does not give is left out. Settings follow Planck 2018: one 0.06 eV
     neutrino, RECFAST, HMcode 2016; FILE.json beside it records them and the derived parameters. The
-    Boltzmann codes also take mnu, nnu, omk, w, wa, YHe, nrun, Alens, r and nt.
+    Boltzmann codes also take mnu, nnu, omk, w, wa, YHe, nrun, Alens, r and nt; of these the emulators those of
+    `cmbfit emulator info`.
 
     With --primordial, P(k) is a registered model's and spectra depart from those of a power law: with
     --transfer in a second, else by CAMB in half a minute.
@@ -71,7 +72,7 @@ def theory(
 
 
 def _departure(
-    name: str, values: dict[str, float], lmax: int, emulator: str, preset: str, transfer: Path | None
+    name: str, values: dict[str, float], lmax: int, emulator: str | None, preset: str, transfer: Path | None
 ) -> Departure:
     from cmbfit.theory.primordial_spectra import (  # noqa: PLC0415
         departure_by_camb,
@@ -84,7 +85,9 @@ def _departure(
         return departure_by_camb(model, values, lmax, preset)
     from cmbfit.fit.build import primordial_theory  # noqa: PLC0415
 
-    theory = primordial_theory({"primordial": name, "emulator": emulator, "transfer": str(transfer)})
+    theory = primordial_theory(
+        {"primordial": name, "emulator": emulator or "lcdm_planck2018", "transfer": str(transfer)}
+    )
     return departure_by_transfer(theory, values, lmax)
 
 

@@ -24,6 +24,14 @@ SetOption = Annotated[
 EmulatorOption = Annotated[
     str, typer.Option("--emulator", help="Name of a shipped emulator, or a bundle's folder.")
 ]
+FamilyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--emulator",
+        help="Name of a shipped emulator, or a bundle's folder; default: lcdm_planck2018, or the one of its family with the "
+        "parameters beyond LCDM that --set names.",
+    ),
+]
 PrimordialOption = Annotated[
     str | None,
     typer.Option(

@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cmbfit.figures.style import new_figure, style
+from cmbfit.sky.car import Car
 from cmbfit.sky.maps import COORDINATES, Array, Mask, StokesMap
+from cmbfit.sky.pixelisation import Pixelisation
 
 _MASKED = "0.72"  # greyer than the middle of the scale, which is white
 SIGNED, _POSITIVE = "RdBu_r", "viridis"  # blue is below zero, as in Planck's maps
@@ -26,17 +28,31 @@ def _grid() -> tuple[Array, Array]:
     return np.linspace(-np.pi, np.pi, _COLUMNS + 1), np.linspace(-np.pi / 2, np.pi / 2, _ROWS + 1)
 
 
-def mollweide_image(values: Array) -> Array:
-    """Return the map on the plotting grid, shape (300, 600); sky longitude grows to the left."""
+def mollweide_image(values: Array, grid: Pixelisation | None = None) -> Array:
+    """Return the map on the plotting grid, shape (300, 600); sky longitude grows to the left, NaN where there are no pixels.
+
+    Parameters
+    ----------
+    grid : Pixelisation, optional
+        HEALPix when omitted.
+    """
     lon_edges, lat_edges = _grid()
     lon, lat = 0.5 * (lon_edges[1:] + lon_edges[:-1]), 0.5 * (lat_edges[1:] + lat_edges[:-1])
+    if isinstance(grid, Car):
+        where = np.meshgrid(np.pi / 2 - lat, -lon, indexing="ij")
+        at = grid.pixels_at(healpy.ang2vec(*(x.ravel() for x in where)))
+        return np.where(at >= 0, values[at], np.nan).reshape(where[0].shape)
     nside = healpy.npix2nside(values.size)
     pixels = healpy.ang2pix(nside, np.pi / 2 - lat[:, None], -lon[None, :] % (2 * np.pi))
     return values[pixels]
 
 
-def _draw(ax: Axes, values: Array, support: np.ndarray, limits: tuple[float, float], cmap: str) -> QuadMesh:
-    image = mollweide_image(np.where(support, values, np.nan))
+def _draw(
+    ax: Axes, values: Array, mask: Mask, limits: tuple[float, float], cmap: str, *, holes: bool = True
+) -> QuadMesh:
+    """Draw values; grey where the mask is zero, unless `holes` is False."""
+    shown = np.where(mask.support, values, np.nan) if holes else values
+    image = mollweide_image(shown, mask.grid)
     colours = colormaps[cmap].with_extremes(bad=_MASKED)
     lon, lat = _grid()
     mesh = ax.pcolormesh(
@@ -69,7 +85,7 @@ def plot_maps(maps: Sequence[StokesMap], mask: Mask) -> Figure:
             top = float(np.nanpercentile(np.abs(seen), 99))
             limits = (0.0, top) if k == 3 else (-top, top)
             for row, (stokes, column) in enumerate(zip(maps, columns, strict=True)):
-                mesh = _draw(axes[row, k], column[k], mask.support, limits, _POSITIVE if k == 3 else SIGNED)
+                mesh = _draw(axes[row, k], column[k], mask, limits, _POSITIVE if k == 3 else SIGNED)
                 axes[row, k].set_title(f"{stokes.name}  {title}")
             bar = fig.colorbar(
                 mesh, ax=axes[:, k], orientation="horizontal", shrink=0.75, aspect=28, pad=0.03
@@ -86,7 +102,7 @@ def plot_maps(maps: Sequence[StokesMap], mask: Mask) -> Figure:
 
 
 def maps_table(maps: Sequence[StokesMap], mask: Mask) -> dict[str, NDArray[Any]]:
-    """Return the plotted numbers: one row a RING pixel, uK_CMB."""
+    """Return the plotted numbers: one row a pixel, RING, uK_CMB."""
     table: dict[str, NDArray[Any]] = {"pixel": np.arange(mask.weights.size), "mask_weight": mask.weights}
     for m in maps:
         for key, values in (("i", m.i), ("q", m.q), ("u", m.u), ("p", np.hypot(m.q, m.u))):
@@ -107,7 +123,7 @@ def plot_masks(masks: Sequence[tuple[str, Mask]]) -> Figure:
         fig = new_figure(6 * columns, 3.3 * rows + 0.6)
         axes = fig.subplots(rows, columns, subplot_kw={"projection": "mollweide"}, squeeze=False)
         for ax, (name, mask) in zip(axes.flat, masks, strict=False):
-            mesh = _draw(ax, mask.weights, np.ones(mask.weights.size, dtype=bool), (0.0, 1.0), "gray")
+            mesh = _draw(ax, mask.weights, mask, (0.0, 1.0), "gray", holes=False)
             ax.set_title(rf"{name}: $\langle w \rangle$ = {mask.fsky:.3f}, {COORDINATES[mask.coord]}")
         for ax in axes.flat[len(masks) :]:
             ax.set_visible(False)

@@ -18,6 +18,8 @@ from cmbfit.likelihood.priors import Uniform, prior_from_config
 from cmbfit.likelihood.selection import Selection, select
 from cmbfit.theory.base import Theory
 from cmbfit.theory.emulator.bundle import load_emulator
+from cmbfit.theory.emulator.correction import CorrectedEmulator
+from cmbfit.theory.emulator.family import read_manifest
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.extrapolation import extrapolate_to
 
@@ -45,6 +47,7 @@ def build_posterior(fit: Fit, device: str | torch.device = "cpu", *, fold: bool 
     """
     likelihoods = build_likelihoods(fit)
     theory = build_theory(fit, lmax=max((like.lmax for like in likelihoods), default=0))
+    _require_lensing(fit, theory, likelihoods)
     priors = {p: prior_from_config(p, spec) for p, spec in fit.priors.items()}
     for p in theory.parameters:  # of a user's own theory, whose parameters only its code knows
         priors.setdefault(p, Uniform(*theory.box[p]))
@@ -167,6 +170,30 @@ def _refuse_tau_twice(infos: Sequence[DataSetInfo], priors: Mapping[str, Any]) -
         raise LikelihoodError(
             f"{twice[0]} measures tau by low-l EE, and priors: tau is Gaussian: the same measurement twice. Make the "
             "prior uniform, or leave the data set out (or give it allow_overlap with the reason)"
+        )
+
+
+LENSING_MARK = 0.1
+"""Largest error of phi-phi at 99% (over cosmic variance, each L), at which lensing data are fitted with a corrected emulator: if it
+is of one sign at all L it moves the amplitude that Planck or ACT measure by a tenth of their error."""
+
+
+def _require_lensing(fit: Fit, theory: Theory, likelihoods: Sequence[Likelihood]) -> None:
+    """Refuse lensing data with an extended emulator whose lensing potential misses :data:`LENSING_MARK`."""
+    lensing = [like.info.name for like in likelihoods if "pp" in like.pairs]
+    if (
+        not lensing
+        or "class" in fit.theory
+        or not isinstance(getattr(theory, "theory", theory), CorrectedEmulator)
+    ):
+        return
+    accuracy = read_manifest(fit.theory["emulator"])["accuracy"]
+    part = accuracy.get("focus", accuracy)
+    if (error := part["overall"]["pp"][2]) > LENSING_MARK:
+        raise LikelihoodError(
+            f"{lensing[0]}: needs the lensing potential, which {fit.theory['emulator']} has within {error:.2g} cosmic-variance sigma "
+            f"at 99% of held-out models and multipoles, where {LENSING_MARK} is asked for; leave the data set out, extend "
+            "the emulator by more runs (cmbfit emulator finetune), or take CAMB (theory: {class: camb, ...})"
         )
 
 

@@ -14,6 +14,7 @@ from cmbfit.fit.description import Correlations, Fit, Gate, Reference
 from cmbfit.fit.theory import TheoryPlan, plan_theory
 from cmbfit.likelihood.priors import Gaussian, Prior, Uniform, prior_from_config
 from cmbfit.likelihood.selection import OWN, Selection, select
+from cmbfit.theory.extensions import EXTENSIONS
 from cmbfit.theory.parameters import REPORTED
 
 _SHOWN = ("H0", "sigma8")
@@ -161,6 +162,11 @@ def _known_names(
         with wrong.part():
             if name in plan.absent:
                 raise ConfigError(f"{where}.{name}: {plan.absent[name]}")
+            if nuisances is not None and name in EXTENSIONS and name not in (*plan.parameters, *nuisances):
+                raise ConfigError(
+                    f"{where}.{name}: this fit's theory holds {name} fixed; to vary it, add theory: {{extends: [{name}]}}, which "
+                    "takes the shipped emulator that has it"
+                )
             if nuisances is not None:
                 _require_known(where, [name], [*plan.parameters, *nuisances])
 

@@ -13,7 +13,7 @@ from cmbfit.fit.blind import blind_of_fits, complete_blind
 from cmbfit.fit.complete import complete_fit
 from cmbfit.fit.defaults import Box
 from cmbfit.fit.description import Fit
-from cmbfit.fit.theory import emulator_box
+from cmbfit.theory.emulator.family import emulator_box
 from cmbfit.theory.transfer.region import planned_box
 
 

@@ -12,6 +12,8 @@ from cmbfit.errors import ConfigError, at
 from cmbfit.fit.defaults import Box
 from cmbfit.io import read_json, reading
 from cmbfit.registry import THEORIES
+from cmbfit.theory.emulator.family import emulator_box, emulator_that_extends
+from cmbfit.theory.emulator.manifest import shipped_bundles
 from cmbfit.theory.primordial.registry import PRIMORDIAL_MODELS
 
 
@@ -76,15 +78,6 @@ def class_theory(section: Mapping[str, Any]) -> Any:
         return made(**options)
 
 
-def emulator_box(emulator: str) -> dict[str, tuple[float, float]]:
-    """Return the parameters of an emulator and their range, from its manifest."""
-    from cmbfit.theory.emulator.manifest import bundle_folder  # noqa: PLC0415 (keeps imports one way)
-
-    path = bundle_folder(emulator) / "manifest.json"
-    with reading(path, "the manifest of an emulator"):
-        return {p: (float(low), float(high)) for p, (low, high) in read_json(path)["box"].items()}
-
-
 def plan_theory(
     section: Mapping[str, Any],
     emulator: str,
@@ -104,6 +97,8 @@ def plan_theory(
     kinds = [k for k in ("primordial", "evaporation", "class") if k in section]
     if len(kinds) > 1:
         raise ConfigError(f"theory: {kinds[0]} and {kinds[1]} are two theories; fit one of them")
+    if "extends" in section:
+        section, emulator, box = _extended(section, emulator, box, kinds)
     for key, owner in (("tensors", "primordial"), ("transfer", "primordial"), ("options", "class")):
         if key in section and owner not in section:
             raise ConfigError(f"theory: {key} belongs to {owner}, which is not given")
@@ -129,6 +124,23 @@ def plan_theory(
         return _primordial(theory, base, transfer, transfer_box)
     extra = [p for p in base if p not in _lcdm()]
     return TheoryPlan(theory, " + ".join(["LCDM", *extra]), tuple(base), base)
+
+
+def _extended(
+    section: Mapping[str, Any], emulator: str, box: Box | None, kinds: list[str]
+) -> tuple[Mapping[str, Any], str, Box | None]:
+    """Return the section, the emulator and its range that ``extends`` asks for."""
+    if kinds:
+        raise ConfigError(
+            f"theory: extends chooses an emulator with parameters beyond LCDM, which {kinds[0]} does not take; remove one of them"
+        )
+    with at("theory.extends"):
+        if not Path(emulator, "manifest.json").is_file() and emulator not in shipped_bundles():
+            raise ConfigError(
+                "the run trains its own emulator, of LCDM alone: name a finished one (theory.emulator.bundle)"
+            )
+        chosen = emulator_that_extends(section["extends"], str(emulator))
+    return section, chosen, box if chosen == emulator else None
 
 
 def _lcdm() -> tuple[str, ...]:

@@ -119,4 +119,4 @@ class ExactTheory:
         if isinstance(theory, EvaporationTheory):
             points = compute_points(theta[:, : len(LCDM)], self.settings, log, store)
             return with_holes(points, theory, theta)
-        return compute_points(theta, self.settings, log, store)
+        return compute_points(theta, self.settings, log, store, tuple(theory.parameters))

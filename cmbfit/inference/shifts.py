@@ -132,9 +132,36 @@ def shift_of(
     """
     columns = [p for p in reference[0] if p in other[0]]
     one, two = (x[:, [list(names).index(p) for p in columns]] for names, x in (reference, other))
-    mean = two.mean(axis=0) - one.mean(axis=0)
     cov = [np.atleast_2d(np.cov(x.T)) for x in (one, two)]
-    if kind == SAME:
+    return shift_of_moments(kind, columns, [x.mean(axis=0) for x in (one, two)], cov, sampled)
+
+
+def shift_of_moments(
+    kind: str,
+    columns: Sequence[str],
+    mean: Sequence[np.ndarray],
+    cov: Sequence[np.ndarray],
+    sampled: Sequence[str],
+    known: np.ndarray | None = None,
+) -> Shift:
+    """Return how far the second of two fits lies from the first one.
+
+    Parameters
+    ----------
+    kind : str
+        From :func:`relation`.
+    columns : sequence of str
+        Parameters, n.
+    mean, cov : two of numpy.ndarray, shapes (n,) and (n, n)
+    sampled : sequence of str
+        Parameters of the joint chi2.
+    known : numpy.ndarray, shape (n, n), optional
+        Covariance of the difference, where more is known of what two fits share than their relation says.
+    """
+    shift = mean[1] - mean[0]
+    if known is not None:
+        expected = known
+    elif kind == SAME:
         expected = cov[0]
     elif kind == NESTED:
         larger = int(np.trace(cov[1] / np.sqrt(np.outer(np.diag(cov[0]), np.diag(cov[0])))) > len(columns))
@@ -144,21 +171,34 @@ def shift_of(
     variance = np.diag(expected)
     sigma = np.sqrt(np.where(variance > 0, variance, np.nan))
     together = tuple(p for p in columns if p in sampled)
-    pick = [columns.index(p) for p in together]
+    pick = [list(columns).index(p) for p in together]
     chi2 = pte = None
     directions = 0
     if kind != SAME and together:
-        chi2, directions = _joint(mean[pick], [c[np.ix_(pick, pick)] for c in cov], nested=kind == NESTED)
+        if known is not None:
+            chi2, directions = _in_known(shift[pick], known[np.ix_(pick, pick)])
+        else:
+            chi2, directions = _joint(
+                shift[pick], [c[np.ix_(pick, pick)] for c in cov], nested=kind == NESTED
+            )
         pte = float(chi2_distribution.sf(chi2, directions)) if directions else None
     return Shift(
         kind,
-        dict(zip(columns, mean.tolist(), strict=True)),
+        dict(zip(columns, shift.tolist(), strict=True)),
         dict(zip(columns, sigma.tolist(), strict=True)),
         chi2 if directions else None,
         pte,
         together,
         directions,
     )
+
+
+def _in_known(shift: np.ndarray, covariance: np.ndarray) -> tuple[float, int]:
+    """Return chi2 of a shift whose covariance is known; no directions if samples' noise left it without an inverse."""
+    scale = np.sqrt(np.abs(np.diag(covariance)))
+    if np.linalg.eigvalsh(covariance / np.outer(scale, scale))[0] <= 0:
+        return 0.0, 0
+    return float(shift @ np.linalg.solve(covariance, shift)), len(shift)
 
 
 def _joint(mean: np.ndarray, cov: Sequence[np.ndarray], *, nested: bool) -> tuple[float, int]:

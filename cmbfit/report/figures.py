@@ -59,12 +59,17 @@ CAPTIONS = {
     "relative to the power law of the same amplitude and tilt. Points: data minus that power law, neighbours averaged.",
     "learned": "What the network that was fitted learned of ln P(k), minus what the solver evolves: at points that did not train it, "
     "and at points of this chain; right: its error against the number of evolved points that it learned from.",
+    "bounce": "From the bounce to inflation at the best fit: energies over the critical density, and power over that of inflation alone, for each "
+    "mass and vacuum of perturbations (lines, averaged) and with every turn of this model's interference (points), which no data resolve. Strong "
+    "bounces are excluded by Planck's bispectrum (van Tent et al. 2023, arXiv:2212.05977).",
     "models": "Models fitted to the same data against the first of them: negative differences and positive ln B speak for "
     "a model. Inside the grey bands the data do not decide; every Bayes factor depends on the priors in the table.",
     "freeform": "Free-form P(k), averaged over the number of knots by evidence: 68% and 95% at each k by itself, grey: what the priors alone "
     "say. Below: the same about the power law, and the evidence by number of knots. Where blue is as wide as grey, data say nothing.",
     "tension": "Parameters from each data set alone and from both, about the joint mean in units of the joint error. Points "
     "of both colours should scatter as their errors say.",
+    "subsets": "Mean and error from parts of the data about the whole's mean, in its errors. Grey: one and two times the scatter that is "
+    "expected of a part's shift.",
     "predictive": "Bandpowers among replicas drawn from the posterior, and chi2 of data and replicas: the blue chi2 should lie "
     "within the grey ones. Flagged: p outside 0.01 to 0.99.",
     "compared_corner": "Marginal posteriors (68% and 95%) of all fits; the first one is filled.",
@@ -100,9 +105,11 @@ TITLES = {
     "amplitudes": "Foreground amplitudes",
     "primordial": "Primordial spectrum and its imprint",
     "learned": "Learned against evolved spectra",
+    "bounce": "The bounce before inflation",
     "models": "Models compared",
     "freeform": "Free-form primordial spectrum",
     "tension": "Data sets against each other",
+    "subsets": "Parts of the data against the whole",
     "predictive": "Data among their replicas",
     "compared_corner": "Posteriors over each other",
     "compared_shifts": "Shifts and their expected scatter",
@@ -120,6 +127,7 @@ PLACES = {
         "amplitudes",
         "primordial",
         "learned",
+        "bounce",
         "traces",
         "reweight",
         "emulator",
@@ -127,6 +135,7 @@ PLACES = {
     "models": ("models",),
     "freeform": ("freeform",),
     "tension": ("tension",),
+    "subsets": ("subsets",),
     "predictive": ("predictive",),
     "sky": ("together", "maps", "mask", "spectra", "nulls", "lowl", "lowl_maps"),
     "look_elsewhere": ("look_elsewhere",),
@@ -141,7 +150,7 @@ PLACES = {
 _OVERSAMPLED = 1.5
 """Pixels of a figure per CSS pixel: 150 to the inch, where 10 points are to look like 10 points at 100 to the inch."""
 
-SOMETIMES = ("distances", "foregrounds", "amplitudes", "power", "primordial", "learned")
+SOMETIMES = ("distances", "foregrounds", "amplitudes", "power", "primordial", "learned", "bounce")
 """Kinds of the section ``fit`` that not every fit has."""
 
 

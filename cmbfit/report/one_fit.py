@@ -115,6 +115,9 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
         if theory.model.trained is not None:
             stems["learned"] = figures / f"learned_{fit.name}"
             _draw_learned(fit, theory.model, samples, stems["learned"])
+        if theory.model.history is not None:
+            stems["bounce"] = figures / f"bounce_{fit.name}"
+            _draw_bounce(fit, theory.model, point, stems["bounce"])
     return [stem.with_name(stem.name + ".png") for stem in stems.values()]
 
 
@@ -142,6 +145,17 @@ def _draw_learned(fit: Fit, model: PrimordialModel, samples: Samples, stem: Path
 
     found = learned.learned_and_evolved(model, learned.chain_points(model, samples.names, samples.joined))
     save_figure(learned.plot_learned(found, fit.title), stem, learned.learned_table(found))
+
+
+def _draw_bounce(
+    fit: Fit, model: PrimordialModel, point: Mapping[str, torch.Tensor], stem: Path
+) -> None:
+    """Draw the history behind the best fit of a model with a bounce."""
+    from cmbfit.figures.bounce import bounce_table, plot_bounce  # noqa: PLC0415
+
+    assert model.history is not None
+    found = model.history({p: point[p].item() for p in model.parameter_names})
+    save_figure(plot_bounce(found, fit.title), stem, bounce_table(found))
 
 
 def report_fit(run: Run, fit: Fit, summary: Mapping[str, Any], figures: Sequence[Path], folder: Path) -> None:

@@ -28,6 +28,11 @@ def _plain(value: Any) -> Any:
     return [_plain(x) for x in value] if isinstance(value, list | tuple) else value
 
 
+def shift_head(name: str) -> tuple[str, str]:
+    """Return the head of a column of a shifted parameter."""
+    return (name, "n")
+
+
 def environment() -> jinja2.Environment:
     """Return the templates with what they all call."""
     environment = jinja2.Environment(
@@ -37,6 +42,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["shift_head"] = shift_head
     environment.globals |= {
         "significant": significant,
         "show": show,

@@ -49,6 +49,8 @@ FILES: tuple[tuple[str, str], ...] = (
     (rf"evidence/{_NAME}\.json", "ln Z of {0}"),
     (r"comparison/models\.json", "models of the same data against each other"),
     (r"comparison/predictive\.json", "posterior predictive checks of all fits"),
+    (rf"comparison/subsets_{_NAME}\.json", "parts of the data against the whole, {0}"),
+    (r"comparison/subsets\.json", "parts of the data of all fits"),
     (rf"comparison/predictive_{_NAME}\.json", "posterior predictive checks of {0}"),
     (rf"checks/{_NAME}\.json", "checks of {0}: value, tolerance, verdict"),
     (r"checks/PASSED", "written when every check passed"),

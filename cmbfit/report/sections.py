@@ -47,6 +47,7 @@ SECTIONS = (
     Section("models", "Models compared", product="models"),
     Section("freeform", "Free-form primordial spectrum", product="freeform"),
     Section("tension", "Data sets against each other", product="tension"),
+    Section("subsets", "Parts of the data", product="subsets"),
     Section("predictive", "Posterior predictive checks", product="predictive"),
     Section("sky", "Sky and spectra"),
     Section("look_elsewhere", "Look-elsewhere", product="look_elsewhere"),

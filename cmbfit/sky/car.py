@@ -157,6 +157,15 @@ class Car(Pixelisation):
         pixels = np.arange(self.npix) if pixels is None else pixels
         return _directions(self.latitudes[pixels // self.columns], self.longitudes[pixels % self.columns])
 
+    def pixels_at(self, vectors: Array) -> NDArray[np.int64]:
+        """Return the pixel in which each direction of shape (n, 3) lies, -1 beyond the edges."""
+        latitude = np.degrees(np.arcsin(np.clip(vectors[:, 2], -1, 1)))
+        longitude = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0]))
+        row = np.round(self.top - latitude / self.step_deg).astype(np.int64)
+        column = np.round(longitude / self.step_deg - self.left).astype(np.int64) % self.circle
+        inside = (row >= 0) & (row < self.rows) & (column < self.columns)
+        return np.where(inside, row * self.columns + column, -1)
+
     def neighbours(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the neighbours, shape (8, n); -1 beyond the edges. Over a pole there is none."""
         row, column = pixels // self.columns, pixels % self.columns

@@ -151,7 +151,7 @@ def read_grid(header: fits.Header, path: str | Path) -> tuple[Car, str, tuple[sl
     )
     flips = (slice(None, None, -1 if north > 0 else 1), slice(None, None, -1 if east < 0 else 1))
     _require_same_places(grid, wcs, flips, path)
-    return grid, _SYSTEMS[axes], flips  # type: ignore[index]
+    return grid, _SYSTEMS[axes], flips
 
 
 def _require_same_places(grid: Car, wcs: WCS, flips: tuple[slice, slice], path: str | Path) -> None:
@@ -193,7 +193,7 @@ def open_images(path: Path) -> Iterator[list[Image]]:
 
 def _of_stokes(images: Sequence[Image], path: Path) -> list[tuple[Image, int, str]]:
     """Return the planes of I, Q, U, or that of I alone: of one cube, or of images by their EXTNAME."""
-    sky = [i for i in images if i.name not in _LAYERS]
+    sky = [i for i in images if i.name not in LAYERS]
     named = {s: [i for i in sky if i.name in known] for s, known in STOKES_NAMES.items()}
     if len(sky) == 1:
         n = len(sky[0].planes)
@@ -272,7 +272,8 @@ def read_car_stokes(
     if len(planes) == 1:
         return StokesMap.temperature(planes[0], first.coord, name, (record,), first.grid)
     record |= {"polcconv": convention, "polcconv_source": convention_source}
-    return StokesMap(*planes, coord=first.coord, name=name, history=(record,), pixelisation=first.grid)
+    i, q, u = planes
+    return StokesMap(i, q, u, coord=first.coord, name=name, history=(record,), pixelisation=first.grid)
 
 
 def agreed_coordinates(image: Image, declared: str | None) -> str:
@@ -300,7 +301,7 @@ def read_car_mask(path: str | Path, *, name: str = "", coord: str | None = None)
     return Mask(weights_of(values, path), image.coord, name, (record,), image.grid)
 
 
-_LAYERS = ("HITS", "N_OBS", "IVAR", "WEIGHT")
+LAYERS = ("HITS", "N_OBS", "IVAR", "WEIGHT")
 """EXTNAME of images that are no sky."""
 
 
@@ -326,7 +327,7 @@ def read_car_layer(path: str | Path, layer: str | None = None) -> tuple[Array, s
 def layers_of(path: str | Path) -> tuple[str, ...]:
     """Return the EXTNAME of a file's images that are no sky."""
     with open_images(Path(path)) as images:
-        return tuple(i.name for i in images if i.name in _LAYERS)
+        return tuple(i.name for i in images if i.name in LAYERS)
 
 
 def write_header(grid: Car, coord: str) -> fits.Header:

@@ -6,13 +6,13 @@ import numpy as np
 
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import Mask, projected
-from cmbfit.sky.pixelisation import Healpix, Pixelisation
+from cmbfit.sky.pixelisation import Pixelisation, grid_of_nside
 from cmbfit.sky.rotate import rotation_matrix
 
 
 def full_sky(nside: int | Pixelisation, coord: str = "G") -> Mask:
     """Return weight 1 everywhere, for maps that come without a mask; in every pixel of a grid that is a part of the sky."""
-    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
+    grid = grid_of_nside(nside)
     record = {"step": "no mask given: the full sky"}
     return Mask(np.ones(grid.npix), coord=coord, name="full sky", history=(record,), pixelisation=grid)
 
@@ -25,7 +25,7 @@ def galactic_cut(nside: int | Pixelisation, latitude_deg: float, coord: str = "G
     >>> round(galactic_cut(64, 20.0).fsky, 2)
     0.66
     """
-    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
+    grid = grid_of_nside(nside)
     if not 0 <= latitude_deg < 90:
         raise MapError(f"galactic cut at {latitude_deg} deg: expected 0 to 90")
     pole = rotation_matrix("G", coord)[:, 2]

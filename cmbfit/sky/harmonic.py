@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
 from cmbfit.sky.maps import Array, StokesMap
-from cmbfit.sky.pixelisation import Alm, Healpix, Pixelisation, nside_of
+from cmbfit.sky.pixelisation import Alm, Healpix, Pixelisation, grid_of_nside, nside_of
 
 
 def alm_size(lmax: int) -> int:
@@ -140,8 +140,7 @@ def alm2map(alm: Alm, nside: int | Pixelisation, spin: int, nthreads: int = 1) -
     lmax = lmax_of(alm)
     if lmax < spin:
         alm, lmax = change_lmax(alm, spin), spin
-    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
-    return grid.synthesis(np.ascontiguousarray(alm), lmax, spin, nthreads)
+    return grid_of_nside(nside).synthesis(np.ascontiguousarray(alm), lmax, spin, nthreads)
 
 
 def stokes2alm(iqu: Array, lmax: int, n_iter: int = 3, nthreads: int = 1) -> Alm:
@@ -165,11 +164,17 @@ def require_full_sky(stokes: StokesMap, what: str) -> None:
         )
 
 
-def common_nside(maps: Sequence[StokesMap], what: str) -> int:
-    """Return the nside that all maps share, or raise :class:`MapError`; coordinates must agree too."""
+def common_grid(maps: Sequence[StokesMap], what: str) -> Pixelisation:
+    """Return the grid that all maps share, or raise :class:`MapError`; coordinates must agree too."""
     if not maps:
         raise MapError(f"{what}: no map given")
-    found = {(m.nside, m.coord) for m in maps}
-    if len(found) != 1:
-        raise MapError(f"{what}: maps must share nside and coordinates, found {sorted(found)}")
+    if len({(m.grid, m.coord) for m in maps}) != 1:
+        found = sorted({(m.grid.name.removeprefix("nside "), m.coord) for m in maps})
+        raise MapError(f"{what}: maps must share nside and coordinates, found {found}")
+    return maps[0].grid
+
+
+def common_nside(maps: Sequence[StokesMap], what: str) -> int:
+    """Return the nside that all maps share, or raise :class:`MapError`; coordinates must agree too."""
+    common_grid(maps, what)
     return maps[0].nside

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbfit.errors import MapError
-from cmbfit.sky.pixelisation import Array, Healpix, Pixelisation, nside_of
+from cmbfit.sky.pixelisation import Array, Healpix, Pixelisation, grid_of_nside, nside_of
 
 Record = Mapping[str, Any]
 
@@ -227,7 +227,7 @@ def projected(nside: int | Pixelisation, vector: Array) -> Array:
 
     Piece by piece: the unit vectors of a whole nside 2048 map would fill a gigabyte.
     """
-    grid = Healpix(nside) if isinstance(nside, int | np.integer) else nside
+    grid = grid_of_nside(nside)
     out = np.empty(grid.npix)
     for start in range(0, grid.npix, PIECE):
         pixels = np.arange(start, min(start + PIECE, grid.npix))

@@ -128,12 +128,23 @@ class Pixelisation(ABC):
     def synthesis_where(self, alm: Alm, lmax: int, like: Array, mode: str, nthreads: int = 1) -> Array:
         """Return a spin-1 synthesis, zero on rings where `like` of shape (npix,) is zero everywhere."""
 
+    @property
+    def whole_sky_pixels(self) -> float:
+        """How many pixels of the mean area the whole sky has: npix of HEALPix."""
+        area = self.pixel_area
+        return self.npix if isinstance(area, float) else float(4 * np.pi / area.mean())
+
     def relative_area(self, pixels: NDArray[np.bool_] | None = None) -> float | Array:
         """Return areas over their mean, for fits in which equal parts of the sky count alike; exactly 1 on HEALPix."""
         area = self.pixel_area
         if isinstance(area, float):
             return 1.0
         return (area if pixels is None else area[pixels]) / area.mean()
+
+
+def grid_of_nside(nside: int | Pixelisation) -> Pixelisation:
+    """Return the HEALPix grid of an nside, any other grid as it is."""
+    return nside if isinstance(nside, Pixelisation) else Healpix(int(nside))
 
 
 @dataclass(frozen=True)

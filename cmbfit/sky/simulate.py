@@ -18,6 +18,7 @@ from cmbfit.sky.beams import Beam
 from cmbfit.sky.foregrounds import Foreground, white_alm
 from cmbfit.sky.harmonic import Alm, alm2stokes, ell_of, lmax_of, scale_alm
 from cmbfit.sky.maps import Array, StokesMap
+from cmbfit.sky.pixelisation import Healpix, Pixelisation, grid_of_nside
 
 _KINDS = {"cmb": 0, "noise": 1, "foregrounds": 2}
 _PAIRS = {"tt": (0, 0), "ee": (1, 1), "bb": (2, 2), "te": (0, 1), "tb": (0, 2), "eb": (1, 2)}
@@ -108,15 +109,15 @@ class Noise:
         if self.hits is not None and not (np.asarray(self.hits) > 0).all():
             raise MapError("noise: hits must be above zero in every pixel; mask unobserved ones afterwards")
 
-    def variance(self, nside: int) -> Array:
+    def variance(self, nside: int | Pixelisation) -> Array:
         """Return the white variance of I, Q, U in uK^2, shape (3, npix)."""
         return np.square([[self.sigma_t], [self.sigma_p], [self.sigma_p]]) / self._hits(nside)
 
-    def _hits(self, nside: int) -> Array:
-        npix = 12 * nside**2
+    def _hits(self, nside: int | Pixelisation) -> Array:
+        npix = grid_of_nside(nside).npix
         hits = np.ones(npix) if self.hits is None else np.asarray(self.hits, dtype=np.float64)
         if hits.shape != (npix,):
-            raise MapError(f"noise: hits of shape {hits.shape}, nside {nside} needs ({npix},)")
+            raise MapError(f"noise: hits of shape {hits.shape}, {grid_of_nside(nside).name} needs ({npix},)")
         return hits
 
     def spectrum(self, lmax: int, nside: int) -> Array:
@@ -133,21 +134,25 @@ class Noise:
             ]
         )
 
-    def draw(self, nside: int, rng: np.random.Generator) -> Array:
+    def draw(self, nside: int | Pixelisation, rng: np.random.Generator) -> Array:
         """Return one realisation of I, Q, U in uK, shape (3, npix).
 
         The white part is drawn per pixel, exact at every scale; the red part has l from 1 (T) or 2
-        up to 3 nside - 1.
+        up to 3 nside - 1, or the highest multipole of another grid. `nside` may be a grid; sigma is that of a pixel, however
+        large, and red noise has the same knee everywhere.
         """
-        npix, lmax = 12 * nside**2, 3 * nside - 1
+        grid = grid_of_nside(nside)
+        npix, lmax = grid.npix, grid.lmax
         unit = rng.standard_normal((3, npix))
         if self.knee_t > 0 or self.knee_p > 0:
-            area, ell = 4 * np.pi / npix, np.arange(lmax + 1)
+            equal, ell = isinstance(grid, Healpix), np.arange(lmax + 1)
+            area = 4 * np.pi / npix if equal else 1.0
             red = white_alm(rng, lmax)
             for row, knee in enumerate((self.knee_t, self.knee_p, self.knee_p)):
                 power = area * _red(ell, knee, self.alpha, 1 if row == 0 else 2)
                 red[row] = scale_alm(red[row], np.sqrt(power))
-            unit += alm2stokes(red, nside)
+            made = alm2stokes(red, grid)
+            unit += made if equal else made * np.sqrt(grid.pixel_area)
         unit /= np.sqrt(self._hits(nside))
         unit *= [[self.sigma_t], [self.sigma_p], [self.sigma_p]]
         return unit
@@ -169,7 +174,9 @@ class Simulation:
 
     Attributes
     ----------
-    nside, lmax : int
+    nside : int or Pixelisation
+        Resolution of HEALPix maps, or another grid.
+    lmax : int
     dl : mapping
         Theory D_l in uK^2 from l = 0; see :func:`draw_alm`.
     foregrounds : sequence of Foreground
@@ -184,7 +191,7 @@ class Simulation:
     8
     """
 
-    nside: int
+    nside: int | Pixelisation
     lmax: int
     dl: Mapping[str, Array]
     foregrounds: Sequence[Foreground] = ()
@@ -244,4 +251,5 @@ class Simulation:
             "lmax": self.lmax,
         }
         i, q, u = iqu
-        return StokesMap(i, q, u, coord=self.coord, name=band.name, history=(record,))
+        grid = grid_of_nside(self.nside)
+        return StokesMap(i, q, u, coord=self.coord, name=band.name, history=(record,), pixelisation=grid)

@@ -15,8 +15,10 @@ import numpy as np
 
 from cmbfit.errors import MapError
 from cmbfit.sky.calibrate import calibrate
+from cmbfit.sky.car import Car
+from cmbfit.sky.car_fits import LAYERS, is_image, read_car_layer
 from cmbfit.sky.fits import column_names, read_column, read_stokes
-from cmbfit.sky.harmonic import common_nside
+from cmbfit.sky.harmonic import common_grid
 from cmbfit.sky.maps import Array, StokesMap
 from cmbfit.sky.quality import data_mask
 from cmbfit.sky.units import factor_to_uk_cmb
@@ -36,6 +38,7 @@ def read_detector(
     sigma0_uk: float = 1.0,
     max_variance_uk2: float = 1e6,
     calibration: Mapping[str, float] | None = None,
+    weights: str | Path | None = None,
     **declared: Any,
 ) -> tuple[StokesMap, Array]:
     """Read one published map, calibrate it and drop its bad pixels.
@@ -49,6 +52,10 @@ def read_detector(
         Noise of one observation, for files that hold hits but no variance of I.
     calibration : mapping, optional
         Arguments of :func:`~cmbfit.sky.calibrate.calibrate`.
+    weights : path, optional
+        A file of its own for the weight, CAR images: the inverse noise variance of I in 1/uK^2 of one observation in units of
+        sigma0^2, so with a sigma0 of 1 uK the inverse variance itself, and hits with any other. In the map's own file an
+        image IVAR, HITS or N_OBS. Dropped are pixels without weight, or with a variance of I above `max_variance_uk2`.
     **declared
         What the header does not say, see :func:`~cmbfit.sky.fits.read_stokes`.
 
@@ -67,6 +74,8 @@ def read_detector(
     if not sigma0_uk > 0:
         raise MapError(f"{path}: noise per observation {sigma0_uk} uK, expected a number above 0")
     stokes = read_stokes(path, name=name, **declared)
+    if weights is not None or isinstance(stokes.grid, Car):
+        return _with_layer(stokes, path, weights, sigma0_uk, max_variance_uk2, calibration)
     columns = column_names(path)
     found = [c for c in HITS if c in columns]
     if len(found) != 1:
@@ -95,12 +104,60 @@ def read_detector(
     return stokes.step(record, **{x: np.where(good, getattr(stokes, x), np.nan) for x in letters}), weight
 
 
+def _with_layer(
+    stokes: StokesMap,
+    path: str | Path,
+    weights: str | Path | None,
+    sigma0_uk: float,
+    max_variance_uk2: float,
+    calibration: Mapping[str, float] | None,
+) -> tuple[StokesMap, Array]:
+    """Return a CAR map and the weight that an image says, of the map's file or of one of its own."""
+    source, layer = path if weights is None else weights, None
+    if weights is None:
+        found = column_names(path)
+        if len(found) != 1:
+            raise MapError(
+                f"{path}: expected one image of hits or of an inverse variance ({', '.join(LAYERS)}), found {list(found)}; or a "
+                "file of its own (weights of a field in a configuration)"
+            )
+        layer = found[0]
+    if not isinstance(stokes.grid, Car) or not is_image(source):
+        raise MapError(
+            f"{source}: weights in a file of their own are for CAR maps; of HEALPix maps they are a column"
+        )
+    values, unit, grid = read_car_layer(source, layer)
+    if grid != stokes.grid:
+        raise MapError(f"{source}: weights on {grid.name}, the map {path} has {stokes.grid.name}")
+    if unit.replace(" ", "").lower() not in {
+        "",
+        "uk-2",
+        "1/uk^2",
+        "uk^-2",
+        "1/uk2",
+        "none",
+        "hits",
+        "counts",
+    }:
+        raise MapError(f"{source}: weights in {unit!r}, expected 1/uK^2 or hits without a unit")
+    weight = np.nan_to_num(values) / sigma0_uk**2
+    if (weight < 0).any():
+        raise MapError(f"{source}: {int((weight < 0).sum())} weights below zero")
+    good = ~stokes.missing & (weight > 0) & (weight >= 1 / max_variance_uk2)
+    record = {"step": "drop bad pixels", "missing": int(stokes.missing.sum()), "dropped": int((~good).sum()),
+              "max_variance_uk2": max_variance_uk2, "weight": layer or Path(source).name}  # fmt: skip
+    stokes = calibrate(stokes, **(calibration or {}))
+    letters = "iqu" if stokes.polarised else "i"
+    kept = {x: np.where(good, getattr(stokes, x), np.nan) for x in letters}
+    return stokes.step(record, **kept), np.where(good, weight, 0.0)
+
+
 def coadd(maps: Sequence[StokesMap], weights: Sequence[Array], name: str = "") -> tuple[StokesMap, Array]:
     """Return sum w m / sum w pixel by pixel and sum w; NaN where no map has weight.
 
     One weight serves I, Q and U: the correlation of Q and U within a pixel is left out.
     """
-    common_nside(maps, "coadd")
+    common_grid(maps, "coadd")
     if len({m.polarised for m in maps}) > 1:
         raise MapError(f"coadd {name}: some of the maps have Q and U and some do not")
     letters = "iqu" if maps[0].polarised else "i"

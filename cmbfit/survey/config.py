@@ -13,6 +13,9 @@ from cmbfit.errors import ConfigError, Problems, at, named
 ALL = "all"
 """The name of the only split of a band that has none."""
 
+CAR_WINDOW, NO_WINDOW = "car", "none"
+"""In place of a file: the window of order 0 of the field's CAR grid, or none where it was taken out of the maps."""
+
 
 @dataclass(frozen=True)
 class Band:
@@ -52,9 +55,19 @@ class Band:
 
     def map_of(self, split: str, detector: str) -> str:
         """Return the registered map of a detector for one split."""
+        return self._named(self.spec["maps"], split, detector)
+
+    def weights(self, split: str) -> list[str]:
+        """Return the registered weights of each detector for one split; none where they are in the maps."""
+        if "weights" not in self.spec:
+            return []
+        return [self._named(self.spec["weights"], split, d) for d in self.detectors]
+
+    @staticmethod
+    def _named(pattern: str, split: str, detector: str) -> str:
         # not str.format: a configuration's text is no format of its own
         parts = {"split": split, "detector": detector}
-        return re.sub(r"\{(split|detector)\}", lambda m: parts[m[1]], self.spec["maps"])
+        return re.sub(r"\{(split|detector)\}", lambda m: parts[m[1]], pattern)
 
     def split_of(self, split: str) -> str:
         """Return this band's split that belongs to another band's: its own of that name, or its only one."""
@@ -85,6 +98,7 @@ class Band:
         """Yield all registered files of this band, each with its place below the band."""
         for split in self.splits:
             yield from (("maps", name) for name in self.maps(split))
+            yield from (("weights", name) for name in self.weights(split))
         for (name, detector), beam in zip(self.spec["detectors"].items(), self.beams, strict=True):
             yield f"detectors.{name}.beam{'' if isinstance(detector['beam'], str) else '.file'}", beam["file"]
         if "bandpass" in self.spec:
@@ -144,8 +158,26 @@ class Survey:
             for channel in band.joins:
                 with wrong.part():
                     _same_splits(band, named(self.channels, channel, f"{where}.join", "channel"))
+        self._check_windows(wrong)
         self._check_cleaning(wrong)
         wrong.stop()
+
+    def _check_windows(self, wrong: Problems) -> None:
+        """Refuse CAR maps where only HEALPix maps are known."""
+        for section in ("templates", "channels"):
+            for name in self.sections[section]:
+                with wrong.part():
+                    if self.pixel_window_of(name) == CAR_WINDOW:
+                        raise ConfigError(
+                            f"maps.{section}.{name}.pixel_window: car: CAR maps are for fields of their own; templates and "
+                            "channels that are joined are HEALPix maps"
+                        )
+        for name in self.cleaning["fields"]:
+            with wrong.part():
+                if name in self.observed and self.pixel_window_of(name) == CAR_WINDOW:
+                    raise ConfigError(
+                        f"maps.cleaning.fields: {name} has CAR maps (pixel_window: car), and templates are taken off HEALPix maps alone"
+                    )
 
     def _check_cleaning(self, wrong: Problems) -> None:
         fields, templates = self.cleaning["fields"], self.cleaning["templates"]
@@ -185,8 +217,21 @@ class Survey:
         return list(self.cleaning["templates"]) if field in self.cleaning["fields"] else []
 
     def pixel_window_of(self, band: str) -> str:
-        """Return the pixel window of a band's maps."""
+        """Return the pixel window of a band's maps: a registered file, "car" or "none"."""
         return str(self.bands[band].spec.get("pixel_window", self.pixel_window))
+
+    def window_file(self, band: str) -> str | None:
+        """Return the registered file of a band's pixel window; None where there is none."""
+        found = self.pixel_window_of(band)
+        return None if found in {CAR_WINDOW, NO_WINDOW} else found
+
+    def window_mask(self, band: str) -> str | None:
+        """Return the prepared mask under which the window of a CAR grid is taken; None of other maps."""
+        return (
+            f"<results>/maps/mask_{self.mask_of(band)}.fits"
+            if self.pixel_window_of(band) == CAR_WINDOW
+            else None
+        )
 
     def split_files(self, band: str, template: str | None = None) -> list[str]:
         """Return the prepared splits of a band, or those of its template that belong to each of them."""
@@ -242,12 +287,15 @@ class Survey:
 
     def file_places(self) -> Iterator[tuple[str, str]]:
         """Yield every registered file that the maps need, with its place in the configuration."""
-        if any("pixel_window" not in band.spec for band in self.observed.values()):
+        words = {CAR_WINDOW, NO_WINDOW}
+        if self.pixel_window not in words and any(
+            "pixel_window" not in b.spec for b in self.observed.values()
+        ):
             yield "maps.pixel_window", self.pixel_window
         for section, bands in self.sections.items():
             for name, band in bands.items():
                 where = f"maps.{section}.{name}"
-                if "pixel_window" in band.spec:
+                if band.spec.get("pixel_window", NO_WINDOW) not in words:
                     yield f"{where}.pixel_window", band.spec["pixel_window"]
                 if not band.joins:
                     yield from ((f"{where}.{place}", file) for place, file in band.file_places())

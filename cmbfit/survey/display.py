@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from cmbfit.sky.car import Car
 from cmbfit.sky.harmonic import alm2stokes, change_lmax, scale_alm
-from cmbfit.sky.maps import StokesMap
+from cmbfit.sky.maps import Mask, StokesMap
+from cmbfit.sky.pixelisation import Healpix
+from cmbfit.sky.resolution import degrade_mask
 from cmbfit.sky.windows import gaussian_beam
 from cmbfit.spectra.multi import mean_alms
 from cmbfit.survey.fields import SurveyField
+
+
+def shown_mask(mask: Mask, nside: int) -> Mask:
+    """Return the weights on coarse HEALPix pixels: their mean, or on a CAR grid the weight at the pixel's centre."""
+    if isinstance(mask.grid, Healpix):
+        return degrade_mask(mask, nside, None)
+    assert isinstance(mask.grid, Car)  # noqa: S101 (there is no third grid)
+    at = mask.grid.pixels_at(Healpix(nside).vectors())
+    record = {"step": "show on HEALPix pixels", "nside": nside}
+    weights = np.where(at >= 0, mask.weights[at], 0.0)
+    return Mask(weights, mask.coord, mask.name, (*mask.history, record))
 
 
 def smoothed_map(one: SurveyField, nside: int, fwhm_arcmin: float = 60.0) -> StokesMap:

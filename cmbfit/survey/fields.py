@@ -155,9 +155,9 @@ def noise_depth(paths: Sequence[str | Path], field: Field) -> tuple[Array, float
     Returns
     -------
     depth : ndarray, shape (npix,)
-        Mean of 1 / weight over splits, divided by its mean inside the masks.
+        Mean of 1 / weight over splits, times the relative area of the pixel, divided by its mean inside the masks.
     variance : float
-        That mean, uK^2 in I of one split.
+        That mean, uK^2 in I of one split, of a pixel of mean area.
     """
     support = field.mask.support | field.mask_of("e").support
     total = np.zeros(support.size)
@@ -166,6 +166,9 @@ def noise_depth(paths: Sequence[str | Path], field: Field) -> tuple[Array, float
         if not (weight[support] > 0).all():
             raise SpectrumError(f"{path}: pixels inside the mask without weight")
         total[support] += 1 / weight[support] / len(paths)
+    total[support] *= field.mask.grid.relative_area(
+        support
+    )  # white noise has as much in a square degree anywhere
     mean = float(total[support].mean())
     return np.asarray(total / mean, dtype=np.float64), mean
 

@@ -46,7 +46,7 @@ def noise_check(one: SurveyField, bins: Bins) -> dict[str, Any]:
     variances leave out what correlates pixels.
     """
     field, first = one.field, difference_alms(one.alms)[0]
-    size, npix = first.lmax + 1, field.mask.weights.size
+    size, npix = first.lmax + 1, field.mask.grid.whole_sky_pixels
     level = np.full(size, one.pixel_variance * 4 * np.pi / npix)
     stated = Noise(level, level, field.noise_of(0).depth)
     made = _difference_field(field, 1, half_difference_noise(stated, stated))

@@ -26,7 +26,7 @@ import torch
 from cmbfit.device import OnDevice
 from cmbfit.errors import SpectrumError
 from cmbfit.shipped import read_shipped
-from cmbfit.theory.base import Theory
+from cmbfit.theory.base import Theory, allowed_by
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.spectra import Spectra
 
@@ -163,6 +163,17 @@ class ExtrapolatedTheory(OnDevice):
         return extrapolate_spectra(self.theory.spectra(theta), self.lmax)
 
 
+class ExtrapolatedBounded(ExtrapolatedTheory):
+    """The same of a theory that knows where it makes no sense."""
+
+    def allowed(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (batch,), bool
+        """Return what the theory's own says."""
+        return allowed_by(self.theory, theta)
+
+
 class ExtrapolatedEmulator(LinearEmulator):
     """A linear emulator continued by :func:`extrapolate_spectra`, which still folds.
 
@@ -230,4 +241,4 @@ def extrapolate_to(theory: Theory, lmax: int) -> Theory:
         return theory
     if isinstance(theory, LinearEmulator):
         return ExtrapolatedEmulator(theory, lmax)
-    return ExtrapolatedTheory(theory, lmax)
+    return (ExtrapolatedBounded if hasattr(theory, "allowed") else ExtrapolatedTheory)(theory, lmax)

@@ -229,6 +229,7 @@ wildcard_constraints:
     mask=r"[A-Za-z0-9]+",
     fit="|".join(PLAN.fits),
     model="|".join(PLAN.models),
+    subset="|".join(PLAN.subsets) or "none",
     extension="|".join(PLAN.extensions) or "none",
     ensemble="|".join(map(str, range(max(fit.ensembles for fit in PLAN.fits.values())))),
     chunk=r"\d+",

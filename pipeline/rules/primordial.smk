@@ -133,6 +133,22 @@ rule plot_learned:
         "python -m pipeline plot_learned --samples={input.samples:q} --fit={params.fit:q} --output={output.png:q} > {log:q} 2>&1"
 
 
+rule plot_bounce:
+    input:
+        **posterior(summary="<results>/chains/{fit}.summary.json"),
+    output:
+        **figure("bounce_{fit}", "bounce", "Fits", "bounce and inflation"),
+    log:
+        "<logs>/plot_bounce/{fit}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        fit=lambda wc: FITS[wc.fit],
+        code=code("plot_bounce"),
+    shell:
+        "python -m pipeline plot_bounce --summary={input.summary:q} --fit={params.fit:q} --output={output.png:q} > {log:q} 2>&1"
+
+
 # the shipped network's own making: snakemake ... results/<run>/theory/attractor.npz
 rule train_surrogate:
     output:

@@ -75,6 +75,28 @@ def mask_files(wildcards):
     return SURVEY.masks[wildcards.mask].get("files", [])
 
 
+def weight_words(wildcards):
+    """The weights of a split's maps, where they are files of their own."""
+    names = SURVEY.bands[wildcards.band].weights(wildcards.split)
+    if not names:
+        return []
+    files, hashes = map(data_file, names), map(data_hash, names)
+    return ["--weights", *files, "--weights-sha256", *hashes]
+
+
+def window_inputs(wildcards):
+    """What a pixel window is made of: its file, the mask on a CAR grid, or nothing."""
+    file, mask = (f(wildcards.band) for f in (SURVEY.window_file, SURVEY.window_mask))
+    return [data_file(file)] if file else [mask] if mask else []
+
+
+def window_words(wildcards, input):
+    """The same as words."""
+    if SURVEY.window_file(wildcards.band):
+        return words(pixel_window=input.window[0])
+    return words(mask=input.window[0] if input.window else None)
+
+
 def survey_memory(gigabytes):
     """A job's memory [MB], given what it takes for Planck's maps at lmax 2600: maps and matrices go as lmax^2."""
     share = (PLAN.spectra["lmax"] / 2600) ** 2
@@ -150,6 +172,9 @@ rule gaussian_beam:
 rule prepare_split:
     input:
         maps=lambda wc: [data_file(f) for f in SURVEY.bands[wc.band].maps(wc.split)],
+        weights=lambda wc: [
+            data_file(f) for f in SURVEY.bands[wc.band].weights(wc.split)
+        ],
         bandpass=lambda wc: bandpass_file(SURVEY.bands[wc.band].spec),
     output:
         "<results>/maps/{band}.{split}.fits",
@@ -167,9 +192,10 @@ rule prepare_split:
         band=lambda wc: BANDS[wc.band],
         frequency=lambda wc: frequency_word(SURVEY.bands[wc.band].spec),
         sha256=lambda wc: [data_hash(f) for f in SURVEY.bands[wc.band].maps(wc.split)],
+        weights=weight_words,
         code=code("prepare_split"),
     shell:
-        "python -m pipeline prepare_split --maps {input.maps:q} --sha256 {params.sha256:q} --name={wildcards.band:q}.{wildcards.split:q}"
+        "python -m pipeline prepare_split --maps {input.maps:q} --sha256 {params.sha256:q} {params.weights:q} --name={wildcards.band:q}.{wildcards.split:q}"
         " --band={params.band:q} --frequency={params.frequency:q} --output={output:q} > {log:q} 2>&1"
 
 
@@ -204,7 +230,7 @@ rule prepare_survey_mask:
 rule prepare_beam:
     input:
         beams=lambda wc: [data_file(b["file"]) for b in SURVEY.bands[wc.band].beams],
-        window=lambda wc: data_file(SURVEY.pixel_window_of(wc.band)),
+        window=window_inputs,
     output:
         "<results>/maps/{band}.beam.txt",
     log:
@@ -216,6 +242,7 @@ rule prepare_beam:
     params:
         sha256=lambda wc: [data_hash(b["file"]) for b in SURVEY.bands[wc.band].beams],
         detectors=lambda wc: DETECTORS[wc.band],
+        window=window_words,
         lmax=lambda wc: (
             SURVEY.cleaning["window"][1]
             if wc.band in SURVEY.templates
@@ -224,7 +251,7 @@ rule prepare_beam:
         code=code("prepare_beam"),
     shell:
         "python -m pipeline prepare_beam --beams {input.beams:q} --sha256 {params.sha256:q} --detectors={params.detectors:q}"
-        " --pixel-window={input.window:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
+        " {params.window:q} --lmax={params.lmax:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule transform_split:

@@ -49,3 +49,8 @@ rule compute_theory:
 if PLAN.train:
 
     include: "training.smk"
+
+
+if PLAN.extensions:
+
+    include: "extensions.smk"

@@ -47,7 +47,9 @@ def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--extension", "mnu"], "expected an emulator with mnu, found lcdm_planck2018"),
+        (["--extension", "r"], "no shipped emulator covers r"),
+        (["--extension", "mnu", "--extension", "omk"], "covers mnu and omk together"),
+        (["--extension", "mnu", "--primordial", "cutoff_kinetic"], "are two theories"),
         (["--extension", "Alans"], "did you mean 'Alens'"),
         (["--primordial", "cutof"], "--primordial: unknown primordial model 'cutof'"),
         (["--data", "planck2019"], "did you mean 'planck2018'"),

@@ -24,7 +24,8 @@ def test_bessel_functions_of_a_device_are_scipys(kind: str, order: int) -> None:
     assert (error < 2e-15 * np.maximum(1, x)).all()
 
 
-TABULATED = ("bounce_lqc", "starobinsky", "tensor_starobinsky")
+LQC = tuple(n for n in MODELS if "lqc_" in n and n != "bounce_lqc")
+TABULATED = ("bounce_lqc", "starobinsky", "tensor_starobinsky", *LQC)
 """They solve their modes first."""
 
 

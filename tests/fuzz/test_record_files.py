@@ -21,7 +21,7 @@ from cmbfit.config import load_config
 from cmbfit.data import load_registry
 from cmbfit.fit.description import Fit
 from cmbfit.fit.run import complete_run
-from cmbfit.fit.theory import emulator_box, transfer_folder_box
+from cmbfit.fit.theory import transfer_folder_box
 from cmbfit.inference.model_config import Model
 from cmbfit.io import read_json
 from cmbfit.likelihood.datasets.catalog import description
@@ -29,6 +29,7 @@ from cmbfit.likelihood.selection import read_words
 from cmbfit.provenance import reproduce
 from cmbfit.provenance.citations import bibtex
 from cmbfit.report.checks import read_checks
+from cmbfit.theory.emulator.family import emulator_box
 from cmbfit.theory.transfer.region import CENTRE
 from tests.fuzz.damage import damaged, damaged_tree, plain
 from tests.fuzz.judge import judge

@@ -11,6 +11,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from cmbfit.errors import MapError
+from cmbfit.figures.maps import mollweide_image
 from cmbfit.sky import (
     Mask,
     StokesMap,
@@ -140,6 +141,26 @@ def test_whole_sky_is_exact(top, rows, lmax) -> None:
         np.testing.assert_allclose(found, alm, atol=1e-12)
     assert grid.covers_sky
     assert grid.mean(np.ones(grid.npix)) == pytest.approx(1, abs=1e-13)
+
+
+def test_each_place_is_in_its_pixel() -> None:
+    """Of points within 0.49 pixels of each centre the pixel is that one; points beyond the edge have none, nor do maps show any."""
+    off = 0.49 * PATCH.step_deg * np.random.default_rng(1).uniform(-1, 1, size=(2, PATCH.npix))
+    latitude = np.radians(np.repeat(PATCH.latitudes, PATCH.columns) + off[0])
+    longitude = np.radians(np.tile(PATCH.longitudes, PATCH.rows) + off[1])
+    v = np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
+    )
+    np.testing.assert_array_equal(PATCH.pixels_at(v), np.arange(PATCH.npix))
+    assert (PATCH.pixels_at(PATCH.outside()) == -1).all()
+    assert (PATCH.pixels_at(-v) == -1).all()
+    image = mollweide_image(np.repeat(PATCH.latitudes, PATCH.columns), PATCH)
+    latitude, longitude = np.linspace(-90, 90, 301)[:-1] + 0.3, -(np.linspace(-180, 180, 601)[:-1] + 0.3)
+    rows, columns = np.nonzero(np.isfinite(image))
+    assert np.abs(image[rows, columns] - latitude[rows]).max() < 1.25 + 1e-6
+    from_west = (longitude[columns] - (325 - 1.25)) % 360
+    assert from_west.max() < 100
+    assert len(np.unique(columns)) == pytest.approx(100 / 0.6, abs=1)
 
 
 def test_areas() -> None:

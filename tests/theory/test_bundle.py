@@ -100,7 +100,7 @@ def scale(arrays: dict[str, np.ndarray], name: str) -> None:
     [
         (damage_bytes, "altered"),
         (lambda f: (f / "arrays.safetensors").unlink(), "missing"),
-        (edit(lambda m: m.update(version=3)), "expected format .* version 1 or 2, found .* version 3"),
+        (edit(lambda m: m.update(version=4)), "expected format .* version 1, 2, 3, found .* version 4"),
         (edit(lambda m: m.update(format="cosmopower")), "found cosmopower"),
         (edit(lambda m: m.pop("box")), "not a complete bundle"),
         (edit(lambda m: m.pop("reference")), "not a complete bundle"),

@@ -71,7 +71,7 @@ def runs(universe: Universe) -> TrainingSet:
 @pytest.mark.parametrize("method", METHODS)
 def test_at_the_base_value_the_base_comes_back(base: LinearEmulator, runs: TrainingSet, method: str) -> None:
     """The features are differences: 1e-12 is rounding, and the promise is 1e-6."""
-    emulator, _ = fine_tune(base, runs, FineTuneSettings(method=method, network=SMALL), BOX)
+    emulator, _ = fine_tune(base, runs, FineTuneSettings(method=method, network=SMALL, degree=2.5), BOX)
     assert isinstance(emulator, Theory)
     theta = torch.from_numpy(runs.theta[:20]).clone()
     theta[:, 6] = 3.044
@@ -126,7 +126,7 @@ def test_gradients_equal_finite_differences(base: LinearEmulator, runs: Training
 
 def test_bundles_keep_corrections_exactly(base: LinearEmulator, runs: TrainingSet, tmp_path: Path) -> None:
     for method in ("polynomial", "last_layer"):
-        emulator, _ = fine_tune(base, runs, FineTuneSettings(method=method, network=SMALL), BOX)
+        emulator, _ = fine_tune(base, runs, FineTuneSettings(method=method, network=SMALL, degree=2.5), BOX)
         accuracy = measure(emulator, runs.theta[:8], runs.dl[:8], runs.derived[:8])
         folder = tmp_path / method
         write_bundle(

@@ -41,6 +41,8 @@ _BAND = {
     "pixel_window": "pixel_windows/pixel_window_n0512.fits",
 }
 _NETWORK = {"width": 8, "depth": 2, "learning_rate": 0.01, "weight_decay": 0.1, "batch": 64, "patience": 3}
+_FOCUS = {"ombh2": [0.0216, 0.0233], "omch2": [0.112, 0.129], "theta_mc": [1.0385, 1.043], "tau": [0.03, 0.09],
+          "logA": [2.98, 3.12], "ns": [0.94, 1.0]}  # fmt: skip
 _CAMB = {"lmax": 3000, "recfast_approximation": "planck", "mnu": 0.06, "nnu": 3.046, "tcmb": 2.7255}
 _BOOST = {"accuracy_boost": 1.0, "l_accuracy_boost": 1.0}
 _NESTED = {"method": "nested", "runs": 2, "n_live": 500, "n_effective": 2500.0, "batch": 256, "networks": 2}
@@ -96,7 +98,16 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     ),
     "train": (
         "train",
-        {"theory": {"emulator": {"train": {"network": _NETWORK | {"seed": 1}}}}},
+        {
+            "theory": {
+                "emulator": {
+                    "train": {
+                        "network": _NETWORK | {"seed": 1},
+                        "extensions": {"nnu": {"n_focus": 8, "focus": _FOCUS}},
+                    }
+                }
+            }
+        },
         ("training", "extensions"),
     ),
     "blinded": (
@@ -113,6 +124,11 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
             }
         },
         (),
+    ),
+    "family": (
+        "family",
+        {"theory": {"emulator": {"extensions": {"mnu": {"focus": _FOCUS}}}}},
+        ("extensions",),
     ),
     "ground": ("ground", {"run": {"fits": ["lcdm_act_dr6"]}}, ()),
     "early": ("early_universe", {"run": {"fits": ["power_law", "tensors"]}}, ()),
@@ -153,6 +169,9 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "maps.fields.*.maps": ("wmap9", "maps.fields.V.maps", "wmap9/maps/wmap_iqumap_r9_yr1_{detector}_v5.fits"),
     "maps.channels.*.maps": ("planck2018", "maps.channels.f100.maps", HFI),
     "maps.templates.*.maps": ("wmap9", "maps.templates.dust.maps", HFI),
+    "maps.fields.*.weights": ("wmap9", "maps.fields.V.weights", "wmap9/maps/wmap_iqumap_r9_yr{split}_{detector}_v5.fits"),
+    "maps.channels.*.weights": ("planck2018", "maps.channels.f100.weights", HFI),
+    "maps.templates.*.weights": ("wmap9", "maps.templates.dust.weights", HFI),
     "maps.fields.*.mask": ("wmap9", "maps.fields.V.mask", "polarisation"),
     "maps.fields.*.mask_p": ("wmap9", "maps.fields.V.mask_p", "temperature"),
     "maps.differences.*.mask": ("planck2018", "maps.differences.d100x143.mask", "polarisation"),
@@ -208,6 +227,8 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "theory.transfer.linear_frequency": ("early", "theory.transfer.linear_frequency", 120.0),
     "theory.emulator.bundle": ("default", "theory.emulator.bundle", "lcdm_high"),
     "theory.emulator.train.design.focus.*": ("train", "theory.emulator.train.design.focus.ns", [0.95, 0.98]),
+    "theory.emulator.train.extensions.*.focus.*": ("train", "theory.emulator.train.extensions.nnu.focus.ns", [0.95, 0.98]),
+    "theory.emulator.extensions.*.focus.*": ("family", "theory.emulator.extensions.mnu.focus.ns", [0.95, 0.98]),
     "theory.emulator.train.design.box.*": ("tiny", "theory.emulator.train.design.box.ns", [0.94, 0.991]),
     "likelihood.reference.camb.halofit": ("default", "likelihood.reference.camb.halofit", "mead2020"),
     "likelihood.reference.camb.recombination": ("default", "likelihood.reference.camb.recombination", "CosmoRec"),
@@ -227,6 +248,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "fits.*.theory.primordial": ("early", "fits.tensors.theory.primordial", "running"),
     "fits.*.theory.tensors": ("early", "fits.tensors.theory.tensors", "tensor_free"),
     "fits.*.theory.transfer": ("early", "fits.tensors.theory.transfer", "elsewhere"),
+    "fits.*.theory.extends": ("default", "fits.lcdm_planck2018.theory.extends", ["mnu"]),
     "fits.*.theory.evaporation": ("holes", "fits.pbh_1e14.theory.evaporation", 3.0e14),
     "fits.*.sampler.kind": ("default", "fits.lcdm_planck2018.sampler", {"kind": "hmc"}),
     "fits.*.sampler.walkers": ("default", "fits.lcdm_planck2018.sampler.walkers", 64),
@@ -258,6 +280,7 @@ REACHES: dict[str, set[str]] = {
     "maps.apodisation.*": {"prepare_mask"},
     "maps.pixel_window": {"estimate_spectra"},
     "maps.masks.*": {"prepare_survey_mask"},
+    "maps.fields.*.weights": {"prepare_split"},
     "maps.*.declare.*": {"prepare_split"},
     "maps.*.calibration.*": {"prepare_split"},
     "maps.*.sigma0_uk": {"prepare_split", "prepare_beam"},

@@ -50,6 +50,13 @@ def test_training_and_extensions_are_targets(tmp_path: Path) -> None:
     assert trained <= set(planned.count())
 
 
+def test_extensions_of_a_shipped_emulator_are_targets(tmp_path: Path) -> None:
+    """Chunks hold 8 backgrounds, those of the focus among them: 8, 11, 15, 11, 5, 4, 7, 15 and 15."""
+    count = graph(tmp_path, "family", "extensions").count()
+    assert (count["compute_extension"], count["finetune_emulator"]) == (91, 9)
+    assert "train_emulator" not in count
+
+
 @pytest.mark.parametrize("name", ["wmap9", "planck2018"])
 def test_surveys_of_many_maps_give_a_graph(tmp_path: Path, name: str) -> None:
     rules = {"prepare_split", "estimate_survey", "check_nulls", "sample_posterior", "write_report"}
@@ -109,7 +116,7 @@ def test_every_key_of_the_default_configuration_is_in_the_schema() -> None:
     """
     default = yaml.safe_load((ROOT / "pipeline/config/default.yaml").read_text())
     schema = yaml.safe_load((ROOT / "cmbfit/config/schema.yaml").read_text())
-    optional = {"look_elsewhere", "birefringence", "blackbody", "quantum_states"}
+    optional = {"look_elsewhere", "birefringence", "blackbody", "quantum_states", "subsets"}
     assert set(schema["required"]) == set(schema["properties"]) - optional == set(default) - optional
     assert json.dumps(default)  # plain data only
 

@@ -73,7 +73,15 @@ def measure(
     derived: np.ndarray,  # shape: (n, n_derived)
 ) -> Accuracy:
     """Compare an emulator with exact spectra; sigma_CV is taken at each exact model, f_sky = 1."""
-    got = emulator.spectra(torch.from_numpy(theta))
+    return measure_spectra(emulator.spectra(torch.from_numpy(theta)), dl, derived)
+
+
+def measure_spectra(
+    got: Spectra,
+    dl: np.ndarray,  # shape: (n, 5, >= lmax + 1)
+    derived: np.ndarray,  # shape: (n, n_derived)
+) -> Accuracy:
+    """Compare predicted with exact spectra; see :func:`measure`."""
     per_ell, overall = {}, {}
     for pair, error in errors_in_sigma(got, dl).items():
         per_ell[pair] = np.percentile(error, PERCENTILES, axis=0)

@@ -6,7 +6,7 @@ reference predictions, which are recomputed on load: a damaged or incompatible b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,57 +20,37 @@ import cmbfit
 from cmbfit.errors import BundleError, ConfigError, ParameterError, SpectrumError
 from cmbfit.io import read_json, sha256_file, write_bytes, write_json
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
-from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction
+from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction, corrected, cut
+from cmbfit.theory.emulator.family import emulator_that_extends
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.manifest import bundle_folder
+from cmbfit.theory.emulator.stored_correction import (
+    correction_arrays,
+    correction_record,
+    read_correction,
+    require_base,
+)
+from cmbfit.theory.emulator.stored_errors import error_arrays
 from cmbfit.theory.parameters import DERIVED
 
 if TYPE_CHECKING:
     from cmbfit.theory.emulator.accuracy import Accuracy
 
 FORMAT = "cmbfit-linear-emulator"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 had the blocks cmb and lensing alone, and polynomials of the parameters themselves."""
+VERSION, SHARED = 2, 3
+READABLE = (1, VERSION, SHARED)
+"""Version 1 had the blocks cmb and lensing alone, and polynomials of the parameters themselves; 3 is a correction that
+names a shipped base instead of holding it."""
 REFERENCE_RTOL = 1e-9  # float64 sums in another order; a damaged array errs by far more
 Emulator = LinearEmulator | CorrectedEmulator
 
 
-def _arrays_of(emulator: EmulatorArrays, accuracy: Accuracy) -> dict[str, np.ndarray]:
+def _arrays_of(emulator: EmulatorArrays) -> dict[str, np.ndarray]:
     arrays = {"degrees": emulator.degrees, "lowl_ee": emulator.lowl_ee, "derived": emulator.derived}
     for name, block in emulator.blocks.items():
         for part in ("mean", "scale", "basis", "coefficients"):
             arrays[f"{name}.{part}"] = getattr(block, part)
-    for pair, errors in accuracy.per_ell.items():
-        arrays[f"accuracy.{pair}"] = errors.astype(np.float32)
-    return {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-
-
-def _arrays_of_correction(correction: Correction) -> dict[str, np.ndarray]:
-    arrays = {"correction.degrees": correction.degrees}
-    for i, (weight, bias) in enumerate(correction.layers):
-        arrays |= {f"correction.layer{i}.weight": weight, f"correction.layer{i}.bias": bias}
-    arrays |= {f"correction.head.{name}": head for name, head in correction.heads.items()}
-    arrays |= {f"correction.basis.{name}": basis for name, basis in correction.basis.items()}
-    return {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-
-
-def _correction(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Correction:
-    def group(kind: str) -> dict[str, np.ndarray]:
-        prefix = f"correction.{kind}."
-        return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-
-    return Correction(
-        box={name: (low, high) for name, (low, high) in record["box"].items()},
-        base_values={name: tuple(np.atleast_1d(x).tolist()) for name, x in record["base_values"].items()},
-        layers=tuple(
-            (arrays[f"correction.layer{i}.weight"], arrays[f"correction.layer{i}.bias"])
-            for i in range(record["layers"])
-        ),
-        degrees=arrays["correction.degrees"],
-        heads=group("head"),
-        basis=group("basis"),
-    )
+    return arrays
 
 
 def _reference_points(box: Mapping[str, tuple[float, float]]) -> np.ndarray:
@@ -108,6 +88,7 @@ def write_bundle(
     accuracy: Accuracy,
     correction: Correction | None = None,
     focus: Accuracy | None = None,
+    base: Mapping[str, str] | None = None,
 ) -> None:
     """Publish a bundle: arrays first, the manifest (which names their sha256) last.
 
@@ -123,19 +104,25 @@ def write_bundle(
         What is added to the emulator: a network, or an extension.
     focus : Accuracy, optional
         Errors at held-out points of the design's focus, where published posteriors lie.
+    base : mapping, optional
+        Name and sha256 of the shipped bundle whose arrays the emulator's are
+        (:func:`~cmbfit.theory.emulator.stored_correction.base_of`): the correction alone is stored.
     """
     from cmbfit.theory.emulator.accuracy import PERCENTILES  # noqa: PLC0415 (training's: scipy)
 
     folder = Path(folder)
     theory: Emulator = LinearEmulator(emulator, settings)
-    arrays = _arrays_of(emulator, accuracy)
+    arrays = error_arrays(accuracy.per_ell, thin=correction is not None)
+    if base is None or correction is None:
+        arrays |= _arrays_of(emulator)
     if correction is not None:
-        theory = CorrectedEmulator(emulator, correction, settings)
-        arrays |= _arrays_of_correction(correction)
+        theory = corrected(emulator, correction, settings)
+        arrays |= correction_arrays(correction)
+    arrays = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     write_bytes(folder / "arrays.safetensors", save_arrays(arrays))
     manifest = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if base is None else SHARED,
         "cmbfit": cmbfit.__version__,
         "parameters": list(theory.parameters),
         "box": {name: list(limits) for name, limits in emulator.box.items()},
@@ -159,18 +146,16 @@ def write_bundle(
         "reference": _reference_predictions(theory),
     }
     if correction is not None:
-        manifest["correction"] = {
-            "box": {name: list(limits) for name, limits in correction.box.items()},
-            "base_values": {name: list(x) for name, x in correction.base_values.items()},
-            "layers": len(correction.layers),
-        }
+        manifest["correction"] = correction_record(correction)
+        if base is not None:
+            manifest["base"] = dict(base)
     write_json(folder / "manifest.json", manifest)
 
 
 def _require(manifest: dict[str, Any], folder: Path) -> None:
     if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
         raise BundleError(
-            f"{folder}: expected format {FORMAT} version {' or '.join(map(str, READABLE))}, "
+            f"{folder}: expected format {FORMAT} version {', '.join(map(str, READABLE))}, "
             f"found {manifest.get('format')} version {manifest.get('version')}"
         )
     path = folder / "arrays.safetensors"
@@ -205,18 +190,24 @@ def _check_reference(emulator: Emulator, reference: dict[str, Any], folder: Path
             raise BundleError(f"{folder}: {name} differs from the bundle's own reference by {worst:.1e}")
 
 
-def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> Emulator:
+def load_emulator(name_or_path: str | Path = "lcdm_planck2018", *, extends: Iterable[str] = ()) -> Emulator:
     """Load an emulator and check that it reproduces its own reference predictions.
 
     Parameters
     ----------
     name_or_path : str or Path
         A shipped bundle's name or a bundle's folder.
+    extends : iterable of str
+        Parameters beyond LCDM: the emulator of the family that has them is loaded in its place
+        (:func:`~cmbfit.theory.emulator.family.emulator_that_extends`).
 
     Raises
     ------
     BundleError
-        If the bundle is unknown, damaged, of another format, or predicts other numbers than it says.
+        If the bundle is unknown, damaged, of another format, of another version of its base, or predicts other numbers than it
+        says.
+    ConfigError
+        If no emulator covers what `extends` names.
 
     Examples
     --------
@@ -224,28 +215,12 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> Emulator:
     >>> emulator.parameters
     ('ombh2', 'omch2', 'theta_mc', 'tau', 'logA', 'ns')
     """
+    if extends := tuple(extends):
+        name_or_path = emulator_that_extends(extends, str(name_or_path))
     folder = bundle_folder(name_or_path)
     manifest, arrays = read_arrays(folder)
     try:
-        blocks = {
-            name: Block(
-                tuple(spec["pairs"]),
-                tuple(spec["lmin"]),
-                *(arrays[f"{name}.{part}"] for part in ("mean", "scale", "basis", "coefficients")),
-            )
-            for name, spec in manifest["blocks"].items()
-        }
-        base = EmulatorArrays(
-            box={name: (low, high) for name, (low, high) in manifest["box"].items()},
-            lmax=manifest["lmax"],
-            degrees=arrays["degrees"],
-            cmb=blocks.pop("cmb"),
-            lensing=blocks.pop("lensing"),
-            lowl_ee=arrays["lowl_ee"],
-            derived=arrays["derived"],
-            coordinates=manifest["coordinates"] if manifest["version"] > 1 else "tau",
-            more=blocks,
-        )
+        base = _base_arrays(manifest, arrays, folder)
         settings = {
             **manifest["settings"],
             "bundle": folder.name,
@@ -253,7 +228,7 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> Emulator:
         }
         emulator: Emulator = LinearEmulator(base, settings)
         if "correction" in manifest:
-            emulator = CorrectedEmulator(base, _correction(manifest["correction"], arrays), settings)
+            emulator = corrected(base, read_correction(manifest["correction"], arrays), settings)
         _check_reference(emulator, manifest["reference"], folder)
     except (
         KeyError,
@@ -267,3 +242,31 @@ def load_emulator(name_or_path: str | Path = "lcdm_planck2018") -> Emulator:
     ) as error:
         raise BundleError(f"{folder}: not a complete bundle ({error!r})") from error
     return emulator
+
+
+def _base_arrays(manifest: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> EmulatorArrays:
+    """Return the arrays of a base emulator: the bundle's own, or those of the shipped one that it names."""
+    if "base" in manifest:
+        shipped = bundle_folder(manifest["base"]["bundle"])
+        found, theirs = read_arrays(shipped)
+        require_base(folder, manifest["base"], found)
+        return cut(_base_arrays(found, theirs, shipped), manifest["lmax"])
+    blocks = {
+        name: Block(
+            tuple(spec["pairs"]),
+            tuple(spec["lmin"]),
+            *(arrays[f"{name}.{part}"] for part in ("mean", "scale", "basis", "coefficients")),
+        )
+        for name, spec in manifest["blocks"].items()
+    }
+    return EmulatorArrays(
+        box={name: (low, high) for name, (low, high) in manifest["box"].items()},
+        lmax=manifest["lmax"],
+        degrees=arrays["degrees"],
+        cmb=blocks.pop("cmb"),
+        lensing=blocks.pop("lensing"),
+        lowl_ee=arrays["lowl_ee"],
+        derived=arrays["derived"],
+        coordinates=manifest["coordinates"] if manifest["version"] > 1 else "tau",
+        more=blocks,
+    )

@@ -7,6 +7,9 @@ models beyond the base. Features of an extension are differences,
 
 so that at e = e_0 the corrected emulator is the base emulator, whatever phi has learned. (e_0 is a number,
 or for helium a function of the baryon density.)
+
+What they feed is added to the base's components; blocks that an extension scales (lensing potential, B modes) have their
+change relative to the base's own spectrum instead, which hardly depends on the base's parameters.
 """
 
 from __future__ import annotations
@@ -19,13 +22,35 @@ import numpy as np
 import torch
 
 from cmbfit.device import OnDevice
-from cmbfit.errors import BundleError
-from cmbfit.theory.base import check_box
+from cmbfit.errors import BundleError, OutsideBoxError
+from cmbfit.theory.base import check_box, checked_before
 from cmbfit.theory.emulator.arrays import Block, EmulatorArrays
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.network import hidden_features
 from cmbfit.theory.emulator.polynomial import LegendreFeatures
 from cmbfit.theory.spectra import Spectra
+
+
+@dataclass(frozen=True)
+class HalfSpace:
+    """A limit besides the box: sum_p a_p p <= below.
+
+    Attributes
+    ----------
+    sum : mapping of str to float
+        The a_p by parameter.
+    below : float
+    """
+
+    sum: Mapping[str, float]
+    below: float
+
+    def __str__(self) -> str:
+        return " + ".join(p if a == 1 else f"{a:g} {p}" for p, a in self.sum.items())
+
+    def value(self, theta: torch.Tensor, names: Sequence[str]) -> torch.Tensor:  # shape: (batch,)
+        """Return the sum at points of shape (batch, n_parameters)."""
+        return torch.stack([a * theta[:, names.index(p)] for p, a in self.sum.items()]).sum(0)
 
 
 @dataclass(frozen=True)
@@ -47,8 +72,13 @@ class Correction:
     heads : mapping of str to numpy.ndarray, shape (n_features, n_components)
         By block, and ``lowl_ee`` and ``derived``: what is added to the base's components. Without an
         extension there is a last feature, the constant 1.
-    basis : mapping of str to numpy.ndarray, shape (n_more, n), float32
-        By block: components beyond the base's own, which the last columns of its head feed.
+    basis : mapping of str to numpy.ndarray, shape (n_more, n), float16 or float32
+        By block: components beyond the base's own, which the last columns of its head feed; of a block of `relative` they are
+        all there are.
+    relative : tuple of str
+        Blocks with D = D_base (1 + sqrt(2 / (2l + 1)) x), x the components' sum: a relative change in units of cosmic variance.
+    half_spaces : tuple of HalfSpace
+        Further limits of the region in which the corrected emulator may be asked.
     """
 
     box: Mapping[str, tuple[float, float]]
@@ -57,6 +87,8 @@ class Correction:
     degrees: np.ndarray
     heads: Mapping[str, np.ndarray]
     basis: Mapping[str, np.ndarray] = field(default_factory=dict)
+    relative: tuple[str, ...] = ()
+    half_spaces: tuple[HalfSpace, ...] = ()
 
 
 def widened(base: EmulatorArrays, basis: Mapping[str, np.ndarray]) -> EmulatorArrays:
@@ -108,6 +140,17 @@ def in_base_model(
             value = value * ombh2 + c
         columns[names.index(name)] = value
     return torch.stack(columns, dim=1)
+
+
+def _relative_basis(block: Block, basis: np.ndarray) -> torch.Tensor:  # shape: (n_components, lmax + 1)
+    """Return components of a relative change from l = 0, in units of the spectrum."""
+    return torch.from_numpy(np.pad(basis.astype("f8") * relative_unit(block), ((0, 0), (block.lmin[0], 0))))
+
+
+def relative_unit(block: Block) -> np.ndarray:  # shape: (n,)
+    """Return the relative cosmic variance of an auto-spectrum's multipoles, a block of one pair: sqrt(2 / (2l + 1))."""
+    ell = block.lmin[0] + np.arange(len(block.mean))
+    return np.sqrt(2 / (2 * ell + 1))
 
 
 class Features(OnDevice):
@@ -187,16 +230,28 @@ class CorrectedEmulator(OnDevice):
                 )
         self.base_arrays, self.correction, self.settings = base, correction, settings
         self.parameters, self.box, self.lmax = names, dict(correction.box), base.lmax
-        self._base = LinearEmulator(widened(base, correction.basis), settings)
+        added = {n: b for n, b in correction.basis.items() if n not in correction.relative}
+        self._base = LinearEmulator(widened(base, added), settings)
         self._n_base = len(base.box)
         self._features = Features(correction)
-        self._heads = {n: torch.from_numpy(h.T.copy()) for n, h in correction.heads.items()}
+        self._heads = {n: torch.from_numpy(h.T.astype("f8")) for n, h in correction.heads.items()}
+        self._relative = {
+            n: _relative_basis(base.blocks[n], correction.basis[n]) for n in correction.relative
+        }
+
+    def _check(self, theta: torch.Tensor) -> None:
+        check_box(theta, self.parameters, self.box)
 
     def _components(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
-        check_box(theta, self.parameters, self.box)
+        """Return the base's components, changed, and those of the blocks that change relative to it."""
+        self._check(theta)
         components = self._base.components(theta[:, : self._n_base])
         g = self._features(theta)
-        return {n: x + self._heads[n] @ g if n in self._heads else x for n, x in components.items()}
+        change = {n: head @ g for n, head in self._heads.items()}
+        out = {
+            n: x if n in self._relative or n not in change else x + change[n] for n, x in components.items()
+        }
+        return out | {f"relative.{n}": change[n] for n in self._relative}
 
     def spectra(
         self,
@@ -207,11 +262,16 @@ class CorrectedEmulator(OnDevice):
         Raises
         ------
         OutsideBoxError
-            If a point lies outside the correction's box.
+            If a point lies outside the correction's box or its further limits.
         """
-        got = self._base.decode(theta[:, : self._n_base], self._components(theta))
+        components = self._components(theta)
+        got = self._base.decode(theta[:, : self._n_base], components)
+        dl = dict(got.dl)
+        for name, basis in self._relative.items():
+            (pair,) = self._base.blocks[name].slices
+            dl[pair] = dl[pair] * (1 + components[f"relative.{name}"].T @ basis)
         more = {p: theta[:, i] for i, p in enumerate(self.parameters)}
-        return Spectra(got.dl, {**got.parameters, **more})
+        return Spectra(dl, {**got.parameters, **more})
 
     def derived(
         self,
@@ -220,3 +280,35 @@ class CorrectedEmulator(OnDevice):
         """Return sampled and derived parameters without decoding spectra."""
         table = {p: theta[:, i] for i, p in enumerate(self.parameters)}
         return table | self._base.derived_table(self._components(theta))
+
+
+class BoundedEmulator(CorrectedEmulator):
+    """A corrected emulator whose region has further limits than a box: `allowed` says which points lie within them."""
+
+    def allowed(
+        self,
+        theta: torch.Tensor,  # shape: (batch, n_parameters)
+    ) -> torch.Tensor:  # shape: (batch,), bool
+        """Return which points of the box lie within the further limits."""
+        good = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
+        for half in self.correction.half_spaces:
+            good = good & (half.value(theta, self.parameters) <= half.below)
+        return good
+
+    def _check(self, theta: torch.Tensor) -> None:
+        super()._check(theta)
+        if checked_before():
+            return
+        for half in self.correction.half_spaces:
+            value = half.value(theta, self.parameters)
+            if bad := (value > half.below).nonzero().flatten().tolist():
+                raise OutsideBoxError(
+                    f"{half} = {value[bad[0]].item():.6g} (row {bad[0]}) lies above {half.below:g}, where this emulator was "
+                    "not trained; use a Boltzmann code there"
+                )
+
+
+def corrected(base: EmulatorArrays, correction: Correction, settings: dict[str, Any]) -> CorrectedEmulator:
+    """Return a base emulator with a correction; arguments as of :class:`CorrectedEmulator`."""
+    made = BoundedEmulator if correction.half_spaces else CorrectedEmulator
+    return made(base, correction, settings)

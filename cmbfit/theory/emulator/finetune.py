@@ -4,7 +4,8 @@ What is learned is the extension's effect, D(theta, e) / base(theta): its coordi
 components and a few more. Methods:
 
 - ``quadratic``: e (a + b theta) + c e^2, the expansion that needs no network;
-- ``polynomial``: that, or all terms e^i P(theta) up to a weighted degree, as cross-validation likes best;
+- ``polynomial``: all terms e^i P(theta) up to a weighted degree, held the smaller the higher their degree, as each
+  background is predicted best from the others (:mod:`~cmbfit.theory.emulator.smooth`);
 - ``scratch``, ``last_layer``, ``low_rank``, ``all_weights``: networks, see
   :mod:`~cmbfit.theory.emulator.tuning`.
 """
@@ -21,11 +22,21 @@ import numpy as np
 
 from cmbfit.errors import ConfigError, DataError
 from cmbfit.theory.camb_code import CambSettings
-from cmbfit.theory.emulator.correction import CorrectedEmulator, Correction, Features, cut, in_base_model
+from cmbfit.theory.emulator.correction import (
+    CorrectedEmulator,
+    Correction,
+    Features,
+    HalfSpace,
+    corrected,
+    cut,
+    in_base_model,
+)
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.network import History, NetworkSettings
 from cmbfit.theory.emulator.polynomial import weighted_degrees
 from cmbfit.theory.emulator.residual import Problem, residual_problem
+from cmbfit.theory.emulator.smooth import fit_smooth
+from cmbfit.theory.emulator.train import focus_rows
 from cmbfit.theory.emulator.trainingset import TrainingSet
 from cmbfit.theory.emulator.tuning import tuned_network
 from cmbfit.theory.extensions import EXTENSIONS
@@ -33,9 +44,16 @@ from cmbfit.theory.parameters import LCDM
 
 log = logging.getLogger(__name__)
 
+RELATIVE = ("lensing", "bb")
+"""Blocks whose change is learned relative to the base's spectrum: extensions scale them."""
+
+DARK_ENERGY = (HalfSpace({"w": 1.0, "wa": 1.0}, 0.0),)
+"""Dark energy of w + wa > 0 would rule the early universe: CAMB refuses it."""
+
 METHODS = ("quadratic", "polynomial", "scratch", "last_layer", "low_rank", "all_weights")
 _RIDGES = tuple(10.0**k for k in range(-10, 0))
 _FOLDS = 5
+_NOTHING = 3e-4  # sigma_CV, rms over runs, norm over all multipoles: a term that carries less is left out
 _HELIUM_DEGREE = 4  # of ombh2: within 1e-5 of the table, about the scatter of its last digits
 
 
@@ -48,9 +66,11 @@ class FineTuneSettings:
     method : str
         One of :data:`METHODS`.
     more_components : int
-        Components of each block beyond the base's.
+        Components of each block beyond the base's, or of its change relative to the base.
     degree, weights : float, tuple of float
         Weighted degree of ``polynomial``: LCDM's parameters, then one number for the extension's.
+    focus_weight : float
+        Weight of a squared residual at a point of the design's focus, relative to the box.
     network : NetworkSettings
     validation : float
         Fraction of the runs that early stopping watches.
@@ -58,8 +78,9 @@ class FineTuneSettings:
 
     method: str = "polynomial"
     more_components: int = 12
-    degree: float = 4.0
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 0.75)
+    degree: float = 6.0
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.5, 1.5, 1.0, 0.6)
+    focus_weight: float = 10.0
     network: NetworkSettings = NetworkSettings(width=96, depth=2, steps=1200)  # noqa: RUF009 (frozen)
     validation: float = 0.15
 
@@ -70,6 +91,8 @@ class FineTuneSettings:
             )
         if len(self.weights) != len(LCDM) + 1 or min(self.weights) <= 0:
             raise ConfigError(f"fine-tuning: expected {len(LCDM) + 1} positive weights, found {self.weights}")
+        if self.focus_weight <= 0:
+            raise ConfigError(f"fine-tuning: expected a positive focus_weight, found {self.focus_weight}")
 
 
 def require_same_physics(base: Mapping[str, Any], runs: Mapping[str, Any], names: tuple[str, ...]) -> None:
@@ -126,15 +149,14 @@ def base_values(
     return values
 
 
-def _candidate_terms(settings: FineTuneSettings, n_extra: int, n_runs: int) -> list[np.ndarray]:
-    """Return sets of polynomial terms that vary with the extension; cross-validation picks one."""
-    sets = [weighted_degrees((1.0,) * (len(LCDM) + n_extra), 2.0)]
-    if settings.method == "polynomial":
+def _terms(settings: FineTuneSettings, n_extra: int) -> np.ndarray:
+    """Return the polynomial terms that vary with the extension."""
+    if settings.method == "quadratic":
+        degrees = weighted_degrees((1.0,) * (len(LCDM) + n_extra), 2.0)
+    else:
         weights = (*settings.weights[: len(LCDM)], *[settings.weights[-1]] * n_extra)
-        limits = np.arange(settings.degree, settings.weights[-1], -0.25)
-        sets += [weighted_degrees(weights, limit) for limit in limits]
-    varying = [degrees[degrees[:, len(LCDM) :].any(1)] for degrees in sets]
-    return [degrees for degrees in varying if len(degrees) < n_runs / 2] or varying[-1:]
+        degrees = weighted_degrees(weights, settings.degree)
+    return degrees[degrees[:, len(LCDM) :].any(1)].astype(np.int8)
 
 
 def _solve(features: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
@@ -146,8 +168,8 @@ def _solve(features: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
     return np.linalg.solve(gram, normed.T @ y) / size[:, None]
 
 
-def _best_head(features: np.ndarray, y: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, float]:
-    """Fit the head with the ridge that cross-validation over backgrounds likes best; and that loss."""
+def _best_head(features: np.ndarray, y: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Fit the head with the ridge that cross-validation over backgrounds likes best."""
     folds = np.searchsorted(np.unique(background), background) % _FOLDS
     losses = []
     for ridge in _RIDGES:
@@ -157,26 +179,47 @@ def _best_head(features: np.ndarray, y: np.ndarray, background: np.ndarray) -> t
             guess = features[out] @ _solve(features[~out], y[~out], ridge)
             total += np.square(guess - y[out]).sum()
         losses.append(total / y.size)
-    best = int(np.argmin(losses))
-    return _solve(features, y, _RIDGES[best]), losses[best]
+    return _solve(features, y, _RIDGES[int(np.argmin(losses))])
 
 
-def _empty_corrections(
+def _network(
     base: LinearEmulator,
-    limits: Mapping[str, tuple[float, float]],
+    empty: Correction,
     problem: Problem,
     settings: FineTuneSettings,
-    values: Mapping[str, tuple[float, ...]],
-) -> tuple[list[Correction], History | None]:
-    """Return corrections with features but without heads, one of which is to be chosen; and losses."""
-    if settings.method in ("quadratic", "polynomial"):
-        sets = _candidate_terms(settings, len(values), len(problem.theta))
-        return [Correction(limits, values, (), degrees, {}, problem.basis) for degrees in sets], None
+    background: np.ndarray,
+) -> tuple[Correction, History | None]:
+    """Return the correction of a network: hidden layers by gradient descent, the head by least squares."""
+    limits, values = empty.box, empty.base_values
     zero = in_base_model(problem.theta, tuple(limits), values)[:, len(LCDM) :]
     net, history = tuned_network(base, limits, problem, settings.method, settings.network, zero)
     layers = tuple((w.detach().double().numpy(), b.detach().double().numpy()) for w, b in net.hidden)
-    no_terms = np.empty((0, len(limits)), dtype=np.int64)
-    return [Correction(limits, values, layers, no_terms, {}, problem.basis)], history
+    made = replace(empty, layers=layers)
+    # whatever made the features, their best head on all runs is a linear problem
+    head = _best_head(Features(made)(problem.theta).T.numpy(), problem.y, background)
+    return replace(
+        made, heads={n: head[:, where] * problem.unit[n] for n, where in problem.edges.items()}
+    ), history
+
+
+def _polynomial(
+    empty: Correction, problem: Problem, settings: FineTuneSettings, runs: TrainingSet
+) -> tuple[Correction, dict[str, list[float]]]:
+    """Return the correction of polynomials, and how fast each output's prior falls with the degrees."""
+    made = replace(empty, degrees=_terms(settings, len(empty.base_values)))
+    features = Features(made)(problem.theta).T.numpy()
+    weight = np.where(focus_rows(runs), settings.focus_weight, 1.0)
+    heads, decays = {}, {}
+    size = np.sqrt(np.square(features).mean(0))
+    carries = np.zeros(len(size), dtype=bool)
+    for name, where in problem.edges.items():
+        fit = fit_smooth(features, made.degrees, problem.y[:, where], runs.background, weight)
+        carries |= size * np.linalg.norm(fit.head, axis=1) > _NOTHING
+        heads[name] = (fit.head * problem.unit[name]).astype(np.float32)
+        decays[name] = [round(float(x), 4) for x in fit.decay]
+        log.info("%s: %.3g sigma_CV left (rms, norm over multipoles)", name, fit.loss**0.5)
+    kept = {name: head[carries] for name, head in heads.items()}
+    return replace(made, degrees=made.degrees[carries], heads=kept), decays
 
 
 def fine_tune(
@@ -217,19 +260,19 @@ def fine_tune(
     limits = {p: (float(box[p][0]), float(box[p][1])) for p in runs.names}
     values = base_values(extra, runs.settings.get("camb", {}), limits)
     base = LinearEmulator(cut(base.arrays, min(base.lmax, runs.dl.shape[2] - 1)), base.settings)
+    by_network = settings.method not in ("quadratic", "polynomial")
+    relative = () if by_network else tuple(name for name in RELATIVE if name in base.arrays.blocks)
     problem = residual_problem(
         base,
         runs,
         more_components=settings.more_components,
         validation=settings.validation,
         seed=settings.network.seed,
+        relative=relative,
     )
-    candidates, history = _empty_corrections(base, limits, problem, settings, values)
-    # whatever made the features, their best head on all runs is a linear problem
-    fits = [_best_head(Features(c)(problem.theta).T.numpy(), problem.y, runs.background) for c in candidates]
-    best = int(np.argmin([loss for _, loss in fits]))
-    empty, head = candidates[best], fits[best][0]
-    heads = {name: head[:, where] * problem.unit[name] for name, where in problem.edges.items()}
+    no_terms = np.empty((0, len(limits)), dtype=np.int8)
+    bounds = DARK_ENERGY if {"w", "wa"} <= set(extra) else ()
+    empty = Correction(limits, values, (), no_terms, {}, problem.basis, relative, bounds)
     record = {
         "code": "emulator",
         "trained_on": {**runs.settings, "base": base.settings},
@@ -237,4 +280,9 @@ def fine_tune(
         "n_failed_points": len(runs.failures),
         "fine_tuning": asdict(settings),
     }
-    return CorrectedEmulator(base.arrays, replace(empty, heads=heads), record), history
+    history = None
+    if by_network:
+        correction, history = _network(base, empty, problem, settings, runs.background)
+    else:
+        correction, record["decay"] = _polynomial(empty, problem, settings, runs)
+    return corrected(base.arrays, correction, record), history

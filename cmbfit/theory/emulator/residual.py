@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from cmbfit.theory.emulator.arrays import LOWL_EE_MAX
+from cmbfit.theory.emulator.correction import relative_unit
 from cmbfit.theory.emulator.linear import LinearEmulator
 from cmbfit.theory.emulator.trainingset import TrainingSet
 from cmbfit.theory.parameters import LCDM
@@ -31,8 +32,8 @@ class Problem:
         By block, ``lowl_ee`` and ``derived``: columns of `y`.
     unit : dict of str to numpy.ndarray
         ``y * unit`` is what is added to the emulator's components.
-    basis : dict of str to numpy.ndarray, shape (n_more, n_l), float32
-        By block: components beyond the base's own, orthogonal to them.
+    basis : dict of str to numpy.ndarray, shape (n_more, n_l), float16
+        By block: components beyond the base's own, orthogonal to them; of a relative block all there are.
     validation : numpy.ndarray of bool, shape (n,)
         Rows that early stopping watches: whole backgrounds.
     """
@@ -62,6 +63,26 @@ def _block_residual(
     return along, rest - along @ own
 
 
+def _relative_residual(
+    base: LinearEmulator,
+    name: str,
+    exact: dict[str, np.ndarray],
+    theta: torch.Tensor,
+    components: torch.Tensor,
+) -> np.ndarray:  # shape: (n, n_l)
+    """Return exact over the emulator's spectrum of a block of one pair, minus 1, in units of cosmic variance."""
+    block = base.arrays.blocks[name]
+    (pair,) = block.pairs
+    own = base.block_amplitude(name, theta).numpy()[:, None] * base.blocks[name].decode(components).numpy()
+    return (exact[pair][:, block.lmin[0] :] / own - 1) / relative_unit(block)
+
+
+def _principal(rest: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return principal components of rows as they are stored, and the rows' coordinates on them."""
+    basis = np.linalg.svd(rest, full_matrices=False)[2][: min(n, max(1, len(rest) // 2))].astype(np.float16)
+    return basis, np.linalg.lstsq(basis.T.astype(float), rest.T, rcond=None)[0].T
+
+
 def _validation_rows(background: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Return rows of a random part of the backgrounds, shape (n,)."""
     backgrounds = np.unique(background)
@@ -70,7 +91,13 @@ def _validation_rows(background: np.ndarray, fraction: float, seed: int) -> np.n
 
 
 def residual_problem(
-    base: LinearEmulator, runs: TrainingSet, *, more_components: int, validation: float, seed: int
+    base: LinearEmulator,
+    runs: TrainingSet,
+    *,
+    more_components: int,
+    validation: float,
+    seed: int,
+    relative: tuple[str, ...] = (),
 ) -> Problem:
     """Return what a correction of `base` has to learn from `runs`.
 
@@ -85,6 +112,8 @@ def residual_problem(
         Fraction of the backgrounds in the validation rows.
     seed : int
         Of their choice.
+    relative : tuple of str
+        Blocks whose change is taken relative to the base's spectrum.
     """
     theta = torch.from_numpy(runs.theta)
     point = theta[:, : len(LCDM)]
@@ -94,11 +123,14 @@ def residual_problem(
     parts, unit, basis = {}, {}, {}
     for name in base.arrays.blocks:
         exact = bare if name == "unlensed" else lensed
-        parts[name], rest = _block_residual(base, name, exact, point, components[name])
-        if more_components:
-            left = np.linalg.svd(rest, full_matrices=False)[2]
-            basis[name] = left[: min(more_components, len(rest) // 2)].astype(np.float32)
-            parts[name] = np.concatenate([parts[name], rest @ basis[name].T.astype(float)], axis=1)
+        if name in relative:
+            rest = _relative_residual(base, name, exact, point, components[name])
+            basis[name], parts[name] = _principal(rest, more_components)
+        else:
+            parts[name], rest = _block_residual(base, name, exact, point, components[name])
+            if more_components:
+                basis[name], more = _principal(rest, more_components)
+                parts[name] = np.concatenate([parts[name], more], axis=1)
         unit[name] = np.ones(parts[name].shape[1])
     scalar = base.scalar_amplitude(point).numpy()[:, None]
     ell = np.arange(2, LOWL_EE_MAX + 1)

@@ -22,8 +22,8 @@ from cmbfit.errors import DataError, ParameterError
 from cmbfit.io import atomic_buffer, parse_json, reading
 from cmbfit.theory.camb_code import CambSettings, spectra_of_one_background
 from cmbfit.theory.emulator.design import Design
-from cmbfit.theory.extensions import EXTENSIONS
-from cmbfit.theory.parameters import BACKGROUND, DERIVED, LCDM
+from cmbfit.theory.extensions import EXTENSIONS, PRIMORDIAL_EXTENSIONS
+from cmbfit.theory.parameters import DERIVED, LCDM, PRIMORDIAL
 
 _AXES = {"theta": 2, "dl": 3, "unlensed": 3, "derived": 2, "background": 1}
 _ARRAYS = tuple(_AXES)
@@ -141,20 +141,21 @@ def require_design(runs: TrainingSet, product: str | Path, design: Design, setti
 
 
 def compute_points(
-    theta: np.ndarray,  # shape: (n, 6)
+    theta: np.ndarray,  # shape: (n, 6 or more)
     settings: CambSettings,
     log: Callable[[str], None] = print,
     store: Checkpoint | None = None,
+    names: tuple[str, ...] = LCDM,
 ) -> TrainingSet:
     """Run CAMB at given points, each with a background of its own; a failure raises ParameterError.
 
-    Finished points go to a checkpoint one by one.
+    Finished points go to a checkpoint one by one. `names` are the columns: LCDM's, then those of an extension.
     """
     dl, unlensed, derived = [], [], []
     for i, row in enumerate(theta.tolist()):
-        point = dict(zip(LCDM, row, strict=True))
-        background = {name: point[name] for name in BACKGROUND}
-        run = kept(store, f"point_{i}", partial(_run, settings, background, [(point["logA"], point["ns"])]))
+        background = dict(zip(names, row, strict=True))
+        draw = {n: background.pop(n) for n in (*PRIMORDIAL, *PRIMORDIAL_EXTENSIONS) if n in background}
+        run = kept(store, f"point_{i}", partial(_run, settings, background, [draw]))
         if "failed" in run:
             raise ParameterError(str(run["failed"]))
         dl.append(run["dl"])
@@ -170,6 +171,7 @@ def compute_points(
         np.arange(len(theta)),
         [],
         record,
+        names,
     )
 
 

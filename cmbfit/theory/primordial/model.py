@@ -105,6 +105,9 @@ class PrimordialModel:
         What `function` has learned, evolved: slow, without gradients, for final numbers. See :attr:`exact`.
     trained : callable, optional
         The :class:`~cmbfit.theory.primordial.surrogate.Trained` network of a learned model.
+    history : callable, optional
+        From one point's values by name to the :class:`~cmbfit.theory.primordial.lqc.history.History` behind its spectrum, of a model
+        that has a bounce: what its figure shows.
 
     Examples
     --------
@@ -129,6 +132,7 @@ class PrimordialModel:
     positive: bool = False
     solved: Power | None = None
     trained: Callable[[], Any] | None = None
+    history: Callable[[Mapping[str, float]], Any] | None = None
 
     @property
     def exact(self) -> PrimordialModel:

@@ -15,6 +15,7 @@ import functools
 import torch
 
 from cmbfit.theory.primordial.bounce_generic import EXCLUSION
+from cmbfit.theory.primordial.lqc.history import describe
 from cmbfit.theory.primordial.lqc.masses import Approach
 from cmbfit.theory.primordial.lqc.quanta import table
 from cmbfit.theory.primordial.lqc.solved import Inflaton, spectrum
@@ -89,6 +90,7 @@ def _model(label: str, inflaton: Inflaton, approach: Approach, *, tensor: bool) 
         function=functools.partial(_power, **options),
         solved=functools.partial(_solved, **options),
         kind="tensor" if tensor else "scalar",
+        history=None if tensor else functools.partial(describe, inflaton=inflaton, approach=approach, vacuum=VACUUM[approach]),
         null={} if tensor else {"ln_kb": "low"},
         note=f"{EXCLUSION}; a prior flat in ln k_B is one flat in the e-folds before k*: one flat in the field at the bounce puts "
         "nearly all weight where no data see a bounce",
