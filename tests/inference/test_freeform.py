@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import norm, triang
+from scipy.stats import norm, triang, uniform
 
 from cmbfit.errors import ComparisonError
 from cmbfit.figures.freeform import freeform_table, plot_freeform
 from cmbfit.inference.freeform import QUANTILES, Member, average
 from cmbfit.theory.primordial import get_model
+from cmbfit.theory.primordial.knots import RANGE
 
 
 def member(n: int, own: np.ndarray, log_z: float | None) -> Member:
@@ -32,7 +33,12 @@ def two() -> list[Member]:
     """Flat spectra of two models, normal in ln P with other means, three to one in evidence."""
     rng = np.random.default_rng(4)
     one, other = rng.normal(3.0, 0.01, (4000, 1)), rng.normal(3.1, 0.02, (2000, 1))
-    return [member(1, one, -10.0 + math.log(3)), member(2, np.repeat(other, 2, 1), -10.0)]
+    return [member(1, one - 3.044, -10.0 + math.log(3)), member(2, other - tilted(np.array(RANGE)), -10.0)]
+
+
+def tilted(k: np.ndarray) -> np.ndarray:
+    """ln(10^10 P) of the power law about which heights are."""
+    return 3.044 + (0.9649 - 1) * np.log(k / 0.05)
 
 
 def test_bands_are_those_of_the_mixture() -> None:
@@ -49,25 +55,24 @@ def test_bands_are_those_of_the_mixture() -> None:
 
 
 def test_the_priors_bands_are_those_of_the_priors() -> None:
-    """At the ends uniform in [2, 4]; half way between two knots the mean of two of them, a triangle.
+    """At an end uniform about P_0; half way between two knots the mean of two of them, a triangle. One knot is uniform everywhere.
 
     4000 draws of each leave 0.02 of a quantile of the prior at 2 to 3 sigma.
     """
     found = average(two(), np.random.default_rng(0))
-    x = np.log(found["k"])
-    middle = int(np.abs(x - (x[0] + x[-1]) / 2).argmin())
-    for q in (16.0, 84.0):
-        assert found["prior"][f"q{q:g}"][0] == pytest.approx(2 + 2 * q / 100, abs=0.03)
-        wanted = brentq(
-            lambda y, q=q: 0.5 * (y - 2) / 2 + 0.5 * triang.cdf(y, 0.5, 2, 2) - q / 100, 2.001, 3.999
-        )
-        assert found["prior"][f"q{q:g}"][middle] == pytest.approx(wanted, abs=0.03)
-    assert "'uniform': [2.0, 4.0]" in found["priors"]
+    k = np.array(found["k"])
+    middle = int(np.abs(np.log(k) - np.log(RANGE).mean()).argmin())
+    flat = uniform(3.044 - 1, 2)
+    for at, other in ((0, uniform(tilted(k)[0] - 1, 2)), (middle, triang(0.5, tilted(k)[middle] - 1, 2))):
+        for q in (16.0, 84.0):
+            wanted = brentq(lambda y, q=q, x=other: (flat.cdf(y) + x.cdf(y)) / 2 - q / 100, 1.5, 4.5)
+            assert found["prior"][f"q{q:g}"][at] == pytest.approx(wanted, abs=0.03)
+    assert "'uniform': [-1.0, 1.0]" in found["priors"]
 
 
 def test_a_model_without_an_evidence_is_said_and_left_out() -> None:
     members = two()
-    found = average([members[0], member(3, np.array([[3.0, 3.0, 3.0, 0.5]]), None)], np.random.default_rng(0))
+    found = average([members[0], member(3, np.array([[0.0, 0.0, 0.0, 0.5]]), None)], np.random.default_rng(0))
     assert [m["log_z"] is None for m in found["models"]] == [False, True]
     assert found["models"][1]["why_not"] == "too rough"
     assert found["reference"] == "knots_1"

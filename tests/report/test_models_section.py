@@ -111,3 +111,21 @@ def test_a_run_without_them_has_no_such_sections() -> None:
     text = text_of(render(SUMMARY, [], []))
     assert "Models compared" not in text
     assert "Posterior predictive" not in text
+
+
+def test_free_form_spectra_show_each_number_of_knots_with_its_priors() -> None:
+    rows = [
+        {"title": "power law <2>", "knots": 2, "log_z": -507.39, "log_z_error": 0.01, "ln_b": 0.0, "ln_b_error": 0.0, "probability": 0.81, "method": "m"},
+        {"title": "4 knots", "knots": 4, "log_z": -508.86, "log_z_error": 0.1, "ln_b": -1.47, "ln_b_error": 0.1, "probability": 0.19, "method": "m"},
+        {"title": "8 knots", "knots": 8, "log_z": None, "log_z_error": None, "method": "m", "why_not": "no mixture"},
+    ]  # fmt: skip
+    summary = copy.deepcopy(SUMMARY)
+    group = {"title": "planck2018", "priors": "ln(P/P_0) uniform", "models": rows}
+    summary.setdefault("products", {})["freeform"] = {"groups": [group]}
+    page = render(summary, [], [])
+    text = text_of(page)
+    assert "power law <2> 2 \u2212507.39 ± 0.01 +0.00 ± 0.00 0.81 m" in text
+    assert "\u22121.47 ± 0.10 0.19" in text
+    assert "none: no mixture" in text
+    assert "Every ln B depends on the priors: ln(P/P_0) uniform" in text
+    assert "freeform" not in render(SUMMARY, [], [])
