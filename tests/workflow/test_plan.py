@@ -80,7 +80,10 @@ def test_knots_of_equal_data_are_averaged() -> None:
     assert f"{plan.folder}/figures/freeform.png" in plan.figures
     assert plan.products["freeform"] == f"{plan.folder}/comparison/freeform.json"
     # one number of knots is no average, and without evidences there are no weights
-    for change in ({"run": {**given["run"], "fits": ["knots_2"]}}, {"comparison": {**given["comparison"], "evidence": None}}):
+    for change in (
+        {"run": {**given["run"], "fits": ["knots_2"]}},
+        {"comparison": {**given["comparison"], "evidence": None}},
+    ):
         plan = Plan({**given, **change})
         assert plan.freeform == []
         assert "freeform" not in plan.products
@@ -98,7 +101,9 @@ def test_learned_models_show_what_they_learned() -> None:
 def test_models_with_a_bounce_show_it() -> None:
     plan = Plan(config("lqc"))
     fits = ("lqc_starobinsky", "lqc_starobinsky_hybrid", "lqc_quadratic")
-    assert [x for x in plan.figures if "bounce" in x] == [f"{plan.folder}/figures/bounce_{f}.png" for f in fits]
+    assert [x for x in plan.figures if "bounce" in x] == [
+        f"{plan.folder}/figures/bounce_{f}.png" for f in fits
+    ]
     assert plan.tensors
 
 

@@ -47,7 +47,9 @@ def test_lines_are_numpys(n: int) -> None:
     model = get_model(f"knots_{n}")
     theta = drawn(model)
     places, heights = knots_of(model, theta, n)
-    wanted = [1e-10 * np.exp(np.interp(np.log(K.numpy()), x, y)) for x, y in zip(places, heights, strict=True)]
+    wanted = [
+        1e-10 * np.exp(np.interp(np.log(K.numpy()), x, y)) for x, y in zip(places, heights, strict=True)
+    ]
     np.testing.assert_allclose(model.power(K, theta).numpy(), wanted, rtol=1e-12)
     assert bool(model.valid(K, theta).all())
 
@@ -67,7 +69,9 @@ def test_one_knot_is_flat_and_two_are_a_power_law() -> None:
     assert flat.tolist() == pytest.approx([math.exp(3) * 1e-10] * len(K), rel=1e-14)
     k = K[(K > RANGE[0]) & (K < RANGE[1])]
     power = get_model("knots_2").power(k, get_model("knots_2").defaults())
-    law = get_model("power_law").power(k, get_model("power_law").defaults())  # with the same amplitude and tilt
+    law = get_model("power_law").power(
+        k, get_model("power_law").defaults()
+    )  # with the same amplitude and tilt
     torch.testing.assert_close(power, law, rtol=1e-12, atol=0)
     # defaults of all lie on it, so that a fit starts there
     for n in range(3, MOST + 1):

@@ -45,12 +45,16 @@ def run() -> BounceBackground:
 
 def test_the_kinetic_era_is_the_closed_one(run: BounceBackground) -> None:
     """a = (1 + 24 pi rho_c t^2)^(1/6) in Planck units, phi = phi_B + sqrt(2/3) asinh(sqrt(3) t k_B): V is below 1e-8 of rho there."""
-    assert K_B**2 == pytest.approx(8 * math.pi * 0.41 * 8 * math.pi, rel=1e-15)  # 8 pi rho_c m_Pl^-2, m_Pl^2 = 8 pi
+    assert pytest.approx(
+        8 * math.pi * 0.41 * 8 * math.pi, rel=1e-15
+    ) == K_B**2  # 8 pi rho_c m_Pl^-2, m_Pl^2 = 8 pi
     near = run.knots.abs() < 1.5
     for row, phi_b in enumerate((1.0, 1.15)):
         phi, velocity, _, n, t, _ = run.state[row, near].T
         planck_times = t / K_B * M_PL  # t is in 1/k_B; one Planck time is 1/M_PL in units of 1/M_p
-        assert n.numpy() == pytest.approx(np.log1p(24 * math.pi * 0.41 * planck_times.numpy() ** 2) / 6, abs=1e-9)
+        assert n.numpy() == pytest.approx(
+            np.log1p(24 * math.pi * 0.41 * planck_times.numpy() ** 2) / 6, abs=1e-9
+        )
         climb = np.sqrt(2 / 3) * np.arcsinh(np.sqrt(3) * t.numpy())
         assert phi.numpy() == pytest.approx(phi_b * M_PL + climb, abs=1e-8)
         assert (velocity.square() / 2 / RHO_C).numpy() == pytest.approx(np.exp(-6 * n.numpy()), rel=1e-8)
@@ -63,7 +67,9 @@ def test_the_constraint_that_nothing_imposes_holds(run: BounceBackground) -> Non
     assert (rho * torch.cosh(sigma).square() / RHO_C - 1)[seen].abs().max() < 1e-9
 
 
-def test_a_field_of_a_planck_mass_at_the_bounce_gives_the_efolds_of_the_literature(run: BounceBackground) -> None:
+def test_a_field_of_a_planck_mass_at_the_bounce_gives_the_efolds_of_the_literature(
+    run: BounceBackground,
+) -> None:
     """Ashtekar & Sloan (2011, arXiv:0912.4093): 68 e-folds and more from fields at the bounce near one Planck mass.
 
     Ours count from where aH is least, so that the field of 68 need only lie within a tenth of theirs. Kinetic energy rules for
@@ -82,7 +88,9 @@ def test_a_field_of_a_planck_mass_at_the_bounce_gives_the_efolds_of_the_literatu
 def test_masses_at_the_bounce_differ_in_sign(run: BounceBackground) -> None:
     """-8 pi G rho_c and +(8 pi G/3) rho_c (Elizaga Navascues et al. 2018), and general relativity's in inflation: -2/eta^2 for h."""
     bounce = int(run.knots.abs().argmin())
-    dressed, hybrid = (torch.stack(pump(run.potential, run.state[:, bounce : bounce + 1], a, RHO_C)) for a in APPROACHES)
+    dressed, hybrid = (
+        torch.stack(pump(run.potential, run.state[:, bounce : bounce + 1], a, RHO_C)) for a in APPROACHES
+    )
     share = run.state[0, bounce, 1].item() ** 2 / 2 / RHO_C  # the knot nearest to the bounce
     a = share ** (-1 / 6)
     assert (dressed / RHO_C).numpy() == pytest.approx((1 / a**4 - 4 / a**10) / 3, rel=1e-6)
@@ -100,7 +108,9 @@ def test_quanta_are_the_printed_ones(run: BounceBackground) -> None:
     x = numbers(*PRINTED)
     assert quanta(x).tolist() == pytest.approx(list(PRINTED.values()), rel=5e-5)
     modes = evolve_bounce(run, x.expand(2, -1))
-    for kind, row in itertools.product((0, 1), (0, 1)):  # scalars and tensors, two fields at the bounce: universal
+    for kind, row in itertools.product(
+        (0, 1), (0, 1)
+    ):  # scalars and tensors, two fields at the bounce: universal
         # the kinetic vacuum at tau = -2, 1/cosh^2(6) = 2e-5 of S
         assert modes.quanta[kind, row].tolist() == pytest.approx(list(PRINTED.values()), rel=1e-4)
     assert modes.unitarity < 1e-7
@@ -123,11 +133,17 @@ def test_quanta_fall_like_the_poeschl_teller_ones() -> None:
 
 def test_small_scales_know_no_bounce(run: BounceBackground) -> None:
     """P of k = 30 k_B is inflation's alone, by the mode solver that knows no bounce; V0 is its amplitude's."""
-    found = evolve(QUADRATIC_INFLATON, numbers(1e-2, 0.05)[None], numbers(2.1e-9), numbers(55.0), numbers(math.log(3e-4)))
-    assert found.power[0, 0, 1].item() == pytest.approx(2.1e-9, rel=1e-4)  # the pivot of the history is right to 1e-3 in ln k
+    found = evolve(
+        QUADRATIC_INFLATON, numbers(1e-2, 0.05)[None], numbers(2.1e-9), numbers(55.0), numbers(math.log(3e-4))
+    )
+    assert found.power[0, 0, 1].item() == pytest.approx(
+        2.1e-9, rel=1e-4
+    )  # the pivot of the history is right to 1e-3 in ln k
     # m^2 phi^2 at N* = 55, printed: n_s = 0.963945, r = 0.14330 (guide of the project, scipy's DOP853)
     tilt = math.log(found.power[0, 0, 1] / found.power[0, 0, 0]) / math.log(5)
-    assert tilt == pytest.approx(0.9640 - 1, abs=1.5e-3)  # between k* and k*/5, where the running has moved it by 5e-4
+    assert tilt == pytest.approx(
+        0.9640 - 1, abs=1.5e-3
+    )  # between k* and k*/5, where the running has moved it by 5e-4
     assert (found.power[1, 0, 1] / found.power[0, 0, 1]).item() == pytest.approx(0.143, abs=1e-3)
 
 
@@ -186,7 +202,9 @@ def test_the_registered_model_is_scipy_s_power_averaged_over_turns() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lqc_quadratic", "lqc_starobinsky", "lqc_quadratic_hybrid", "lqc_starobinsky_hybrid"])
+@pytest.mark.parametrize(
+    "name", ["lqc_quadratic", "lqc_starobinsky", "lqc_quadratic_hybrid", "lqc_starobinsky_hybrid"]
+)
 def test_the_product_is_what_is_evolved(name: str) -> None:
     """The product of inflation's power and 1 + 2N that fits evaluate, against whole histories at random points of the prior."""
     rng = np.random.default_rng(7)
@@ -216,7 +234,7 @@ def test_what_is_refused() -> None:
         evolve_bounce(at_bounce, numbers(1.0)[None])
     with pytest.raises(InflationError, match="found 3"):
         evolve_bounce(at_bounce, numbers(1.0)[None], vacuum=3)
-    with pytest.raises(InflationError, match="70.0 e-folds of inflation were asked for"):
+    with pytest.raises(InflationError, match=r"70\.0 e-folds of inflation were asked for"):
         at_bounce.pivot(numbers(70.0))
     # up the plateau from the exponential wall, which rules the contraction before
     wall = Inflaton(STAROBINSKY_INFLATON.formula, STAROBINSKY_INFLATON.phi_range).potential(1e-10)

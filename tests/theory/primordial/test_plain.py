@@ -36,7 +36,10 @@ def test_a_function_of_a_file_is_a_model(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("CMBFIT_ALLOW_CODE", "1")
     model = get_model("./mine.py:dipped")
     assert model is get_model("./mine.py:dipped")  # folded posteriors know a theory by its model
-    assert (model.parameter_names, model.title) == (("height", "tilt", "depth"), "A power law with a dip at 0.002/Mpc")
+    assert (model.parameter_names, model.title) == (
+        ("height", "tilt", "depth"),
+        "A power law with a dip at 0.002/Mpc",
+    )
     assert model.priors["depth"].describe() == {"uniform": [-0.5, 0.5]}
     k = np.geomspace(1e-5, 1, 40)
     theta = torch.tensor([[2.0, -0.03, 0.2], [2.2, 0.01, -0.1]], dtype=torch.float64)
