@@ -38,7 +38,9 @@ def drawn(model: PrimordialModel, n: int = 50) -> torch.Tensor:
 
 def knots_of(model: PrimordialModel, theta: torch.Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
     values = {p: theta[:, i : i + 1] for i, p in enumerate(model.parameter_names)}
-    return knot_places(values, n).numpy(), theta[:, :n].numpy()
+    places = knot_places(values, n).numpy()
+    tilted = 3.044 + (0.9649 - 1) * (places - np.log(0.05))
+    return places, tilted + theta[:, :n].numpy()
 
 
 @pytest.mark.parametrize("n", range(2, MOST + 1))
@@ -65,9 +67,9 @@ def test_cubics_are_scipys_pchip(name: str) -> None:
 
 
 def test_one_knot_is_flat_and_two_are_a_power_law() -> None:
-    flat = get_model("knots_1").power(K, torch.tensor([[3.0]], dtype=torch.float64))[0]
-    assert flat.tolist() == pytest.approx([math.exp(3) * 1e-10] * len(K), rel=1e-14)
-    k = K[(K > RANGE[0]) & (K < RANGE[1])]
+    flat = get_model("knots_1").power(K, torch.tensor([[0.2]], dtype=torch.float64))[0]
+    assert flat.tolist() == pytest.approx([math.exp(3.244) * 1e-10] * len(K), rel=1e-14)
+    k = K[(RANGE[0] < K) & (RANGE[1] > K)]
     power = get_model("knots_2").power(k, get_model("knots_2").defaults())
     law = get_model("power_law").power(
         k, get_model("power_law").defaults()
@@ -122,7 +124,11 @@ def test_edges_of_the_prior_are_finite() -> None:
     assert bool(model.valid(K, theta).all())
     (gradient,) = torch.autograd.grad(power.log().sum(), theta)
     assert bool(torch.isfinite(gradient).all())
-    low, high = (1e-10 * math.exp(x) for x in HEIGHTS)
+    # between the ends, at the power law times e^-1 to e
+    low, high = (
+        1e-10 * math.exp(3.044 + x - 0.0351 * math.log(k / 0.05))
+        for x, k in zip(HEIGHTS, RANGE[::-1], strict=True)
+    )
     assert low < power.min().item() < power.max().item() < high
 
 

@@ -45,9 +45,9 @@ def run() -> BounceBackground:
 
 def test_the_kinetic_era_is_the_closed_one(run: BounceBackground) -> None:
     """a = (1 + 24 pi rho_c t^2)^(1/6) in Planck units, phi = phi_B + sqrt(2/3) asinh(sqrt(3) t k_B): V is below 1e-8 of rho there."""
-    assert pytest.approx(
-        8 * math.pi * 0.41 * 8 * math.pi, rel=1e-15
-    ) == K_B**2  # 8 pi rho_c m_Pl^-2, m_Pl^2 = 8 pi
+    assert (
+        pytest.approx(8 * math.pi * 0.41 * 8 * math.pi, rel=1e-15) == K_B**2
+    )  # 8 pi rho_c m_Pl^-2, m_Pl^2 = 8 pi
     near = run.knots.abs() < 1.5
     for row, phi_b in enumerate((1.0, 1.15)):
         phi, velocity, _, n, t, _ = run.state[row, near].T

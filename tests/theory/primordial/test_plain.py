@@ -55,7 +55,7 @@ def test_a_function_of_a_file_is_a_model(tmp_path: Path, monkeypatch: pytest.Mon
 def test_without_an_amplitude_it_lends_the_nearest_power_law() -> None:
     """numpy.polyfit of ln P at the same wavenumbers; a power law lends itself."""
 
-    def bent(k, height=(2.1, 1.5, 3.0), bend=(0.0, -0.1, 0.1)):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    def bent(k, height=(2.1, 1.5, 3.0), bend=(0.0, -0.1, 0.1)):  # type: ignore[no-untyped-def]
         x = torch.log(k / 0.05)
         return 1e-9 * height * torch.exp(-0.035 * x + bend * x**2)
 
@@ -86,10 +86,10 @@ def test_a_function_without_starts_and_priors_is_refused(text: str, said: str) -
 
 
 def test_a_function_of_the_wrong_type_or_shape_is_refused() -> None:
-    def listed(k, a=(0.5, 0.0, 1.0)):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
+    def listed(k, a=(0.5, 0.0, 1.0)):  # type: ignore[no-untyped-def]
         return [1.0]
 
-    def short(k, a=(0.5, 0.0, 1.0)):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    def short(k, a=(0.5, 0.0, 1.0)):  # type: ignore[no-untyped-def]
         return a + k[:3]
 
     k = torch.logspace(-4, 0, 5, dtype=torch.float64)
