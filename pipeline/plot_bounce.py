@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cmbfit.errors import ConfigError
-from cmbfit.figures.bounce import bounce_table, plot_bounce as draw
+from cmbfit.figures.bounce import bounce_table
+from cmbfit.figures.bounce import plot_bounce as draw
 from cmbfit.figures.style import save_figure
 from cmbfit.fit import Fit
 from cmbfit.io import read_json

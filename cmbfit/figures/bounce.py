@@ -22,7 +22,11 @@ def plot_bounce(found: History, title: str) -> Figure:
         left.semilogy(n, found.potential[seen].clip(1e-16), color=THEORY, label=r"$V(\phi)$")
         left.semilogy(n, np.exp(-6 * n), ":", color=DATA, lw=1, label=r"$(a/a_{\rm B})^{-6}$")
         left.axvline(found.inflation[0], color="0.6", lw=0.8)
-        left.set(xlabel=r"e-folds since the bounce, $\ln(a/a_{\rm B})$", ylabel=r"energy over $\rho_{\rm c}$", ylim=(1e-15, 3))
+        left.set(
+            xlabel=r"e-folds since the bounce, $\ln(a/a_{\rm B})$",
+            ylabel=r"energy over $\rho_{\rm c}$",
+            ylim=(1e-15, 3),
+        )
         left.set_title(title, fontsize=9)
         left.legend(fontsize=8)
         for key, (x, power) in found.choices.items():
@@ -33,9 +37,21 @@ def plot_bounce(found: History, title: str) -> Figure:
                 lw=2.2 if own else 1.1, label=key + (" (this model)" if own else ""),
             )  # fmt: skip
         good = np.isfinite(found.scalar)
-        right.semilogx(found.k[good], np.log10(found.scalar[good]), ".", color="0.45", ms=2.5, zorder=0, label="scalars, every turn")
+        right.semilogx(
+            found.k[good],
+            np.log10(found.scalar[good]),
+            ".",
+            color="0.45",
+            ms=2.5,
+            zorder=0,
+            label="scalars, every turn",
+        )
         right.axvline(found.k_b, color="0.6", lw=0.8)
-        right.set(xlabel="k [1/Mpc]", ylabel=r"$\log_{10}\,\mathcal{P}/\mathcal{P}_{\rm inflation}$", ylim=(-1.0, 2.9))
+        right.set(
+            xlabel="k [1/Mpc]",
+            ylabel=r"$\log_{10}\,\mathcal{P}/\mathcal{P}_{\rm inflation}$",
+            ylim=(-1.0, 2.9),
+        )
         right.set_title(
             rf"$k_{{\rm B}}$ = {found.k_b:.2g}/Mpc, $\phi_{{\rm B}}$ = {found.phi_b:.2f} $m_{{\rm Pl}}$, inflation lasts "
             f"{found.inflation[1] - found.inflation[0]:.1f} e-folds",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +117,7 @@ def draw_fit(fit: Fit, posterior: Posterior, chains: Sequence[Path], folder: Pat
             _draw_learned(fit, theory.model, samples, stems["learned"])
         if theory.model.history is not None:
             stems["bounce"] = figures / f"bounce_{fit.name}"
-            _draw_bounce(fit, theory.model, point, stems["bounce"])
+            _draw_bounce(fit, theory.model.history, theory.model.parameter_names, point, stems["bounce"])
     return [stem.with_name(stem.name + ".png") for stem in stems.values()]
 
 
@@ -148,13 +148,16 @@ def _draw_learned(fit: Fit, model: PrimordialModel, samples: Samples, stem: Path
 
 
 def _draw_bounce(
-    fit: Fit, model: PrimordialModel, point: Mapping[str, torch.Tensor], stem: Path
+    fit: Fit,
+    history: Callable[[Mapping[str, float]], Any],
+    model_parameters: Sequence[str],
+    point: Mapping[str, torch.Tensor],
+    stem: Path,
 ) -> None:
     """Draw the history behind the best fit of a model with a bounce."""
     from cmbfit.figures.bounce import bounce_table, plot_bounce  # noqa: PLC0415
 
-    assert model.history is not None
-    found = model.history({p: point[p].item() for p in model.parameter_names})
+    found = history({p: point[p].item() for p in model_parameters})
     save_figure(plot_bounce(found, fit.title), stem, bounce_table(found))
 
 

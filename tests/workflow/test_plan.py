@@ -101,7 +101,9 @@ def test_learned_models_show_what_they_learned() -> None:
 def test_models_with_a_bounce_show_it() -> None:
     plan = Plan(config("lqc"))
     fits = ("lqc_starobinsky", "lqc_starobinsky_hybrid", "lqc_quadratic")
-    assert [x for x in plan.figures if "bounce" in x] == [f"{plan.folder}/figures/bounce_{f}.png" for f in fits]
+    assert [x for x in plan.figures if "bounce" in x] == [
+        f"{plan.folder}/figures/bounce_{f}.png" for f in fits
+    ]
     assert plan.tensors
 
 

@@ -138,7 +138,7 @@ def _compile_tensor(  # noqa: PLR0911 (one for each kind of node)
             return lambda _: (fixed, 0.0)
         case ast.UnaryOp(op=ast.USub()):
             inner = _compile_tensor(node.operand, variable, values)
-            return lambda x: tuple(-y for y in inner(x))  # type: ignore[return-value]
+            return lambda x: tuple(-y for y in inner(x))
         case ast.UnaryOp():
             return _compile_tensor(node.operand, variable, values)
         case ast.BinOp():

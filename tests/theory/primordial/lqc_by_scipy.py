@@ -45,7 +45,7 @@ class Bounce:
         run = solve_ivp(self._late, (_SWITCH, 1e12), first, events=ended, **options)
         self.late, self.end = run.sol, run.t[-1]
         self.efolds = run.y[0, -1]
-        self.begin = brentq(lambda t: self._acceleration(t), 10.0, run.t[np.argmax(run.y[1])])
+        self.begin = brentq(self._acceleration, 10.0, run.t[np.argmax(run.y[1])])
 
     def potential(self, phi: float) -> float:
         return self.mass**2 * phi**2 / 2
@@ -85,7 +85,9 @@ class Bounce:
             tensor = -4 * math.pi / 3 * (rho - 3 * pressure)
             mixed = 6 * hubble * dphi / rho
         else:
-            tensor = -4 * math.pi / 3 * rho * (1 + 2 * rho / RHO_C) + 4 * math.pi * pressure * (1 - 2 * rho / RHO_C)
+            tensor = -4 * math.pi / 3 * rho * (1 + 2 * rho / RHO_C) + 4 * math.pi * pressure * (
+                1 - 2 * rho / RHO_C
+            )
             mixed = 2 * math.sqrt(24 * math.pi / rho) * dphi * (1 if hubble >= 0 else -1)
         more = self.mass**2 + 48 * math.pi * v * (1 - v / rho) + mixed * self.mass**2 * phi
         return tensor + more, tensor
@@ -102,7 +104,11 @@ class Bounce:
     def log_ah(self, efolds: float) -> float:
         """ln(aH/k_B) so many e-folds before the end."""
         t = math.exp(
-            brentq(lambda x: self.at(math.exp(x))[0] - self.efolds + efolds, math.log(self.begin), math.log(self.end))
+            brentq(
+                lambda x: self.at(math.exp(x))[0] - self.efolds + efolds,
+                math.log(self.begin),
+                math.log(self.end),
+            )
         )
         n, _, _, hubble = self.at(t)
         return n + math.log(hubble / K_B)
@@ -122,7 +128,11 @@ class Bounce:
             # derivatives in conformal time, d/d eta = a d/dt, of ln(omega^2): five-point differences in t
             logs = [math.log(square(t0 + j * step, i)) for j in (-2, -1, 0, 1, 2)] if order or t0 else []
             rate = (logs[0] - 8 * logs[1] + 8 * logs[3] - logs[4]) / (12 * step) if logs else 0.0
-            bend = (-logs[0] + 16 * logs[1] - 30 * logs[2] + 16 * logs[3] - logs[4]) / (12 * step**2) if logs else 0.0
+            bend = (
+                (-logs[0] + 16 * logs[1] - 30 * logs[2] + 16 * logs[3] - logs[4]) / (12 * step**2)
+                if logs
+                else 0.0
+            )
             a = math.exp(n0)
             l1, l2 = a * rate / 2, a * a * (bend + h0 * rate) / 2  # of ln omega
             w2 = square(t0, i)
@@ -140,7 +150,9 @@ class Bounce:
             q = k**2 * math.exp(-2 * n)
             return [y[1], -hubble * y[1] - (q + scalar) * y[0], y[3], -hubble * y[3] - (q + tensor) * y[2]]
 
-        y = solve_ivp(rhs, (t0, t1), np.array(y0, dtype=complex), method="DOP853", rtol=1e-9, atol=1e-30).y[:, -1]
+        y = solve_ivp(rhs, (t0, t1), np.array(y0, dtype=complex), method="DOP853", rtol=1e-9, atol=1e-30).y[
+            :, -1
+        ]
         n, _, dphi, hubble = self.at(t1)
         cube = k**3 / (2 * math.pi**2) * math.exp(-2 * n)
         return cube * abs(y[0]) ** 2 * (hubble / dphi) ** 2, 64 * math.pi * cube * abs(y[2]) ** 2

@@ -168,7 +168,11 @@ CASES: dict[str, tuple[dict[str, float], Expected]] = {
     "tensor_free": ({"r": 0.16, "nt": -0.4}, camb_tensor(r=0.16, nt=-0.4)),
 }
 APART = {"alpha_vacuum", "attractor", "bounce_lqc", "starobinsky", "tensor_attractor", "tensor_starobinsky"}
-APART |= {f"{kind}lqc_{x}" for kind in ("", "tensor_") for x in ("quadratic", "starobinsky", "quadratic_hybrid", "starobinsky_hybrid")}
+APART |= {
+    f"{kind}lqc_{x}"
+    for kind in ("", "tensor_")
+    for x in ("quadratic", "starobinsky", "quadratic_hybrid", "starobinsky_hybrid")
+}
 APART |= {name for name in MODELS if name.startswith("knots_")}  # test_knots.py: against scipy
 
 

@@ -82,7 +82,9 @@ class BounceBackground:
         """Return the columns of `modes` (or of another table) at `tau`."""
         return _evaluate(self.knots, self.modes if table is None else table, tau)[0]
 
-    def rates(self, tau: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def rates(
+        self, tau: torch.Tensor, table: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the columns of a table at `tau` with their first and second derivatives in tau."""
         return _evaluate(self.knots, table, tau)
 
@@ -282,14 +284,19 @@ def _tabulate(
     index = torch.arange(len(knots))
     positive = knots >= 0
     first = torch.where((kinetic < 1 / 3) & positive, index, len(knots)).min(1).values - 1
-    last = torch.where((kinetic >= 1 / 3) & (index > first[:, None] + 1), index, len(knots) - 1).min(1).values - 1
-    out = BounceBackground(knots, state, quintics(modes), table, knots[first], knots[last], approach, potential)
+    last = (
+        torch.where((kinetic >= 1 / 3) & (index > first[:, None] + 1), index, len(knots) - 1).min(1).values
+        - 1
+    )
+    out = BounceBackground(
+        knots, state, quintics(modes), table, knots[first], knots[last], approach, potential
+    )
     bounds = []
     for left, ends in ((first, False), (last, True)):
         low, high = knots[left], knots[left + 1]
         for _ in range(60):
             middle = (low + high) / 2
-            f, log_as, _, _ = out.at(middle[:, None])[:, 0].unbind(-1)
+            f, _, _, _ = out.at(middle[:, None])[:, 0].unbind(-1)
             # friction is 3 (1 - c^2) tanh(sigma): 2 at c^2 = 1/3
             before = (f > 2) == ends
             low, high = torch.where(before, middle, low), torch.where(before, high, middle)
@@ -307,7 +314,7 @@ def _derived(
 
         def rates(value: torch.Tensor) -> torch.Tensor:
             out = [value]
-            for i in range(2):
+            for _ in range(2):
                 (slope,) = torch.autograd.grad(out[-1].sum(), y, create_graph=True)
                 out.append((slope * velocity).sum(-1))
             return torch.stack(out, -1).detach()
@@ -318,7 +325,9 @@ def _derived(
         mass = pump(potential, y, approach, RHO_C)
         conformal = torch.exp(-log_as)  # d eta/d tau
         modes = torch.stack([rates(x) for x in (friction(potential, y), log_as, *excess)], 2)
-        clock = torch.stack([rates(x) for x in (y[..., 3], y[..., 5], *(m / RHO_C * conformal for m in mass))], 2)
+        clock = torch.stack(
+            [rates(x) for x in (y[..., 3], y[..., 5], *(m / RHO_C * conformal for m in mass))], 2
+        )
         kinetic = _kinetic(potential, y).detach()
     return modes, clock, kinetic
 

@@ -86,7 +86,9 @@ def describe(
         torch.tensor([x], dtype=torch.float64)
         for x in (math.exp(values["logA"]) * 1e-10, values["n_star"], values["ln_kb"])
     )
-    run = history(inflaton, a_s, n_star, ln_kb, approach=approach, before=BEFORE if vacuum == "kinetic" else 0.0)
+    run = history(
+        inflaton, a_s, n_star, ln_kb, approach=approach, before=BEFORE if vacuum == "kinetic" else 0.0
+    )
     after = run.knots >= 0
     phi, velocity, _, n = run.state[0, after, :4].T
     x = torch.logspace(-2, math.log10(4), _TURNS, dtype=torch.float64)

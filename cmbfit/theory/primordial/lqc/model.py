@@ -11,6 +11,7 @@ k_B); of the hybrid quantisation, the adiabatic one of fourth order at the bounc
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 
@@ -78,7 +79,7 @@ _STARTS: dict[Approach, str] = {
 
 def _model(label: str, inflaton: Inflaton, approach: Approach, *, tensor: bool) -> PrimordialModel:
     short = f"lqc_{label}" + ("_hybrid" if approach == "hybrid" else "")
-    options = {"inflaton": inflaton, "approach": approach, "tensor": tensor}
+    options: dict[str, Any] = {"inflaton": inflaton, "approach": approach, "tensor": tensor}
     potential = {"quadratic": "quadratic inflation", "starobinsky": "Starobinsky inflation"}[label]
     return PrimordialModel(
         name=f"tensor_{short}" if tensor else short,
@@ -90,7 +91,9 @@ def _model(label: str, inflaton: Inflaton, approach: Approach, *, tensor: bool) 
         function=functools.partial(_power, **options),
         solved=functools.partial(_solved, **options),
         kind="tensor" if tensor else "scalar",
-        history=None if tensor else functools.partial(describe, inflaton=inflaton, approach=approach, vacuum=VACUUM[approach]),
+        history=None
+        if tensor
+        else functools.partial(describe, inflaton=inflaton, approach=approach, vacuum=VACUUM[approach]),
         null={} if tensor else {"ln_kb": "low"},
         note=f"{EXCLUSION}; a prior flat in ln k_B is one flat in the e-folds before k*: one flat in the field at the bounce puts "
         "nearly all weight where no data see a bounce",

@@ -23,7 +23,7 @@ import torch
 
 from cmbfit.errors import InflationError
 from cmbfit.theory.ode import integrate
-from cmbfit.theory.primordial.lqc.background import RHO_C, K_B, BounceBackground, flow
+from cmbfit.theory.primordial.lqc.background import K_B, RHO_C, BounceBackground, flow
 from cmbfit.theory.primordial.lqc.masses import pump
 from cmbfit.theory.primordial.lqc.vacuum import ORDERS, adiabatic, kinetic
 
@@ -201,7 +201,11 @@ def evolve_bounce(
     high = torch.where(waves, high, low)
     start = _starts(background, k, vacuum)
     # a mode that is a wave at the bounce too stays one from the start
-    peak = background.at(background.knots.clamp(-0.1, 0.1)[None].expand(len(k), -1))[..., 1].max(1, keepdim=True).values
+    peak = (
+        background.at(background.knots.clamp(-0.1, 0.1)[None].expand(len(k), -1))[..., 1]
+        .max(1, keepdim=True)
+        .values
+    )
     low = torch.where(log_k - peak > math.log(inside), start, low)
 
     chi, _ = carry(background, log_k, start, low, initial(background, k, start, vacuum), rtol)

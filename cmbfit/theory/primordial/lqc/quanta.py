@@ -103,5 +103,10 @@ def _quanta(k: torch.Tensor, approach: Approach, vacuum: int | str, far: float, 
 @functools.cache
 def table(approach: Approach, vacuum: int | str) -> Spline:
     """Return ln N over ln(k/k_B); beyond its end N falls as there."""
-    log_x = np.concatenate([np.linspace(math.log(TABLE[0]), math.log(0.03), 80)[:-1], np.linspace(math.log(0.03), math.log(TABLE[1]), 121)])
+    log_x = np.concatenate(
+        [
+            np.linspace(math.log(TABLE[0]), math.log(0.03), 80)[:-1],
+            np.linspace(math.log(0.03), math.log(TABLE[1]), 121),
+        ]
+    )
     return Spline(log_x, quanta(torch.from_numpy(np.exp(log_x)), approach, vacuum).log().numpy())
