@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ import torch
 from cmbfit.io import copy_file, write_json
 from cmbfit.likelihood import load_likelihood
 from cmbfit.theory.emulator.accuracy import spectra_of
-from cmbfit.theory.emulator.bundle import load_emulator, read_arrays
+from cmbfit.theory.emulator.bundle import Emulator, load_emulator, read_arrays
 from cmbfit.theory.emulator.correction import CorrectedEmulator
 from cmbfit.theory.emulator.finetune import FineTuneSettings
 from cmbfit.theory.emulator.linear import LinearEmulator
@@ -48,21 +49,30 @@ def ship_emulator(
         What the Boltzmann runs cost (benchmarks/compute_theory, compute_extension).
     """
     theory, (manifest, _) = load_emulator(emulator), read_arrays(emulator)
-    runs = read_training_set(chunks, unlensed=False)
-    if isinstance(theory, CorrectedEmulator):
-        fields = {k: tuple(x) if isinstance(x, list) else x for k, x in theory.settings["fine_tuning"].items()}
-        settings = FineTuneSettings(**{**fields, "network": NetworkSettings(**fields["network"])})
-        held, guess = runs, held_out_spectra(_base(theory), runs, settings, held_out)
-    else:
-        _, held = split_by_background(runs, held_out)
-        guess = theory.spectra(torch.from_numpy(held.theta))
-    manifest["accuracy"]["chi2"] = {name: _chi2_error(name, guess, held) for name in data}
+    # a correction learns anew what its base has of unlensed spectra
+    unlensed = isinstance(theory, CorrectedEmulator) and "unlensed" in theory.base_arrays.blocks
+    runs = read_training_set(chunks, unlensed=unlensed)
+    manifest["accuracy"]["chi2"] = {}
+    if data:
+        held, guess = _held_out(theory, runs, held_out)
+        manifest["accuracy"]["chi2"] = {name: _chi2_error(name, guess, held) for name in data}
     if cpu_seconds is not None:
         manifest["settings"]["cpu_seconds"] = cpu_seconds
     copy_file(Path(emulator) / "arrays.safetensors", Path(output) / "arrays.safetensors")
     write_json(Path(output) / "manifest.json", manifest)
     load_emulator(output)
     print(manifest["accuracy"]["chi2"])
+
+
+def _held_out(emulator: Emulator, runs: TrainingSet, fraction: float) -> tuple[TrainingSet, Spectra]:
+    """Return runs and their spectra by an emulator that has not seen them: all in turn for a correction."""
+    if not isinstance(emulator, CorrectedEmulator):
+        _, held = split_by_background(runs, fraction)
+        return held, emulator.spectra(torch.from_numpy(held.theta))
+    fields: dict[str, Any] = dict(emulator.settings["fine_tuning"])
+    network, weights = NetworkSettings(**fields.pop("network")), tuple(fields.pop("weights"))
+    settings = FineTuneSettings(**fields, weights=weights, network=network)
+    return runs, held_out_spectra(_base(emulator), runs, settings, fraction)
 
 
 def _base(emulator: CorrectedEmulator) -> LinearEmulator:

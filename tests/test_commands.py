@@ -64,6 +64,7 @@ ELSEWHERE = {
     "cmbfit reproduce results/NAME": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit reproduce results/mine": "tests/workflow/test_products.py::test_the_run_is_recorded_and_would_repeat",
     "cmbfit init mine --data p_act": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
+    "cmbfit init mine --extension mnu": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit check mine.yaml": "tests/cli/test_init.py::test_what_it_writes_passes_the_check",
     "cmbfit report results/default fits/mine -o compared": "tests/cli/test_report.py::test_a_cut_run_against_the_whole",
     "cmbfit profile ns": "tests/cli/test_profile.py::test_the_tilt_of_the_default_fit",
@@ -84,6 +85,9 @@ ELSEWHERE = {
     "cmbfit trust ./step.py": "tests/docs/test_extending.py::test_a_trusted_model_is_its_formula",
     "cmbfit trust FILE": "tests/docs/test_extending.py::test_a_trusted_model_is_its_formula",
     "snakemake --configfile": "tests/docs/test_configurations.py::test_snakemake_plans_the_largest",
+    "cmbfit run family --cores 8 -- extensions": (
+        "tests/workflow/test_dag.py::test_extensions_of_a_shipped_emulator_are_targets"
+    ),
     "cmbfit run": "tests/test_package.py::test_the_wheel_knows_every_job_of_a_run",
     "cmbfit compare CONFIG": "tests/cli/test_compare.py::test_harrison_zeldovich_against_lcdm",
     "cmbfit compare pipeline/config/default.yaml -o comparison": (
@@ -116,6 +120,7 @@ ELSEWHERE = {
     "python -m pipeline compute_theory": "tests/workflow/conftest.py::tiny_run",
     "python -m pipeline make_standins --config pipeline/config/default.yaml pipeline/config/wmap9.yaml "
     "--theory FIDUCIAL.txt --folder served --overlay overlay.yaml": "tests/workflow/standins.py::run_on_standins",
+    "python -m pipeline ship_emulator": "tests/theory/test_family.py::test_shipping_records_what_the_errors_do_to_chi2",
     "python -m pipeline prepare_lowl": "tests/workflow/conftest.py::tiny_run",
     "snakemake --cores 8": "tests/workflow/conftest.py::tiny_run",
     "snakemake --cores 8 --configfile mine.yaml": "tests/workflow/test_features.py::test_sections_add_their_rules",

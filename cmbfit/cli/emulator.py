@@ -38,11 +38,50 @@ def _print_accuracy(accuracy: dict[str, Any]) -> None:
             say(f"  {pair}: 68% {p68:.4f}, 95% {p95:.4f}, 99% {p99:.4f}, max {worst:.3f}")
 
 
+def _print_extension(manifest: dict[str, Any]) -> None:
+    """Say what a correction starts from, and what its parameters mean."""
+    if "correction" not in manifest:
+        return
+    from cmbfit.theory.extensions import EXTENSIONS  # noqa: PLC0415
+
+    record = manifest["correction"]
+    base = manifest.get("base", {}).get("bundle", "an emulator that it holds itself")
+    say(f"a correction of {base}, which it equals at the values in brackets:")
+    for name, values in record["base_values"].items():
+        start = f"{values[0]:g}" if len(values) == 1 else "nucleosynthesis'"
+        say(f"  {name} ({start}): {EXTENSIONS[name].meaning}")
+    if {"w", "wa"} & set(record["base_values"]):
+        say("  dark energy by PPF, which crosses w = -1")
+    for half in record.get("half_spaces", []):
+        say(f"  refused: {' + '.join(half['sum'])} above {half['below']:g}")
+
+
+def _print_family() -> None:
+    """Print the shipped emulators: parameters beyond LCDM with their ranges, and the worst error at 99% of the focus."""
+    from cmbfit.theory.emulator.family import beyond_lcdm, bundle_box, read_manifest  # noqa: PLC0415
+    from cmbfit.theory.emulator.manifest import shipped_bundles  # noqa: PLC0415
+
+    for name in shipped_bundles():
+        manifest = read_manifest(name)
+        box, accuracy = bundle_box(manifest), manifest["accuracy"]
+        extra = ", ".join(f"{p} {box[p][0]:g} to {box[p][1]:g}" for p in beyond_lcdm(box)) or "LCDM"
+        worst = max(x[2] for x in accuracy.get("focus", accuracy)["overall"].values())
+        say(f"{name}: {extra}; to l = {manifest['lmax']}; errors below {worst:.3f} sigma_CV (99%, focus)")
+
+
 @app.command()
 def info(
-    emulator: Annotated[str, typer.Argument(help="Name of a shipped emulator, or a bundle's folder.")],
+    emulator: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of a shipped emulator, or a bundle's folder; without it, a line for each shipped one."
+        ),
+    ] = None,
 ) -> None:
-    """Check a bundle and say what it is: parameters and box, spectra, training, measured errors."""
+    """Check a bundle and say what it is: parameters and box, spectra, training, measured errors, |delta chi2|."""
+    if emulator is None:
+        _print_family()
+        return
     from cmbfit.theory.emulator.bundle import load_emulator, read_arrays  # noqa: PLC0415
     from cmbfit.theory.emulator.manifest import bundle_folder  # noqa: PLC0415
 
@@ -58,9 +97,17 @@ def info(
     )
     say(f"derived: {' '.join(manifest['derived'])}")
     settings = manifest["settings"]
-    say(f"trained on {settings['n_spectra']} spectra ({settings['n_failed_points']} points failed)")
+    cost = f", {settings['cpu_seconds']:.0f} CPU seconds" if "cpu_seconds" in settings else ""
+    say(f"trained on {settings['n_spectra']} spectra ({settings['n_failed_points']} points failed){cost}")
     say("  " + ", ".join(f"{k}={v}" for k, v in settings["trained_on"]["camb"].items()))
+    _print_extension(manifest)
     _print_accuracy(manifest["accuracy"])
+    for name, error in manifest["accuracy"]["chi2"].items():
+        near = error.get("focus_p95_about_mean")
+        focus = "" if near is None else f"; about its mean over the focus, 95% {near:.3f}"
+        say(
+            f"|delta chi2| of {name}: median {error['median']:.3f}, 95% {error['p95']:.2f}, max {error['max']:.1f}{focus}"
+        )
 
 
 @app.command()

@@ -21,6 +21,7 @@ RUN = CliRunner()
         (["--data", "p_act"], ["p_act"], "lcdm_high"),  # ACT's windows reach l = 6325
         (["--data", "spt3g_2018_lite", "--data", "tau_lowe"], ["spt3g_2018_lite", "tau_lowe"], "lcdm_high"),
         (["--primordial", "cutoff_kinetic"], ["planck2018"], "lcdm_planck2018"),
+        (["--extension", "mnu"], ["planck2018"], "lcdm_planck2018"),
         (["--maps"], ["own_spectra", "tau_lowe"], "lcdm_planck2018"),
     ],
 )

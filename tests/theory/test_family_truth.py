@@ -6,10 +6,14 @@ import math
 from typing import Any
 
 import camb
+import emcee
 import numpy as np
 import pytest
 import torch
 
+from cmbfit.fit import build_posterior
+from cmbfit.fit.build import start_point
+from cmbfit.fit.complete import complete_fit
 from cmbfit.theory.emulator.bundle import load_emulator
 from cmbfit.theory.emulator.family import emulator_box, extended_bundles, read_manifest
 from cmbfit.theory.emulator.train import cosmic_variance_sigma
@@ -176,6 +180,84 @@ STORED: dict[str, tuple[dict[str, float], dict[str, list[float]]]] = {
             ],
         },
     ),
+    "lcdm_planck2018_Alens": (
+        {
+            "ombh2": 0.02255,
+            "omch2": 0.1189,
+            "theta_mc": 1.0406,
+            "tau": 0.0511,
+            "logA": 3.033,
+            "ns": 0.9741,
+            "Alens": 1.27,
+        },
+        {
+            "tt": [
+                974.601,
+                796.704,
+                950.931,
+                1030.13,
+                2671.78,
+                5694.2,
+                2576.69,
+                1070.59,
+                689.363,
+                233.467,
+                93.3647,
+            ],
+            "te": [
+                2.40662,
+                0.756712,
+                1.60137,
+                1.81215,
+                -22.8404,
+                13.394,
+                -24.1351,
+                -23.3302,
+                -1.62263,
+                -17.4414,
+                -3.69797,
+            ],
+            "ee": [
+                0.0278085,
+                0.00189969,
+                0.0111317,
+                0.020992,
+                0.762829,
+                0.881829,
+                6.95249,
+                41.6859,
+                12.9259,
+                8.68514,
+                2.88523,
+            ],
+            "bb": [
+                2.24227e-06,
+                5.84742e-05,
+                0.000245683,
+                0.000352865,
+                0.00393911,
+                0.0212534,
+                0.0833475,
+                0.119984,
+                0.103418,
+                0.0666476,
+                0.0433717,
+            ],
+            "pp": [
+                6.09011e-08,
+                1.38978e-07,
+                1.66998e-07,
+                1.69921e-07,
+                1.25026e-07,
+                6.40958e-08,
+                2.18114e-08,
+                8.26105e-09,
+                4.27245e-09,
+                2.66448e-09,
+                1.912e-09,
+            ],
+        },
+    ),
 }
 
 
@@ -257,3 +339,47 @@ def test_camb_at_random_points_of_the_box_is_met(bundle: str) -> None:
             errors[pair].append(np.abs(got[pair][i].numpy() - exact[pair])[2:2400] / sigma[pair][2:2400])
     for pair in PAIRS:
         assert np.percentile(np.concatenate(errors[pair]), 98) < 2 * stated[pair][2], pair
+
+
+PUBLISHED = {
+    "nnu": (2.92, 0.19, "Planck 2018 VI, table 5: 2.92 +0.36 -0.37 at 95%"),
+    "Alens": (1.180, 0.065, "Planck 2018 VI, eq. 36b: 1.180 +- 0.065 at 68%"),
+}
+"""Of TT, TE, EE + lowE: mean and sigma."""
+
+
+def sampled(extension: str) -> np.ndarray:  # shape: (64000,)
+    """Return the extension's samples in a fit of the default run's data, by emcee."""
+    fit = complete_fit("x", {"data": ["planck2018"], "theory": {"extends": [extension]}}, "lcdm_planck2018")
+    posterior = build_posterior(fit)
+    centre, scale = start_point(fit, posterior)
+    rng = np.random.default_rng(20261130)
+    names = posterior.parameters
+    low, high = np.array([posterior.priors[p].support for p in names]).T
+    middle, width = (np.array([x[p] for p in names]) for x in (centre, scale))
+    start = middle + 0.5 * width * rng.standard_normal((64, len(names)))
+    sampler = emcee.EnsembleSampler(
+        64, len(names), lambda x: posterior.log_prob(torch.from_numpy(x)).numpy(), vectorize=True
+    )
+    sampler._random.seed(7)
+    sampler.run_mcmc(np.clip(start, low + 1e-9, high - 1e-9), 1500)
+    return sampler.get_chain(discard=500, flat=True)[:, names.index(extension)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", sorted(PUBLISHED))
+def test_published_posteriors_of_planck_come_back(extension: str) -> None:
+    """Plik-lite, two bins of low-l TT and SimAll against plik and Commander: 0.3 sigma and 15% (64,000 points of an ensemble whose
+    autocorrelation time is 60 to 80 steps: the sampling error of a width is 3%)."""
+    mean, sigma, _ = PUBLISHED[extension]
+    samples = sampled(extension)
+    assert abs(samples.mean() - mean) < 0.3 * sigma
+    assert samples.std() == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.slow
+def test_the_published_limit_on_neutrino_masses_comes_back() -> None:
+    """Sum of masses below 0.257 eV at 95% (Planck 2018 VI, table 5, TT, TE, EE + lowE: three degenerate states, plik, Commander); one
+    massive state and plik-lite: 15%, the sampling error of a limit among it."""
+    samples = sampled("mnu")
+    assert np.quantile(samples, 0.95) == pytest.approx(0.257, rel=0.15)
