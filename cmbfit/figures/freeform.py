@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from cmbfit.figures.style import SECOND, SERIES, THEORY, new_figure, style
 from cmbfit.theory.primordial_theory import DISTANCE
@@ -54,6 +55,14 @@ def freeform_table(groups: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
+def _multipole(k: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(k) * DISTANCE
+
+
+def _wavenumber(ell: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(ell) / DISTANCE
+
+
 def _spectrum(ax: Axes, group: Mapping[str, Any]) -> None:
     k = np.array(group["k"])
     for what, colour, name in (("prior", "0.55", "prior alone"), ("average", THEORY, "posterior")):
@@ -65,7 +74,7 @@ def _spectrum(ax: Axes, group: Mapping[str, Any]) -> None:
     ax.legend(fontsize=8, ncols=2, loc="upper center")
     low, high = (np.array(group["prior"][q]) for q in ("q2.5", "q97.5"))
     ax.set_ylim(low.min() - 0.05, high.max() + 0.45)
-    upper = ax.secondary_xaxis("top", functions=(lambda x: x * DISTANCE, lambda x: x / DISTANCE))
+    upper = ax.secondary_xaxis("top", functions=(_multipole, _wavenumber))
     upper.set_xlabel(rf"multipole $\ell \approx k D$, D = {DISTANCE:.0f} Mpc")
     ax.set_title(group["title"], fontsize=9)
 

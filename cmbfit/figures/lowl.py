@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cmbfit.figures.maps import SIGNED
-from cmbfit.figures.maps import _draw as draw_mollweide
+from cmbfit.figures.maps import SIGNED, draw_mollweide
 from cmbfit.figures.style import DATA, SECOND, THEORY, new_figure, style
 
 
@@ -95,7 +94,7 @@ def plot_lowl_maps(record: Mapping[str, Any]) -> Figure:
             full = np.full(12 * m["nside"] ** 2, np.nan)
             full[m["pixel"]] = values
             top = float(np.percentile(np.abs(values), 99))
-            mesh = draw_mollweide(ax, full, np.isfinite(full), (-top, top), SIGNED)
+            mesh = draw_mollweide(ax, full, (-top, top), SIGNED)
             ax.set_title(title)
             bar = fig.colorbar(mesh, ax=ax, orientation="horizontal", shrink=0.7, aspect=26, pad=0.04)
             bar.set_label(r"$\mu$K$_{\rm CMB}$")

@@ -47,12 +47,11 @@ def mollweide_image(values: Array, grid: Pixelisation | None = None) -> Array:
     return values[pixels]
 
 
-def _draw(
-    ax: Axes, values: Array, mask: Mask, limits: tuple[float, float], cmap: str, *, holes: bool = True
+def draw_mollweide(
+    ax: Axes, values: Array, limits: tuple[float, float], cmap: str, grid: Pixelisation | None = None
 ) -> QuadMesh:
-    """Draw values; grey where the mask is zero, unless `holes` is False."""
-    shown = np.where(mask.support, values, np.nan) if holes else values
-    image = mollweide_image(shown, mask.grid)
+    """Draw values, grey where they are NaN; `grid` as in :func:`mollweide_image`."""
+    image = mollweide_image(values, grid)
     colours = colormaps[cmap].with_extremes(bad=_MASKED)
     lon, lat = _grid()
     mesh = ax.pcolormesh(
@@ -85,7 +84,13 @@ def plot_maps(maps: Sequence[StokesMap], mask: Mask) -> Figure:
             top = float(np.nanpercentile(np.abs(seen), 99))
             limits = (0.0, top) if k == 3 else (-top, top)
             for row, (stokes, column) in enumerate(zip(maps, columns, strict=True)):
-                mesh = _draw(axes[row, k], column[k], mask, limits, _POSITIVE if k == 3 else SIGNED)
+                mesh = draw_mollweide(
+                    axes[row, k],
+                    np.where(mask.support, column[k], np.nan),
+                    limits,
+                    _POSITIVE if k == 3 else SIGNED,
+                    mask.grid,
+                )
                 axes[row, k].set_title(f"{stokes.name}  {title}")
             bar = fig.colorbar(
                 mesh, ax=axes[:, k], orientation="horizontal", shrink=0.75, aspect=28, pad=0.03
@@ -123,7 +128,7 @@ def plot_masks(masks: Sequence[tuple[str, Mask]]) -> Figure:
         fig = new_figure(6 * columns, 3.3 * rows + 0.6)
         axes = fig.subplots(rows, columns, subplot_kw={"projection": "mollweide"}, squeeze=False)
         for ax, (name, mask) in zip(axes.flat, masks, strict=False):
-            mesh = _draw(ax, mask.weights, mask, (0.0, 1.0), "gray", holes=False)
+            mesh = draw_mollweide(ax, mask.weights, (0.0, 1.0), "gray", mask.grid)
             ax.set_title(rf"{name}: $\langle w \rangle$ = {mask.fsky:.3f}, {COORDINATES[mask.coord]}")
         for ax in axes.flat[len(masks) :]:
             ax.set_visible(False)

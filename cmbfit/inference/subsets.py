@@ -177,13 +177,14 @@ def _shift(request: SubsetRequest, parts: dict[str, Part], one: str, two: str) -
 def _expected_apart(request: SubsetRequest, a: Part, b: Part, whole: Part) -> Matrix:
     """Return the expected covariance of parts that share priors and common data alone, of the shifted parameters."""
     names = [p for p in a.samples.parameters if p in b.samples.parameters]
-    covariances = []
-    for part in (a, b):
+
+    def covariance(part: Part) -> Matrix:
         index = [part.samples.parameters.index(p) for p in names]
-        covariances.append(part.samples.moments()[1][np.ix_(index, index)])
+        return part.samples.moments()[1][np.ix_(index, index)]
+
     rows = _rows(names, request.shifted)
     shared = shared_information(whole.posterior, names, request.common, whole.samples.moments())
-    return rows @ expected_covariance(*covariances, shared) @ rows.T
+    return rows @ expected_covariance(covariance(a), covariance(b), shared) @ rows.T
 
 
 def shared_information(
