@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from cmbfit.figures.style import SECOND, SERIES, THEORY, new_figure, style
 from cmbfit.theory.primordial_theory import DISTANCE
@@ -55,11 +55,11 @@ def freeform_table(groups: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
-def _multipole(k: NDArray[Any]) -> NDArray[Any]:
+def _multipole(k: ArrayLike) -> ArrayLike:
     return np.asarray(k) * DISTANCE
 
 
-def _wavenumber(ell: NDArray[Any]) -> NDArray[Any]:
+def _wavenumber(ell: ArrayLike) -> ArrayLike:
     return np.asarray(ell) / DISTANCE
 
 
