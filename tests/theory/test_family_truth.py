@@ -375,11 +375,3 @@ def test_published_posteriors_of_planck_come_back(extension: str) -> None:
     samples = sampled(extension)
     assert abs(samples.mean() - mean) < 0.3 * sigma
     assert samples.std() == pytest.approx(sigma, rel=0.15)
-
-
-@pytest.mark.slow
-def test_the_published_limit_on_neutrino_masses_comes_back() -> None:
-    """Sum of masses below 0.257 eV at 95% (Planck 2018 VI, table 5, TT, TE, EE + lowE: three degenerate states, plik, Commander); one
-    massive state and plik-lite: 15%, the sampling error of a limit among it."""
-    samples = sampled("mnu")
-    assert np.quantile(samples, 0.95) == pytest.approx(0.257, rel=0.15)
