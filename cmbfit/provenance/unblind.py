@@ -11,9 +11,9 @@ from typing import Any
 
 from cmbfit.errors import DataError
 from cmbfit.fit.secret import Secret, opening, read_secret, record_opening
+from cmbfit.inference.goodness import goodness
 from cmbfit.io import read_json, reading, sha256_file, write_json, write_text
 from cmbfit.provenance.crate import METADATA, add_unblinding
-from cmbfit.report.finding import goodness
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cmbfit.inference.goodness import excess
 from cmbfit.report.figures import PageFigure
-from cmbfit.report.finding import excess
 
 if TYPE_CHECKING:
     from cmbfit.report.run import Run

@@ -6,18 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
-from scipy.special import gammaincc
 
+from cmbfit.inference.goodness import goodness
 from cmbfit.report.symbols import show, significant, symbol
 from cmbfit.theory.parameters import LCDM
 
 UNITS = {"H0": "km/s/Mpc", "age": "Gyr", "rdrag": "Mpc", "mnu": "eV"}
 _HEADLINE = ("H0", "ns", "sigma8")
-
-
-def excess(chi2: float, n: int) -> float:
-    """Return the probability to exceed: that chi2 of `n` normal data is larger than the value found."""
-    return float(gammaincc(n / 2, chi2 / 2))
 
 
 def spans(info: Mapping[str, Any]) -> str:
@@ -35,15 +30,6 @@ def spans(info: Mapping[str, Any]) -> str:
             if pair.upper() not in names:
                 names.append(pair.upper())
     return ", ".join(f"{' '.join(names)} ℓ {low}–{high}" for (low, high), names in ranges.items())
-
-
-def goodness(fit: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return chi2, number and probability to exceed of all data for which chi2 has that meaning; None where none has."""
-    counted = [d for d in fit["data"] if d.get("n_data")]
-    if not counted:
-        return None
-    chi2, n = sum(fit["chi2"][d["name"]] for d in counted), sum(d["n_data"] for d in counted)
-    return {"chi2": chi2, "n": n, "pte": excess(chi2, n), "all": len(counted) == len(fit["data"])}
 
 
 def prior_words(prior: Mapping[str, Any]) -> str:

@@ -10,11 +10,12 @@ import jinja2
 import yaml
 
 from cmbfit.errors import DataError
+from cmbfit.inference.goodness import excess, goodness
 from cmbfit.inference.model_text import COLUMNS, model_notes, model_rows, number_columns
 from cmbfit.report.captions import caption_of
 from cmbfit.report.costs import timeline
 from cmbfit.report.figures import read_figure
-from cmbfit.report.finding import UNITS, excess, finding, goodness, prior_words, shown, spans
+from cmbfit.report.finding import UNITS, finding, prior_words, shown, spans
 from cmbfit.report.latex import latex_table
 from cmbfit.report.run import Run
 from cmbfit.report.sections import SECTIONS, place_sections
