@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _PROGRAMS = ("cmbfit", "snakemake", "make", "python", "pytest", "pip", "git", "conda")
-_FENCE = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Documented words to what is run: capitals stand for the reader's own, brackets for what may be left out.
 FAST = {
@@ -85,9 +85,6 @@ ELSEWHERE = {
     "cmbfit trust ./step.py": "tests/docs/test_extending.py::test_a_trusted_model_is_its_formula",
     "cmbfit trust FILE": "tests/docs/test_extending.py::test_a_trusted_model_is_its_formula",
     "snakemake --configfile": "tests/docs/test_configurations.py::test_snakemake_plans_the_largest",
-    "cmbfit run family --cores 8 -- extensions": (
-        "tests/workflow/test_dag.py::test_extensions_of_a_shipped_emulator_are_targets"
-    ),
     "cmbfit run": "tests/test_package.py::test_the_wheel_knows_every_job_of_a_run",
     "cmbfit compare CONFIG": "tests/cli/test_compare.py::test_harrison_zeldovich_against_lcdm",
     "cmbfit compare pipeline/config/default.yaml -o comparison": (
@@ -98,6 +95,9 @@ ELSEWHERE = {
     "cmbfit fit -o DIR": "tests/cli/test_fit_folder.py::test_a_smaller_fit_leaves_nothing_of_a_larger_one",
     "cmbfit cite": "tests/provenance/test_citations.py::test_a_run_owes_what_it_used_and_no_more",
     "cmbfit spectra": "tests/cli/test_spectra.py::test_text_with_errors",
+    "cmbfit spectra split0.fits split1.fits --mask mask.fits --beam beam.txt --lmax 3000 --bin-width 50 --polcconv IAU --unit uK -o spectra.txt": (
+        "tests/spectra/test_car_spectra.py::test_command_line"
+    ),
     "cmbfit fit CONFIG --quick": "tests/cli/test_fit.py::test_quick_fit_of_planck_is_the_published_one",
     "cmbfit fit CONFIG [--fit NAME] [--sampler hmc]": (
         "tests/cli/test_fit.py::test_a_whole_fit_gives_the_products_of_the_workflow"
@@ -171,7 +171,12 @@ def documented() -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for page in PAGES:
         text = re.sub(r"\s*\\\n\s*", " ", page.read_text(encoding="utf-8"))
-        lines = [line.removeprefix("$ ") for block in _FENCE.findall(text) for line in block.splitlines()]
+        lines = [
+            line.removeprefix("$ ")
+            for language, block in _FENCE.findall(text)
+            if language in ("", "sh")
+            for line in block.splitlines()
+        ]
         lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
         for line in lines:
             command = line.split(" #")[0].strip()

@@ -23,7 +23,7 @@ DISTRIBUTION = {
     "jax": "jax", "primpy": "primpy",
 }  # fmt: skip
 # what a benchmark or a test compares with where somebody has it
-WHERE_FOUND = {"candl", "pymaster", "pywiggle"}
+WHERE_FOUND = {"candl", "pixell", "pymaster", "pywiggle"}
 
 
 def normal(name: str) -> str:

@@ -27,6 +27,7 @@ WRITES_ITSELF = {
     "cmbfit.folders": "links files, and copies where links are not to be had: tests/cli/test_fit_folder.py",
     "cmbfit.inference.nested": "nautilus's own file, in the system's temporary folder; what is kept goes to the store",
     "cmbfit.theory.hawking.pbh": "a history that CLASS reads, in the system's temporary folder",
+    "cmbfit.fit.secret": "made once, by a link that fails where there is one: tests/provenance/test_unblind.py",
     "cmbfit.data.download": "a download grows over many calls: tests/data/test_download.py",
 }
 COMPILED = {

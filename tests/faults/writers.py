@@ -249,7 +249,7 @@ WRITERS: dict[str, Write] = {
     "cmbfit.sky.car_fits:write_car": lambda d: sky_fits.write_product(d / "x.fits", _car()),
     "cmbfit.figures.style:save_figure": _figure,
     "cmbfit.inference.products:write_chain": lambda d: products.write_chain(
-        d / "x.h5", make_chain(RNG), {"seed": 1}
+        d / "x.h5", make_chain(np.random.default_rng(5)), {"seed": 1}
     ),
     "cmbfit.inference.products:write_samples": lambda d: products.write_samples(d / "x.h5", _samples()),
     "cmbfit.inference.exports:write_getdist": lambda d: exports.write_getdist(d / "x", _samples()),

@@ -29,6 +29,7 @@ from cmbfit.likelihood.selection import read_words
 from cmbfit.provenance import reproduce
 from cmbfit.provenance.citations import bibtex
 from cmbfit.report.checks import read_checks
+from cmbfit.sky.pixelisation import Healpix
 from cmbfit.theory.emulator.family import emulator_box
 from cmbfit.theory.transfer.region import CENTRE
 from tests.fuzz.damage import damaged, damaged_tree, plain
@@ -128,13 +129,13 @@ def test_small_records(name: str, tmp_path: Path, data: st.DataObject) -> None:
 def test_bin_edges(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "bins.txt"
     path.write_bytes(raw)
-    judge("bin edges", lambda: make_bins(64, None, None, path, "dl"))
+    judge("bin edges", lambda: make_bins(Healpix(64), None, None, path, "dl"))
 
 
 @pytest.mark.parametrize("raw", [b"2\ninf\n", b"-inf\n2\n", b"2\n1e300\n", b"2\nnan\n"])
 def test_edges_that_are_no_multipoles_are_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "bins.txt").write_bytes(raw)
-    assert not judge("bin edges", lambda: make_bins(64, None, None, tmp_path / "bins.txt", "dl"))
+    assert not judge("bin edges", lambda: make_bins(Healpix(64), None, None, tmp_path / "bins.txt", "dl"))
 
 
 @cache

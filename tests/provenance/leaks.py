@@ -17,11 +17,24 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from PIL import Image
 
 NUMBER = re.compile(rb"(?<![\w.])[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?")
 DIGITS = 6
 ROWS = 100
+
+
+def _png_texts(raw: bytes) -> Iterator[bytes]:
+    """Yield the texts of a PNG: chunks of length, kind, data and checksum follow a signature of eight bytes."""
+    at = 8
+    while at < len(raw):
+        length = int.from_bytes(raw[at : at + 4], "big")
+        kind, data = raw[at + 4 : at + 8], raw[at + 8 : at + 8 + length]
+        if kind in (b"tEXt", b"iTXt"):
+            yield data.replace(b"\0", b" ")
+        elif kind == b"zTXt":
+            name, _, packed = data.partition(b"\0")
+            yield name + b" " + zlib.decompress(packed[1:])
+        at += 12 + length
 
 
 @dataclass(frozen=True)
@@ -69,8 +82,7 @@ def _of_file(path: Path, raw: bytes, hidden: Hidden) -> Iterator[str]:
     elif path.suffix == ".npy":
         yield from _of_value("array", np.load(path), hidden)
     elif path.suffix == ".png":
-        with Image.open(path) as image:
-            yield from _of_text(" ".join(f"{k} {v}" for k, v in image.info.items()).encode(), hidden)
+        yield from _of_text(b" ".join(_png_texts(raw)), hidden)
     elif path.suffix == ".pdf":
         for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", raw, re.DOTALL):
             try:

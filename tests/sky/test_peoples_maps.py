@@ -12,6 +12,7 @@ from cmbfit.sky import read_mask, read_product, read_stokes, remove_monopole_dip
 from cmbfit.sky.fits import grid_of, read_column
 from cmbfit.sky.headers import UNSEEN
 from cmbfit.sky.maps import Mask, StokesMap
+from cmbfit.sky.pixelisation import Healpix
 from cmbfit.sky.splits import coadd, read_detector
 from tests.sky.test_fits import NPIX, NSIDE, edit, healpix_file
 
@@ -58,7 +59,7 @@ def test_partial_files_of_healpy(tmp_path, iqu, nest, polarised) -> None:
     found = stokes.iqu if polarised else stokes.iqu[:1]
     np.testing.assert_array_equal(found, np.where(expected == UNSEEN, np.nan, expected))
     assert 0.2 < stokes.missing.mean() < 0.4
-    assert grid_of(path) == (NSIDE, "G")
+    assert grid_of(path) == (Healpix(NSIDE), "G")
 
 
 @pytest.mark.parametrize("nest", [False, True])

@@ -136,7 +136,8 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
                     "shifted": ["ns", "ombh2"],
                     "draws": 5000,
                     "parts": {"tau": ["tau_lowe"]},
-                }
+                },
+                "planckact": {"pairs": [["TT", "EE"]]},  # of parts that no leaf under test names
             }
         },
         (),

@@ -31,7 +31,9 @@ def graph(folder: Path, name: str, *targets: str) -> Graph:
     return graph_of(folder, [ROOT / f"pipeline/config/{name}.yaml"], targets)
 
 
-@pytest.mark.parametrize("name", ["default", "tiny", "train", "simulated", "ground", "evaporation"])
+@pytest.mark.parametrize(
+    "name", ["default", "tiny", "train", "simulated", "ground", "evaporation", "lqc", "freeform", "subsets"]
+)
 def test_every_shipped_configuration_gives_a_graph(tmp_path: Path, name: str) -> None:
     planned = graph(tmp_path, name)
     rules = {"prepare_maps", "estimate_spectra", "sample_posterior", "write_report", "gate"}

@@ -247,7 +247,7 @@ def test_commands_quote_every_field_and_no_parameter_is_made_from_inputs(tmp_pat
     """Snakemake does not see when a parameter that takes `input` changes, and would not run the rule again."""
     rules = {}
     with kept():
-        for base in ("tiny", "wmap9", "early", "train", "family", "ground"):
+        for base in ("tiny", "wmap9", "early", "train", "family", "ground", "freeform", "lqc"):
             with loaded(config_of(base), tmp_path) as api:
                 rules |= {rule.name: rule for rule in api._workflow.rules}
     for path in (ROOT / "pipeline/rules").glob("*.smk"):

@@ -148,7 +148,8 @@ def knot_places(
 ) -> torch.Tensor:  # shape: (batch, N)
     """Return ln k [1/Mpc] of all knots of a model of `n`, ascending."""
     low, high = map(math.log, between)
-    ends = values["d1"].new_tensor([[low, high]]).expand(len(values["d1"]), 2)
+    nothing = torch.zeros_like(values["d1"])
+    ends = torch.cat([nothing + low, nothing + high], 1)  # no list that would have to be copied to a device
     if n < 3:
         return ends[:, :n]
     t = ordered(torch.cat([values[f"u{i}"] for i in range(2, n)], 1))
