@@ -125,6 +125,7 @@ def test_bias_is_that_of_namaster() -> None:
         )
 
 
+@pytest.mark.slow
 def test_bias_of_iterated_transforms() -> None:
     """A fit taken off maps that are transformed with two iterations: equal to exact linear algebra to rounding.
 

@@ -155,6 +155,7 @@ def simulate(
     return np.moveaxis(spectra, 1, -1), ell
 
 
+@pytest.mark.slow
 def test_several_channels_recover_injected_angles(
     lensed: dict[str, torch.Tensor], rng: np.random.Generator
 ) -> None:

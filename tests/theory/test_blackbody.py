@@ -146,6 +146,7 @@ def test_more_about_the_fits() -> None:
         fit_firas(data, ("dT", "dT"))
 
 
+@pytest.mark.slow
 def test_emcee_reproduces_the_closed_form() -> None:
     data = load_firas()
     fit = fit_firas(data, ("dT", "mu", "galaxy"))

@@ -74,6 +74,7 @@ def test_what_is_not_a_state_is_refused() -> None:
         squeeze_fock(1.0, 1)
 
 
+@pytest.mark.slow
 def test_tables_of_squeezed_states() -> None:
     table = state_tables(1.2, 50)
     s, p, h = table["squeezing"], table["primordial"], table["hawking"]

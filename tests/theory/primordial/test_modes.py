@@ -82,6 +82,7 @@ def test_spectral_parameters(
     assert got.nt.tolist() == pytest.approx([expected[4]] * 2, abs=6e-6)
 
 
+@pytest.mark.slow
 def test_other_durations_and_a_batch_of_potentials() -> None:
     # power depends on k through the e-folds before the end only, so one run holds N* = 50 and 60 too
     potential = Potential("V0*phi**p/p", {"V0": 1.0, "p": vector(2.0, 1.0)}, (0.05, 40.0))
