@@ -125,6 +125,8 @@ BASES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         },
         (),
     ),
+    "freeform": ("freeform", {}, ()),
+    "lqc": ("lqc", {}, ()),
     "subsets": (
         "subsets",
         {
